@@ -1,0 +1,67 @@
+# Everything a newcomer needs: make serve, make test. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# TensorFlow has wheels for Python 3.11 to 3.13; the first of them on the PATH is taken.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?=
+
+SERVE := .venv/serve
+DEV := .venv/dev
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: help serve setup test test-fast train lint format lock openapi clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
+	$(SERVE)/bin/churn serve --host $(HOST) --port $(PORT)
+
+setup: $(DEV)/.ready ## install everything for development
+
+test: $(DEV)/.ready ## run every test, with coverage
+	$(DEV)/bin/pytest --cov
+
+test-fast: $(DEV)/.ready ## run the tests that need no training
+	$(DEV)/bin/pytest -m "not slow"
+
+train: $(DEV)/.ready ## train the next version on DATA=table.csv
+	@test -n "$(DATA)" || { echo "make: name a table: make train DATA=customers.csv" >&2; exit 1; }
+	$(DEV)/bin/churn train "$(DATA)"
+
+lint: $(DEV)/.ready ## ruff and mypy --strict
+	$(DEV)/bin/ruff check
+	$(DEV)/bin/ruff format --check
+	$(DEV)/bin/mypy
+
+format: $(DEV)/.ready ## write the code as ruff would
+	$(DEV)/bin/ruff check --fix
+	$(DEV)/bin/ruff format
+
+lock: $(DEV)/.ready ## write requirements/*.txt anew (names, versions and hashes)
+	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
+
+openapi: $(DEV)/.ready ## write docs/openapi.json anew
+	$(DEV)/bin/python -m service.openapi models docs/openapi.json
+
+clean: ## remove the virtual environments and caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis
+
+$(SERVE)/.ready: requirements/serve.txt pyproject.toml
+	$(call install,$(SERVE),requirements/serve.txt)
+
+$(DEV)/.ready: requirements/dev.txt pyproject.toml
+	$(call install,$(DEV),requirements/dev.txt)
+
+# $(1) the environment, $(2) its locked requirements. The mark is written last: an install that was cut off is done again.
+define install
+@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH (name one: make PYTHON=...)" >&2; exit 1; }
+@echo "setting up $(1) from $(2) with $(PYTHON)"
+@$(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r $(2)
+@$(1)/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+@touch $@
+endef
