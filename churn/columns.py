@@ -1,0 +1,144 @@
+"""Columns to the raw matrix: one float64 number a value, checked against the schema.
+
+The raw matrix is what every way in (a request, a file, a table) is brought to: shape (customers, features),
+quantities as they are, flags as 0 or 1, categories as their position, a missing value as NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn.errors import InvalidCustomersError, Violation
+from churn.schema import LARGEST, Feature, InvalidValueError, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+MAX_VIOLATIONS = 100
+"""How many violations one answer lists; more help nobody."""
+
+
+def encode_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.float64]:
+    """Encode columns by name into the raw matrix.
+
+    Parameters
+    ----------
+    schema : Schema
+        Which columns there are and what they accept. Columns it does not know are ignored.
+    columns : mapping of str to sequence of length n
+        NumPy arrays of numbers or booleans are checked vectorised; any other sequence value by value.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, len(schema.features))
+
+    Raises
+    ------
+    InvalidCustomersError
+        With every value that is not allowed, the first `MAX_VIOLATIONS` in the order of the customers.
+    ValueError
+        If a column is missing or the lengths differ: a fault of the caller, not of the data.
+    """
+    missing = [name for name in schema.names if name not in columns]
+    if missing:
+        raise ValueError(f"columns are missing: {', '.join(missing)}")
+    lengths = {len(columns[name]) for name in schema.names}
+    if len(lengths) != 1:
+        raise ValueError(f"columns differ in length: {sorted(lengths)}")
+    raw = np.empty((lengths.pop(), len(schema.features)), dtype=np.float64)
+    violations: list[Violation] = []
+    for position, feature in enumerate(schema.features):
+        values = columns[feature.name]
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" and feature.kind != "category":
+            violations += encode_numbers(feature, values, raw[:, position])
+        else:
+            violations += encode_values(feature, values, raw[:, position])
+    if violations:
+        violations.sort(key=lambda violation: violation.row)
+        raise InvalidCustomersError(violations[:MAX_VIOLATIONS])
+    return raw
+
+
+def encode_numbers(feature: Feature, values: NDArray[Any], out: NDArray[np.float64]) -> list[Violation]:
+    """Encode a column of numbers or booleans vectorised into `out`; NaN is a missing value.
+
+    Returns
+    -------
+    list of Violation
+        The first `MAX_VIOLATIONS` of the column.
+    """
+    out[:] = values
+    wrong = find_wrong_numbers(feature, out)
+    if values.dtype.kind == "b" and feature.kind != "flag":
+        wrong = np.ones(len(values), dtype=bool)
+    rows = np.flatnonzero(wrong)[:MAX_VIOLATIONS]
+    suspects = [None if np.isnan(value) else value for value in values[rows].tolist()]
+    found = (_check(feature, row, value)[1] for row, value in zip(rows.tolist(), suspects, strict=True))
+    return [violation for violation in found if violation is not None]
+
+
+def find_wrong_numbers(feature: Feature, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which numbers of a quantity or flag are not allowed: the vectorised twin of `Feature.encode`.
+
+    Parameters
+    ----------
+    numbers : ndarray of float64, shape (n,)
+        NaN is a missing value.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    absent = np.isnan(numbers)
+    if feature.kind == "flag":
+        fine = (numbers == 0) | (numbers == 1)
+    else:
+        low = -LARGEST if feature.minimum is None else max(feature.minimum, -LARGEST)
+        high = LARGEST if feature.maximum is None else min(feature.maximum, LARGEST)
+        fine = (numbers >= low) & (numbers <= high)
+        if feature.kind == "integer":
+            fine &= numbers == np.floor(numbers)
+    wrong: NDArray[np.bool_] = ~(fine | absent) if feature.nullable else ~fine
+    return wrong
+
+
+def encode_values(feature: Feature, values: Sequence[Any] | NDArray[Any], out: NDArray[np.float64]) -> list[Violation]:
+    """Encode a column value by value into `out`; the slow and obvious way, exact about types.
+
+    Returns
+    -------
+    list of Violation
+        The first `MAX_VIOLATIONS` of the column.
+    """
+    violations: list[Violation] = []
+    for row, value in enumerate(values):
+        out[row], violation = _check(feature, row, value.item() if isinstance(value, np.generic) else value)
+        if violation is not None:
+            violations.append(violation)
+            if len(violations) == MAX_VIOLATIONS:
+                break
+    return violations
+
+
+def _check(feature: Feature, row: int, value: object) -> tuple[float, Violation | None]:
+    try:
+        return feature.encode(value), None
+    except InvalidValueError as error:
+        return np.nan, Violation(row, feature.name, str(error), value, feature.allowed)
+
+
+def find_unusual(schema: Schema, raw: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Find the values that are allowed but outside the range seen in training.
+
+    Returns
+    -------
+    list of (row, feature position)
+        In the order of the rows.
+    """
+    low = np.array([-np.inf if f.trained_minimum is None else f.trained_minimum for f in schema.features])
+    high = np.array([np.inf if f.trained_maximum is None else f.trained_maximum for f in schema.features])
+    return [(int(row), int(position)) for row, position in np.argwhere((raw < low) | (raw > high))]

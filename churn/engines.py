@@ -1,0 +1,223 @@
+"""Engines run the network: the same matrix gives the same numbers from each of them.
+
+Importing this module imports neither TensorFlow nor ONNX Runtime; making an engine imports its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from churn.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+EngineChoice = Literal["auto", "onnx", "tensorflow"]
+
+BLOCK_ROWS = 8192
+"""Rows run at once: a block's activations stay in the processor's cache, and memory stays flat."""
+
+_log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What can run a network."""
+
+    name: str
+    device: str
+
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
+        ...
+
+
+class OnnxEngine:
+    """Runs `model.onnx` with ONNX Runtime on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        The network's file.
+    threads : int
+        Threads inside one operation. One is best for requests; more pay in large batches only.
+
+    Raises
+    ------
+    EngineError
+        If ONNX Runtime is not installed or can't read the file.
+    """
+
+    name = "onnx"
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Threads that spin for work would take the CPU from the event loop and the neighbours.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors share no base class
+            raise EngineError(f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [self._session.get_outputs()[0].name]
+        self.device = "CPU"
+
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
+        if len(matrix) <= BLOCK_ROWS:
+            return self._run(matrix)
+        return np.concatenate([self._run(block) for block in split_into_blocks(matrix)])
+
+    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        answer: NDArray[np.float32] = self._session.run(self._outputs, {self._input: matrix})[0]
+        return answer.reshape(-1)
+
+
+class TensorFlowEngine:
+    """Runs `model.keras` with TensorFlow, on a GPU where there is one.
+
+    The network becomes one concrete function with a free batch dimension, its weights frozen into constants:
+    `Model.predict` would cost a hundred times as much and leaks (tensorflow/tensorflow#40261).
+
+    Parameters
+    ----------
+    path : Path
+        The network's file.
+    threads : int
+        Threads inside one operation. TensorFlow takes it once a process, before its first operation.
+
+    Raises
+    ------
+    EngineError
+        If TensorFlow is not installed or Keras can't read the file.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        tensorflow = import_tensorflow(threads)
+        import keras
+
+        import churn.layers  # noqa: F401  registers the layers a network may be made of
+
+        try:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises whatever its layers raise
+            raise EngineError(f"Keras {keras.__version__} can't read {path}: {error}") from error
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        self.device = gpus[0].name.removeprefix("/physical_device:") if gpus else "CPU"
+        self._tensorflow = tensorflow
+        self._function = freeze(model, int(model.inputs[0].shape[-1]))
+
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
+        if len(matrix) <= BLOCK_ROWS or self.device != "CPU":
+            return self._run(matrix)
+        return np.concatenate([self._run(block) for block in split_into_blocks(matrix)])
+
+    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        answer: NDArray[np.float32] = self._function(self._tensorflow.constant(matrix))[0].numpy()
+        return answer.reshape(-1)
+
+
+def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  a Keras model and a concrete function
+    """Turn a Keras model into one concrete function of a float32 matrix (any rows, width), its weights constants."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = tf.function(
+        lambda matrix: model(matrix, training=False),
+        input_signature=[tf.TensorSpec([None, width], tf.float32)],
+    )
+    return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+def set_tensorflow_environment() -> None:
+    """Set what TensorFlow and Keras read when they are imported; what a user has set stays."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Off: oneDNN adds up in another order on each kind of processor, and pays for large networks only.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a module
+    """Import TensorFlow, quietly, with memory growth on its GPUs and the given threads.
+
+    Raises
+    ------
+    EngineError
+        If it is not installed.
+    """
+    set_tensorflow_environment()
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise EngineError("TensorFlow is not installed: pip install 'churn[tensorflow]'") from error
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        _log.debug("TensorFlow is already running: its threads and memory stay as they are")
+    return tf
+
+
+def split_into_blocks(matrix: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Split a matrix into views of at most `BLOCK_ROWS` rows."""
+    return [matrix[start : start + BLOCK_ROWS] for start in range(0, len(matrix), BLOCK_ROWS)]
+
+
+def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
+    """Resolve ``auto``: TensorFlow where it sees a GPU, else ONNX Runtime if installed, else TensorFlow.
+
+    Raises
+    ------
+    EngineError
+        If neither is installed.
+    """
+    if choice != "auto":
+        return choice
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    has_onnx = importlib.util.find_spec("onnxruntime") is not None
+    # Importing TensorFlow takes seconds, so it is asked for GPUs only where the driver's device files are.
+    if has_tensorflow and _has_gpu_driver() and import_tensorflow().config.list_physical_devices("GPU"):
+        return "tensorflow"
+    if has_onnx:
+        return "onnx"
+    if has_tensorflow:
+        return "tensorflow"
+    raise EngineError("no engine is installed: pip install onnxruntime, or 'churn[tensorflow]'")
+
+
+def _has_gpu_driver() -> bool:
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))  # noqa: PTH110
+
+
+def load_engine(choice: EngineChoice, folder: Path, threads: int = 1) -> Engine:
+    """Make the engine for a bundle's folder.
+
+    Raises
+    ------
+    EngineError
+        If the engine is not installed or can't read its file.
+    """
+    if choose_engine(choice) == "onnx":
+        return OnnxEngine(folder / "model.onnx", threads)
+    return TensorFlowEngine(folder / "model.keras", threads)

@@ -1,0 +1,63 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
+"""The name `write_aside` writes under."""
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it to `path` when the block ends well, else remove it."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside.touch(exist_ok=False)
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def find_left_aside(path: Path) -> list[Path]:
+    """Return what killed writers of `path` left beside it."""
+    return [left for left in path.parent.glob(f".{path.name}.*") if _ASIDE.fullmatch(left.name)]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file's text atomically."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_delimiter(header: str) -> str:
+    """Return what separates the fields of a CSV file, by its first line: a comma or a semicolon."""
+    return ";" if header.count(";") > header.count(",") else ","

@@ -1,0 +1,152 @@
+"""The fitted scaler and encoder as plain arrays: raw matrix in, the network's matrix out.
+
+Fitting is scikit-learn's (`training.preprocess`); what it fitted comes down to a few arrays that need no
+scikit-learn to apply. The manifest carries them, so that serving imports NumPy alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_FORM: Mapping[str, type[np.generic]] = {
+    "value_source": np.int64,
+    "value_fill": np.float64,
+    "equal_source": np.int64,
+    "equal_value": np.float64,
+    "missing_source": np.int64,
+    "center": np.float64,
+    "scale": np.float64,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preprocessor:
+    """Columns of the network's matrix, in three blocks, each centred and scaled.
+
+    With raw value x of the source feature, a column of the first block is x, or its fill where x is missing; of
+    the second 1 where x equals a value and 0 elsewhere; of the third 1 where x is missing and 0 elsewhere. Each
+    column then becomes (column - center) / scale.
+
+    Attributes
+    ----------
+    names : tuple of str, length d
+        Name of each column of the matrix.
+    value_source, value_fill : ndarray of int64, float64, shape (v,)
+        Raw column and what stands in for a missing value.
+    equal_source, equal_value : ndarray of int64, float64, shape (e,)
+        Raw column and the number it is compared with (a category's position, a level, a spike).
+    missing_source : ndarray of int64, shape (m,)
+        Raw column whose gaps are marked.
+    center, scale : ndarray of float64, shape (d,), d = v + e + m
+    """
+
+    names: tuple[str, ...]
+    value_source: NDArray[np.int64]
+    value_fill: NDArray[np.float64]
+    equal_source: NDArray[np.int64]
+    equal_value: NDArray[np.float64]
+    missing_source: NDArray[np.int64]
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        blocks = len(self.value_source) + len(self.equal_source) + len(self.missing_source)
+        if not (len(self.names) == blocks == len(self.center) == len(self.scale)) or not (
+            len(self.value_source) == len(self.value_fill) and len(self.equal_source) == len(self.equal_value)
+        ):
+            raise BundleError("the preprocessor's arrays differ in length")
+
+    @property
+    def width(self) -> int:
+        """Columns of the network's matrix."""
+        return len(self.names)
+
+    def transform(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Apply the fitted scaler and encoder.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+            The raw matrix of `churn.columns`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, width)
+        """
+        values_end = len(self.value_source)
+        equals_end = values_end + len(self.equal_source)
+        matrix = np.empty((len(raw), self.width), dtype=np.float64)
+        values = raw[:, self.value_source]
+        matrix[:, :values_end] = np.where(np.isnan(values), self.value_fill, values)
+        matrix[:, values_end:equals_end] = raw[:, self.equal_source] == self.equal_value
+        matrix[:, equals_end:] = np.isnan(raw[:, self.missing_source])
+        matrix -= self.center
+        matrix /= self.scale
+        return matrix.astype(np.float32)
+
+    def make_row_transform(self) -> Callable[[Sequence[float]], NDArray[np.float32]]:
+        """Return a function that does to one customer what `transform` does to a matrix, to the last bit.
+
+        For one row, plain floats take a tenth of the time that NumPy's calls take.
+
+        Returns
+        -------
+        callable
+            Takes the numbers of one row of the raw matrix, returns a read-only matrix of shape (1, width).
+        """
+        values_end = len(self.value_source)
+        equals_end = values_end + len(self.equal_source)
+        center, scale = self.center.tolist(), self.scale.tolist()
+        ones, zeros = ((1.0 - self.center) / self.scale).tolist(), ((0.0 - self.center) / self.scale).tolist()
+        values = list(zip(self.value_source.tolist(), self.value_fill.tolist(), center, scale, strict=False))
+        equals = list(
+            zip(
+                self.equal_source.tolist(),
+                self.equal_value.tolist(),
+                ones[values_end:equals_end],
+                zeros[values_end:equals_end],
+                strict=True,
+            )
+        )
+        gaps = list(zip(self.missing_source.tolist(), ones[equals_end:], zeros[equals_end:], strict=True))
+        pack = struct.Struct(f"{self.width}f").pack
+
+        def transform_row(row: Sequence[float]) -> NDArray[np.float32]:
+            # NaN, a missing value, is the one number that differs from itself.
+            columns = [((row[i] if row[i] == row[i] else fill) - middle) / unit for i, fill, middle, unit in values]
+            columns += [one if row[i] == value else zero for i, value, one, zero in equals]
+            columns += [zero if row[i] == row[i] else one for i, one, zero in gaps]
+            return np.frombuffer(pack(*columns), np.float32).reshape(1, -1)
+
+        return transform_row
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arrays as lists, exact: JSON keeps a float64 to the last bit."""
+        return {"names": list(self.names), **{key: getattr(self, key).tolist() for key in _FORM}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preprocessor:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        BundleError
+            If an array is missing or the lengths do not fit.
+        """
+        try:
+            arrays = {key: np.array(data[key], dtype=dtype) for key, dtype in _FORM.items()}
+            names: Sequence[str] = data["names"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the preprocessor's numbers can't be read: {error!r}") from error
+        return cls(names=tuple(names), **arrays)
