@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+
+from churn import engines
+from churn.engines import BLOCK_ROWS, OnnxEngine, TensorFlowEngine, choose_engine, load_engine, split_into_blocks
+from churn.errors import EngineError
+
+
+@pytest.fixture(scope="session")
+def matrix(outcome: Any, dataset: Any) -> np.ndarray:
+    return outcome.trained.taught.preprocessor.transform(dataset.raw)
+
+
+@pytest.fixture(scope="session")
+def loaded(models: Path) -> dict[str, Any]:
+    return {
+        "onnx": OnnxEngine(models / "1" / "model.onnx"),
+        "tensorflow": TensorFlowEngine(models / "1" / "model.keras"),
+    }
+
+
+@pytest.fixture(params=["onnx", "tensorflow"])
+def engine(request: pytest.FixtureRequest, loaded: dict[str, Any]) -> Any:
+    return loaded[request.param]
+
+
+def test_an_engine_agrees_with_the_oracle(engine: Any, models: Path, matrix: np.ndarray) -> None:
+    import keras
+
+    model = keras.saving.load_model(models / "1" / "model.keras", compile=False, safe_mode=True)
+    expected = oracle.predict(model, matrix)
+    assert np.ptp(expected) > 0.1
+    assert np.abs(engine.predict(matrix) - expected).max() <= 1e-6
+
+
+def test_the_engines_agree_with_each_other(loaded: dict[str, Any], matrix: np.ndarray) -> None:
+    assert np.abs(loaded["onnx"].predict(matrix) - loaded["tensorflow"].predict(matrix)).max() <= 1e-6
+
+
+def test_a_customer_scores_the_same_alone_and_anywhere_in_a_batch(engine: Any, matrix: np.ndarray) -> None:
+    customer = matrix[[123]]
+    alone = engine.predict(customer)
+    assert alone.shape == (1,)
+    assert alone.dtype == np.float32
+    for rows in (2, 7, 1000):
+        for place in (0, rows // 2, rows - 1):
+            batch = matrix[:rows].copy()
+            batch[place] = customer
+            assert abs(engine.predict(batch)[place] - alone[0]) <= 1e-6
+
+
+@pytest.mark.parametrize("rows", [BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS])
+def test_blocks_are_put_together_in_order(engine: Any, matrix: np.ndarray, rows: int) -> None:
+    large = np.resize(matrix, (rows, matrix.shape[1]))
+    found = engine.predict(large)
+    assert found.shape == (rows,)
+    assert np.abs(found - np.resize(engine.predict(matrix), rows)).max() <= 1e-6
+
+
+def test_a_block_is_never_larger_than_the_limit(engine: Any, matrix: np.ndarray, monkeypatch: Any) -> None:
+    sizes: list[int] = []
+    run = engine._run
+    monkeypatch.setattr(engine, "_run", lambda block: sizes.append(len(block)) or run(block))
+    engine.predict(np.resize(matrix, (2 * BLOCK_ROWS + 5, matrix.shape[1])))
+    assert sizes == [BLOCK_ROWS, BLOCK_ROWS, 5]
+
+
+def test_no_customers_get_no_probabilities(engine: Any, matrix: np.ndarray) -> None:
+    assert engine.predict(matrix[:0]).shape == (0,)
+
+
+def test_blocks_are_views() -> None:
+    matrix = np.zeros((BLOCK_ROWS + 1, 2), np.float32)
+    blocks = split_into_blocks(matrix)
+    assert [len(block) for block in blocks] == [BLOCK_ROWS, 1]
+    assert all(block.base is matrix for block in blocks)
+
+
+def test_an_engine_says_what_and_where_it_is(loaded: dict[str, Any]) -> None:
+    assert {name: engine.name for name, engine in loaded.items()} == {"onnx": "onnx", "tensorflow": "tensorflow"}
+    assert loaded["onnx"].device == "CPU"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(OnnxEngine, "model.onnx"), (TensorFlowEngine, "model.keras")])
+def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path, kind: Any, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a network")
+    with pytest.raises(EngineError, match=rf"can't read .*/{name}"):
+        kind(tmp_path / name)
+
+
+def test_the_engine_that_was_asked_for_is_loaded_from_its_own_file(models: Path) -> None:
+    assert isinstance(load_engine("onnx", models / "1"), OnnxEngine)
+    assert isinstance(load_engine("tensorflow", models / "1"), TensorFlowEngine)
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "gpus", "chosen"),
+    [
+        ({"tensorflow", "onnxruntime"}, True, 1, "tensorflow"),
+        ({"tensorflow", "onnxruntime"}, True, 0, "onnx"),
+        ({"tensorflow", "onnxruntime"}, False, 1, "onnx"),
+        ({"onnxruntime"}, True, 1, "onnx"),
+        ({"tensorflow"}, False, 0, "tensorflow"),
+        ({"tensorflow"}, True, 0, "tensorflow"),
+    ],
+)
+def test_auto_is_tensorflow_with_a_gpu_else_onnx_else_tensorflow(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], driver: bool, gpus: int, chosen: str
+) -> None:
+    tensorflow = SimpleNamespace(config=SimpleNamespace(list_physical_devices=lambda kind: [kind] * gpus))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(engines, "_has_gpu_driver", lambda: driver)
+    monkeypatch.setattr(engines, "import_tensorflow", lambda: tensorflow)
+    assert choose_engine("auto") == chosen
+    assert choose_engine("onnx") == "onnx"
+    assert choose_engine("tensorflow") == "tensorflow"
+
+
+def test_without_a_driver_tensorflow_is_not_even_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_has_gpu_driver", lambda: False)
+    monkeypatch.setattr(engines, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    assert choose_engine("auto") == "onnx"
+
+
+def test_a_driver_is_seen_by_its_device_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (set(), {"/dev/nvidiactl"}, {"/dev/dxg"}):
+        monkeypatch.setattr("os.path.exists", there.__contains__)
+        assert engines._has_gpu_driver() == bool(there)
+
+
+def test_without_any_engine_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # noqa: ARG005  find_spec's form
+    with pytest.raises(EngineError, match="no engine is installed: pip install onnxruntime"):
+        choose_engine("auto")
+
+
+@pytest.mark.parametrize(
+    ("package", "engine", "says"),
+    [
+        ("onnxruntime", "onnx", "ONNX Runtime is not installed: pip install onnxruntime"),
+        ("tensorflow", "tensorflow", "TensorFlow is not installed: pip install 'churn"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_to_install(
+    models: Path, monkeypatch: pytest.MonkeyPatch, package: str, engine: Any, says: str
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == package:
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(EngineError, match=says):
+        load_engine(engine, models / "1")
+
+
+def test_gpus_share_their_memory_and_threads_are_set_before_tensorflow_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    threading = SimpleNamespace(
+        set_intra_op_parallelism_threads=lambda count: done.append(("intra", count)),
+        set_inter_op_parallelism_threads=lambda count: done.append(("inter", count)),
+    )
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: [f"{kind}:0"],
+        experimental=SimpleNamespace(set_memory_growth=lambda gpu, enable: done.append((gpu, enable))),
+        threading=threading,
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))  # type: ignore[arg-type]
+    engines.import_tensorflow(3)
+    assert done == [("GPU:0", True), ("intra", 3), ("inter", 1)]
+
+
+def test_a_tensorflow_that_already_runs_keeps_its_threads(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(kind: str) -> None:
+        raise RuntimeError(kind)
+
+    tensorflow = SimpleNamespace(config=SimpleNamespace(list_physical_devices=refuse))
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)  # type: ignore[arg-type]
+    with caplog.at_level(logging.DEBUG):
+        assert engines.import_tensorflow(3) is tensorflow
+    assert "already running" in caplog.text
+
+
+def test_what_a_user_has_set_for_tensorflow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    engines.set_tensorflow_environment()
+    import os
+
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
+
+
+def test_the_oracle_refuses_a_layer_it_does_not_know() -> None:
+    import keras
+
+    inputs = keras.Input((2,))
+    unknown = keras.Model(inputs, keras.layers.UnitNormalization()(inputs))
+    with pytest.raises(AssertionError, match="does not know the layer UnitNormalization"):
+        oracle.predict(unknown, np.zeros((1, 2)))
+    unusual = keras.Model(inputs, keras.layers.Dense(1, activation="mish")(inputs))
+    with pytest.raises(AssertionError, match="does not know the activation mish"):
+        oracle.predict(unusual, np.zeros((1, 2)))
+
+
+def test_the_oracle_works_out_every_layer_it_knows_as_keras_does() -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((3,))
+    normal = layers.BatchNormalization(
+        moving_mean_initializer="random_normal", moving_variance_initializer="ones", beta_initializer="ones"
+    )
+    left = layers.Dense(4, activation="silu", bias_initializer="random_normal")(normal(inputs))
+    right = layers.Activation("tanh")(layers.Dense(4, use_bias=False)(layers.GaussianNoise(0.1)(inputs)))
+    merged = [layers.Add()([left, right]), layers.Average()([left, right]), layers.ReLU()(left)]
+    hidden = layers.Dropout(0.5)(layers.Concatenate()(merged))
+    hidden = layers.Dense(3, activation="elu")(hidden)
+    hidden = layers.Dense(3, activation="softplus")(hidden)
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(hidden))
+    matrix = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    assert np.abs(oracle.predict(model, matrix) - model(matrix).numpy().reshape(-1)).max() <= 1e-6

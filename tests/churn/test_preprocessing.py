@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from bank import REAL_TABLE, draw_customers, with_gaps, write_csv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from churn.errors import BundleError
+from churn.preprocessing import Preprocessor
+from churn.schema import Feature, Schema
+from training.dataset import Dataset, load_dataset
+from training.preprocess import FIT_ROWS, Encoding, as_objects, fit_preprocessor, quiet_about_gaps
+
+DEFAULT = Encoding()
+REFERENCE = Encoding(drop_first=True, scale_all=True, max_levels=0, spike_share=2.0)
+MINIMAL = Encoding(max_levels=0, spike_share=2.0)
+encodings = pytest.mark.parametrize("encoding", [DEFAULT, REFERENCE, MINIMAL], ids=["default", "reference", "minimal"])
+
+
+def largest_difference(dataset: Dataset, encoding: Encoding, fitted_on: slice = slice(None)) -> float:
+    transformer, preprocessor = fit_preprocessor(dataset.schema, dataset.raw[fitted_on], encoding)
+    with quiet_about_gaps():
+        expected = transformer.transform(as_objects(dataset.schema, dataset.raw))
+    found = preprocessor.transform(dataset.raw)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape == (len(dataset.raw), preprocessor.width)
+    return float(np.abs(found - expected).max())
+
+
+@encodings
+@pytest.mark.skipif(not REAL_TABLE.is_file(), reason=f"the real table is not at {REAL_TABLE}")
+def test_all_real_customers_are_transformed_as_by_scikit_learn(encoding: Encoding) -> None:
+    dataset = load_dataset(REAL_TABLE)
+    assert len(dataset.raw) == 10_000
+    assert largest_difference(dataset, encoding, slice(6400)) <= 1e-6
+
+
+@encodings
+def test_drawn_customers_are_transformed_as_by_scikit_learn(tmp_path: Any, encoding: Encoding) -> None:
+    dataset = load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(3000)))
+    assert largest_difference(dataset, encoding, slice(2000)) <= 1e-6
+
+
+@encodings
+def test_gaps_in_numbers_flags_and_categories_are_transformed_as_by_scikit_learn(
+    dataset: Dataset, encoding: Encoding
+) -> None:
+    gaps = {feature.name: feature.kind for feature in dataset.schema.features if feature.nullable}
+    assert gaps == {"Geography": "category", "Balance": "number", "HasCrCard": "flag"}
+    assert largest_difference(dataset, encoding, slice(500)) <= 1e-6
+
+
+@encodings
+def test_a_table_of_categories_alone_is_transformed_as_by_scikit_learn(encoding: Encoding) -> None:
+    features = (Feature("a", "category", categories=("x", "y", "z"), nullable=True), Feature("b", "flag"))
+    raw = np.array([[0, 0], [1, 1], [2, 0], [np.nan, 1]] * 5, dtype=np.float64)
+    for chosen in (features, features[:1], features[1:]):
+        dataset = Dataset(Schema(chosen, "left"), raw[:, : len(chosen)], raw[:, 1], {}, ())
+        assert largest_difference(dataset, encoding) <= 1e-6
+
+
+@encodings
+def test_a_quantity_that_was_never_seen_or_never_changed_does_no_harm(encoding: Encoding) -> None:
+    features = (Feature("empty", "number", nullable=True), Feature("same", "number"), Feature("x", "number"))
+    raw = np.column_stack([np.full(20, np.nan), np.full(20, 7.0), np.arange(20.0)])
+    dataset = Dataset(Schema(features, "left"), raw, raw[:, 0], {}, ())
+    assert largest_difference(dataset, encoding) <= 1e-6
+    _, preprocessor = fit_preprocessor(dataset.schema, raw, encoding)
+    assert np.isfinite(preprocessor.transform(raw)).all()
+
+
+def test_the_matrix_by_hand() -> None:
+    features = (
+        Feature("age", "integer"),
+        Feature("card", "flag"),
+        Feature("land", "category", categories=("x", "y")),
+        Feature("balance", "number", nullable=True),
+    )
+    raw = np.array([[20, 0, 0, 1], [40, 1, 1, np.nan], [60, 1, 0, 3]], dtype=np.float64)
+    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=0, spike_share=2.0))
+    assert preprocessor.names == ("age", "balance", "card", "land is x", "land is y", "balance is missing")
+    age = 20 / np.std([20, 40, 60])
+    balance = 1 / np.std([1, 2, 3])  # the gap holds the median, 2
+    expected = [[-age, -balance, 0, 1, 0, 0], [0, 0, 1, 0, 1, 1], [age, balance, 1, 1, 0, 0]]
+    assert preprocessor.transform(raw) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_few_levels_and_frequent_values_get_a_column_each() -> None:
+    features = (Feature("products", "integer"), Feature("balance", "number"))
+    raw = np.column_stack([np.arange(100) % 4 + 1, np.where(np.arange(100) < 30, 0, np.arange(100) + 0.5)])
+    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=4, spike_share=0.3))
+    assert preprocessor.names == (
+        "products",
+        "balance",
+        *(f"products is {level}" for level in (1, 2, 3, 4)),
+        "balance is 0",
+    )
+    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=3, spike_share=0.31))
+    assert preprocessor.names == ("products", "balance")
+
+
+def test_the_reference_leaves_the_first_category_out_and_scales_everything(dataset: Dataset) -> None:
+    _, preprocessor = fit_preprocessor(dataset.schema, dataset.raw, REFERENCE)
+    assert "Geography is France" not in preprocessor.names
+    assert "Gender is Male" in preprocessor.names
+    matrix = preprocessor.transform(dataset.raw)
+    assert matrix.mean(axis=0) == pytest.approx(np.zeros(preprocessor.width), abs=1e-5)
+    assert matrix.std(axis=0) == pytest.approx(np.ones(preprocessor.width), abs=1e-4)
+
+
+def test_no_more_rows_are_fitted_on_than_move_the_numbers() -> None:
+    schema = Schema((Feature("x", "number"),), "left")
+    raw = np.zeros((FIT_ROWS + 1, 1))
+    raw[-1] = 1e9
+    _, preprocessor = fit_preprocessor(schema, raw, MINIMAL)
+    assert preprocessor.center.tolist() == [0.0]
+
+
+def test_a_missing_category_is_text_again_as_a_gap() -> None:
+    schema = Schema((Feature("a", "category", categories=("x", "y"), nullable=True), Feature("n", "number")), "left")
+    objects = as_objects(schema, np.array([[1, 5], [np.nan, 6], [0, np.nan]]))
+    assert repr(objects.tolist()) == repr([["y", 5.0], [np.nan, 6.0], ["x", np.nan]])
+
+
+rows = st.lists(
+    st.tuples(
+        st.none() | st.integers(0, 2),
+        st.sampled_from([0.0, 1.0]),
+        st.none() | st.floats(-1e15, 1e15) | st.sampled_from([0.0, 50.5]),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(max_examples=200)
+@given(rows)
+def test_a_row_alone_is_transformed_to_the_last_bit_as_in_a_matrix(customers: list[tuple[float | None, ...]]) -> None:
+    raw = np.array(customers, dtype=np.float64)
+    transform_row = ROW_BY_ROW.make_row_transform()
+    assert np.concatenate([transform_row(row) for row in raw.tolist()]).tobytes() == ROW_BY_ROW.transform(raw).tobytes()
+
+
+def _fit_small() -> Preprocessor:
+    features = (
+        Feature("land", "category", categories=("x", "y", "z"), nullable=True),
+        Feature("card", "flag"),
+        Feature("balance", "number", nullable=True),
+    )
+    draw = np.random.default_rng(0)
+    raw = np.column_stack([draw.integers(0, 3, 50), draw.integers(0, 2, 50), draw.normal(50, 20, 50)]).astype(float)
+    raw[::7, 0] = np.nan
+    raw[::5, 2] = np.nan
+    raw[1::5, 2] = 50.5
+    return fit_preprocessor(Schema(features, "left"), raw, Encoding(scale_all=True, max_levels=3))[1]
+
+
+ROW_BY_ROW = _fit_small()
+
+
+def test_no_customers_are_an_empty_matrix() -> None:
+    assert ROW_BY_ROW.transform(np.empty((0, 3))).shape == (0, ROW_BY_ROW.width)
+
+
+def test_the_arrays_survive_json_to_the_last_bit() -> None:
+    again = Preprocessor.from_dict(json.loads(json.dumps(ROW_BY_ROW.to_dict())))
+    assert again.names == ROW_BY_ROW.names
+    for name in ("value_source", "value_fill", "equal_source", "equal_value", "missing_source", "center", "scale"):
+        assert getattr(again, name).tobytes() == getattr(ROW_BY_ROW, name).tobytes()
+        assert getattr(again, name).dtype == getattr(ROW_BY_ROW, name).dtype
+
+
+@pytest.mark.parametrize("name", sorted(ROW_BY_ROW.to_dict()))
+def test_arrays_that_do_not_fit_together_are_refused(name: str) -> None:
+    data = ROW_BY_ROW.to_dict()
+    with pytest.raises(BundleError, match="differ in length"):
+        Preprocessor.from_dict(data | {name: data[name][:-1]})
+    with pytest.raises(BundleError, match=f"can't be read: KeyError\\('{name}'\\)"):
+        Preprocessor.from_dict({key: value for key, value in data.items() if key != name})
+
+
+def test_arrays_that_hold_no_numbers_are_refused() -> None:
+    with pytest.raises(BundleError, match="can't be read: ValueError"):
+        Preprocessor.from_dict(ROW_BY_ROW.to_dict() | {"scale": ["wide"]})
+
+
+def test_a_table_with_gaps_has_them_in_all_three_kinds() -> None:
+    table = with_gaps(draw_customers(200))
+    assert table[["Balance", "HasCrCard", "Geography"]].isna().any().all()

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from tampering import contents
+
+from churn.errors import RegistryError
+from churn.registry import Registry
+
+
+def publish(registry: Registry, text: str = "a model", *, promote: bool = True) -> int:
+    return registry.publish(lambda folder, version: (folder / "model").write_text(f"{text} {version}"), promote=promote)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+def test_versions_count_up_from_one_and_the_new_one_is_current(registry: Registry) -> None:
+    assert [publish(registry), publish(registry)] == [1, 2]
+    assert registry.versions() == [1, 2]
+    assert registry.current() == 2
+    assert registry.current_folder() == registry.root / "2"
+    assert (registry.root / "current").read_text() == "2\n"
+    assert (registry.root / "2" / "model").read_text() == "a model 2"
+
+
+def test_a_version_can_be_published_without_being_served(registry: Registry) -> None:
+    publish(registry)
+    publish(registry, promote=False)
+    assert registry.versions() == [1, 2]
+    assert registry.current() == 1
+
+
+def test_versions_are_ordered_as_numbers_and_other_names_are_none(registry: Registry) -> None:
+    for name in ("10", "9", "007", "-1", "x", "²", ".staging-11"):
+        (registry.root / name).mkdir(parents=True)
+    (registry.root / "12").touch()
+    assert registry.versions() == [9, 10]
+
+
+def test_a_publication_that_fails_leaves_everything_as_before(registry: Registry) -> None:
+    publish(registry)
+    before = contents(registry.root)
+
+    def write(folder: Path, version: int) -> None:
+        (folder / "model").write_text("half")
+        raise ValueError(version)
+
+    with pytest.raises(ValueError, match="2"):
+        registry.publish(write)
+    assert contents(registry.root) == before
+    assert sorted(path.name for path in registry.root.iterdir()) == ["1", "current", "promotions.jsonl"]
+
+
+def test_nobody_sees_a_version_that_is_being_written(registry: Registry) -> None:
+    publish(registry)
+    seen: list[list[int]] = []
+    registry.publish(lambda folder, version: seen.append(registry.versions()))  # noqa: ARG005  what publish calls with
+    assert seen == [[1]]
+
+
+def test_what_killed_processes_left_is_removed(registry: Registry) -> None:
+    publish(registry)
+    for name in (".staging-2", ".staging-7"):
+        (registry.root / name).mkdir()
+        (registry.root / name / "model.keras").write_text("half")
+    for name in (".current.0123abcd", ".promotions.jsonl.0123abcd"):
+        (registry.root / name).write_text("half")
+    (registry.root / ".gitignore").touch()
+    registry.promote(1)
+    assert sorted(path.name for path in registry.root.iterdir()) == [".gitignore", "1", "current", "promotions.jsonl"]
+    assert publish(registry) == 2
+
+
+def test_a_rollback_returns_to_what_was_served_before(registry: Registry) -> None:
+    for _ in range(3):
+        publish(registry)
+    assert [registry.rollback(), registry.rollback()] == [2, 1]
+    assert registry.current() == 1
+    with pytest.raises(RegistryError, match="no version was served before"):
+        registry.rollback()
+
+
+def test_a_promotion_after_a_rollback_goes_on_top(registry: Registry) -> None:
+    for _ in range(3):
+        publish(registry)  # served: 1 2 3
+    registry.rollback()  # 1 2
+    registry.promote(1)  # 1 2 1
+    registry.promote(3)  # 1 2 1 3
+    assert [registry.rollback(), registry.rollback(), registry.rollback()] == [1, 2, 1]
+
+
+def test_promoting_the_current_version_again_changes_nothing_to_return_to(registry: Registry) -> None:
+    publish(registry)
+    publish(registry)
+    registry.promote(2)
+    assert registry.rollback() == 1
+
+
+def test_every_change_is_kept_with_its_time(registry: Registry) -> None:
+    publish(registry)
+    publish(registry)
+    registry.rollback()
+    assert [(change["action"], change["version"]) for change in registry.history()] == [
+        ("promote", 1),
+        ("promote", 2),
+        ("rollback", 1),
+    ]
+    assert all(change["time"].endswith("+00:00") for change in registry.history())
+
+
+def test_an_unknown_version_is_refused_and_the_known_ones_are_named(registry: Registry) -> None:
+    publish(registry)
+    publish(registry)
+    with pytest.raises(RegistryError, match="there is no version 3; there is: 1, 2"):
+        registry.folder(3)
+    with pytest.raises(RegistryError, match="there is no version 3; there is: 1, 2"):
+        registry.promote(3)
+    assert registry.current() == 2
+
+
+def test_a_rollback_to_a_version_that_is_gone_is_refused(registry: Registry) -> None:
+    publish(registry)
+    publish(registry)
+    (registry.root / "1" / "model").unlink()
+    (registry.root / "1").rmdir()
+    with pytest.raises(RegistryError, match="there is no version 1"):
+        registry.rollback()
+    assert registry.current() == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"two\n", b"1\n2\n", b"-1", b"\xff\xfe", "²".encode()])
+def test_a_corrupt_current_is_refused_by_name(registry: Registry, content: bytes) -> None:
+    publish(registry)
+    (registry.root / "current").write_bytes(content)
+    with pytest.raises(RegistryError, match="models/current: "):
+        registry.current()
+
+
+def test_a_current_that_names_no_version_is_refused(registry: Registry) -> None:
+    publish(registry)
+    (registry.root / "current").write_text("5\n")
+    with pytest.raises(RegistryError, match="there is no version 5; there is: 1"):
+        registry.current_folder()
+
+
+def test_without_a_current_version_the_message_says_what_to_do(registry: Registry) -> None:
+    publish(registry, promote=False)
+    with pytest.raises(RegistryError, match="no version is current .* train one, or promote one of: 1"):
+        registry.current()
+
+
+def test_a_folder_that_is_not_there_holds_nothing(registry: Registry) -> None:
+    assert registry.versions() == []
+    assert registry.history() == []
+    with pytest.raises(RegistryError, match="there is no such folder"):
+        registry.promote(1)
+    with pytest.raises(RegistryError, match="promote one of: none"):
+        registry.current()
+    assert not registry.root.exists()
+
+
+@pytest.mark.parametrize("line", ["{", "{}", '{"action": "promote", "version": "x"}', "[]", "5"])
+def test_a_corrupt_history_is_refused_by_line(registry: Registry, line: str) -> None:
+    publish(registry)
+    with (registry.root / "promotions.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RegistryError, match=r"promotions.jsonl: line 2 can't be understood"):
+        registry.rollback()
+
+
+def test_a_history_that_begins_with_a_rollback_has_nothing_to_return_to(registry: Registry) -> None:
+    publish(registry)
+    line = json.dumps({"time": "", "action": "rollback", "version": 1})
+    (registry.root / "promotions.jsonl").write_text(f"{line}\n")
+    with pytest.raises(RegistryError, match="no version was served before"):
+        registry.rollback()
+
+
+def _publish_many(root: Path, start: object, count: int) -> None:
+    start.wait()  # type: ignore[attr-defined]
+    for _ in range(count):
+        publish(Registry(root))
+
+
+def test_two_processes_that_publish_at_once_get_versions_of_their_own(registry: Registry) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(2)
+    processes = [context.Process(target=_publish_many, args=(registry.root, start, 10)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert registry.versions() == list(range(1, 21))
+    assert [change["version"] for change in registry.history()] == list(range(1, 21))
+    assert registry.current() == 20

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn.errors import SchemaError
+from churn.schema import LARGEST, Feature, InvalidValueError, Schema
+from training.schema_file import read_schema, write_schema_file
+
+NUMBER = Feature("x", "number", minimum=-1.5, maximum=10)
+INTEGER = Feature("n", "integer", minimum=0, nullable=True)
+FLAG = Feature("f", "flag")
+CATEGORY = Feature("c", "category", categories=("b", "a"))
+SCHEMA = Schema((NUMBER, INTEGER, FLAG, CATEGORY), label="left", identifier="client")
+
+names = st.text(min_size=1, max_size=8).filter(lambda name: name != "customers")
+bounds = st.none() | st.floats(-1e9, 1e9)
+
+
+@st.composite
+def features(draw: st.DrawFn) -> Feature:
+    kind = draw(st.sampled_from(["number", "integer", "flag", "category"]))
+    low, high = draw(bounds), draw(bounds)
+    if low is not None and high is not None and low > high:
+        low, high = high, low
+    return Feature(
+        draw(names),
+        kind,
+        minimum=low if kind in ("number", "integer") else None,
+        maximum=high if kind in ("number", "integer") else None,
+        trained_minimum=draw(bounds),
+        trained_maximum=draw(bounds),
+        categories=tuple(draw(st.lists(names, min_size=1, unique=True))) if kind == "category" else (),
+        nullable=draw(st.booleans()),
+        description=draw(st.text(max_size=8)),
+        unit=draw(st.text(max_size=8)),
+        example=draw(st.none() | st.floats(-1e9, 1e9) | st.text(min_size=1, max_size=8)),
+    )
+
+
+schemas = st.lists(features(), min_size=1, max_size=5, unique_by=lambda feature: feature.name).map(
+    lambda found: Schema(tuple(found), label="a label that is no feature", identifier="an identifier that is none")
+)
+
+
+@given(schemas)
+def test_a_schema_survives_a_dictionary(schema: Schema) -> None:
+    assert Schema.from_dict(schema.to_dict()) == schema
+
+
+@given(schemas)
+def test_a_schema_survives_a_toml_file(tmp_path_factory: pytest.TempPathFactory, schema: Schema) -> None:
+    path = tmp_path_factory.getbasetemp() / "schema.toml"
+    write_schema_file(path, schema)
+    assert read_schema(path) == schema
+
+
+def test_a_bound_of_zero_stays_in_the_dictionary() -> None:
+    assert Schema((INTEGER,), "left").to_dict()["features"]["n"] == {"kind": "integer", "minimum": 0, "nullable": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": "", "kind": "flag"}, "can't be named ''"),
+        ({"name": "customers", "kind": "flag"}, "can't be named 'customers'"),
+        ({"name": "x", "kind": "text"}, "feature x: kind 'text' is unknown; allowed: number, integer, flag, category"),
+        ({"name": "x", "kind": "category"}, "feature x: categories go with kind 'category'"),
+        ({"name": "x", "kind": "number", "categories": ("a",)}, "feature x: categories go with kind 'category'"),
+        ({"name": "x", "kind": "category", "categories": ("a", "a")}, "feature x: a category is listed twice"),
+        ({"name": "x", "kind": "number", "minimum": 2, "maximum": 1}, "feature x: minimum 2 is above maximum 1"),
+        ({"name": "x", "kind": "number", "minimum": math.nan}, "feature x: a bound of nan is none"),
+        ({"name": "x", "kind": "number", "trained_maximum": math.inf}, "feature x: a bound of inf is none"),
+    ],
+)
+def test_a_feature_that_contradicts_itself_is_refused(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(SchemaError) as refusal:
+        Feature(**fields)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("features", "label", "identifier", "says"),
+    [
+        ((), "left", "id", "at least one feature"),
+        ((FLAG, FLAG), "left", "id", "used twice among features, label and identifier: f"),
+        ((FLAG,), "f", "id", "used twice among features, label and identifier: f"),
+        ((FLAG,), "left", "f", "used twice among features, label and identifier: f"),
+        ((FLAG,), "id", "id", "used twice among features, label and identifier: id"),
+        ((FLAG,), "left", "customers", "the identifier can't be named 'customers'"),
+    ],
+)
+def test_a_schema_that_contradicts_itself_is_refused(
+    features: tuple[Feature, ...], label: str, identifier: str, says: str
+) -> None:
+    with pytest.raises(SchemaError) as refusal:
+        Schema(features, label, identifier)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"label": None}, "label and identifier are names"),
+        ({"identifier": 3}, "label and identifier are names"),
+        ({"features": []}, "no table of features"),
+        ({"featurs": {}}, "the schema: unknown: featurs; known: features, identifier, label"),
+        ({"features": {"x": "number"}}, "feature x: expected a table with at least a kind"),
+        ({"features": {"x": {}}}, "feature x: kind is missing; allowed: number, integer, flag, category"),
+        ({"features": {"x": {"kind": "number", "min": 1}}}, "feature x: unknown: min; known: categories"),
+        ({"features": {"x": {"kind": "number", "minimum": "1"}}}, "feature x: minimum is a number, not '1'"),
+        ({"features": {"x": {"kind": "number", "trained_maximum": True}}}, "trained_maximum is a number, not True"),
+        ({"features": {"x": {"kind": "category", "categories": "ab"}}}, "categories is a list of texts, not 'ab'"),
+        ({"features": {"x": {"kind": "category", "categories": [1]}}}, "categories is a list of texts, not [1]"),
+        ({"features": {"x": {"kind": "flag", "nullable": "yes"}}}, "feature x: nullable is true or false"),
+        ({"features": {"x": {"kind": "flag", "unit": 5}}}, "feature x: unit is a text, not 5"),
+        ({"features": {"x": {"kind": "flag", "description": []}}}, "feature x: description is a text, not []"),
+        ({"features": {"x": {"kind": "flag", "example": [1]}}}, "feature x: example is a value of the column, not [1]"),
+    ],
+)
+def test_plain_data_that_is_no_schema_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(SchemaError) as refusal:
+        Schema.from_dict(SCHEMA.to_dict() | changes)
+    assert says in str(refusal.value)
+
+
+def test_a_file_that_is_no_schema_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "schema.toml"
+    for text in ("label =", 'label = "left"', "label = 3"):
+        path.write_text(text)
+        with pytest.raises(SchemaError, match="schema.toml: "):
+            read_schema(path)
+    path.write_bytes(b'label = "\xff"')
+    with pytest.raises(SchemaError, match="schema.toml: "):
+        read_schema(path)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "number"),
+    [
+        (NUMBER, -1.5, -1.5),
+        (NUMBER, 10, 10.0),
+        (INTEGER, 7, 7.0),
+        (INTEGER, 7.0, 7.0),
+        (FLAG, 1, 1.0),
+        (FLAG, False, 0.0),
+        (FLAG, 1.0, 1.0),
+        (FLAG, "Yes", 1.0),
+        (FLAG, "FALSE", 0.0),
+        (FLAG, "0", 0.0),
+        (CATEGORY, "b", 0.0),
+        (CATEGORY, "a", 1.0),
+    ],
+)
+def test_an_allowed_value_becomes_its_number(feature: Feature, value: object, number: float) -> None:
+    assert feature.encode(value) == number
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "reason"),
+    [
+        (NUMBER, None, "is missing"),
+        (NUMBER, "1", "is not a number"),
+        (NUMBER, True, "is not a number"),
+        (NUMBER, [1], "is not a number"),
+        (NUMBER, math.nan, "is not a finite number"),
+        (NUMBER, -math.inf, "is not a finite number"),
+        (NUMBER, 10**400, "is not a finite number"),
+        (NUMBER, -1.6, "is too small"),
+        (NUMBER, 10.001, "is too large"),
+        (Feature("x", "number"), 2 * LARGEST, "is beyond 1e+15"),
+        (Feature("x", "number"), -2 * LARGEST, "is beyond 1e+15"),
+        (INTEGER, 1.5, "is not a whole number"),
+        (FLAG, 2, "is not a flag"),
+        (FLAG, "maybe", "is not a flag"),
+        (FLAG, [], "is not a flag"),
+        (CATEGORY, "A", "is an unknown category"),
+        (CATEGORY, 1, "is not a text"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_the_reason(feature: Feature, value: object, reason: str) -> None:
+    with pytest.raises(InvalidValueError) as refusal:
+        feature.encode(value)
+    assert str(refusal.value) == reason
+
+
+def test_a_missing_value_is_allowed_only_where_the_feature_has_gaps() -> None:
+    assert math.isnan(INTEGER.encode(None))
+    assert math.isnan(INTEGER.parse(""))
+    with pytest.raises(InvalidValueError, match="is missing"):
+        FLAG.parse("")
+
+
+@pytest.mark.parametrize(
+    ("feature", "text", "number"),
+    [(NUMBER, "-1.5", -1.5), (NUMBER, "1e0", 1.0), (INTEGER, "7.0", 7.0), (CATEGORY, "a", 1.0)]
+    + [(FLAG, text, 1.0) for text in ("1", "1.0", "YES", "true")],
+)
+def test_a_cell_becomes_its_number(feature: Feature, text: str, number: float) -> None:
+    assert feature.parse(text) == number
+
+
+@pytest.mark.parametrize(
+    ("feature", "text", "reason"),
+    [
+        (NUMBER, "?", "is not a number"),
+        (NUMBER, "1,5", "is not a number"),
+        (NUMBER, "1_0", "is not a number"),
+        (NUMBER, "٣", "is not a number"),
+        (NUMBER, "inf", "is not a finite number"),
+        (NUMBER, "-2", "is too small"),
+        (INTEGER, "1.5", "is not a whole number"),
+        (FLAG, "2", "is not a flag"),
+        (FLAG, "?", "is not a flag"),
+        (CATEGORY, "?", "is an unknown category"),
+    ],
+)
+def test_a_cell_that_is_not_allowed_is_refused_with_the_reason(feature: Feature, text: str, reason: str) -> None:
+    with pytest.raises(InvalidValueError) as refusal:
+        feature.parse(text)
+    assert str(refusal.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("feature", "words"),
+    [
+        (NUMBER, "a number from -1.5 to 10"),
+        (INTEGER, "a whole number of 0 or more, or null"),
+        (Feature("x", "number", maximum=1_234_567), "a number of 1234567 or less"),
+        (Feature("x", "integer"), "a whole number"),
+        (FLAG, "0, 1, true, false, yes or no"),
+        (CATEGORY, "one of b, a"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(feature: Feature, words: str) -> None:
+    assert feature.allowed == words
+
+
+def test_a_value_is_unusual_outside_the_range_of_training_only() -> None:
+    feature = Feature("x", "number", trained_minimum=2, trained_maximum=5)
+    assert [feature.is_unusual(number) for number in (1.9, 2, 5, 5.1, math.nan)] == [True, False, False, True, False]
+    assert not NUMBER.is_unusual(1e9)
+
+
+def test_a_feature_is_found_by_name() -> None:
+    assert SCHEMA["f"] is FLAG
+    with pytest.raises(KeyError):
+        SCHEMA["g"]
+
+
+def test_the_fingerprint_depends_on_what_an_encoder_depends_on() -> None:
+    def print_of(*features: Feature) -> str:
+        return Schema(features, "left").fingerprint
+
+    assert print_of(FLAG) == print_of(Feature("f", "flag", description="other words", example=1))
+    others = [
+        print_of(FLAG),
+        print_of(Feature("g", "flag")),
+        print_of(Feature("f", "integer")),
+        print_of(Feature("f", "flag", nullable=True)),
+        print_of(CATEGORY),
+        print_of(Feature("c", "category", categories=("a", "b"))),
+        print_of(FLAG, NUMBER),
+        print_of(NUMBER, FLAG),
+    ]
+    assert len(set(others)) == len(others)

@@ -1,0 +1,82 @@
+"""What many tests share: one table, and one model trained on it, so that TensorFlow is loaded once."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bank import draw_customers, with_gaps, write_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from churn.scorer import Scorer
+    from training.dataset import Dataset
+    from training.job import Outcome
+
+EPOCHS = 3
+"""Enough for weights that differ from the first ones."""
+
+
+@pytest.fixture(scope="session")
+def bank_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of customers with gaps in a number, a flag and a category."""
+    return write_csv(tmp_path_factory.mktemp("bank") / "bank.csv", with_gaps(draw_customers(1000)))
+
+
+@pytest.fixture(scope="session")
+def dataset(bank_csv: Path) -> Dataset:
+    from training.dataset import load_dataset
+
+    return load_dataset(bank_csv)
+
+
+@pytest.fixture(scope="session")
+def quick_recipes() -> Iterator[None]:
+    """Let every network be taught for a few epochs only."""
+    from training.networks import RECIPES
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, recipe in list(RECIPES.items()):
+            patch.setitem(RECIPES, name, replace(recipe, epochs=EPOCHS))
+        yield
+
+
+@pytest.fixture(scope="session")
+def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, quick_recipes: None) -> Outcome:
+    """The default network, trained and published as version 1."""
+    from training import job
+
+    return job.train(dataset, tmp_path_factory.mktemp("trained") / "models", job.Options())
+
+
+@pytest.fixture(scope="session")
+def models(outcome: Outcome) -> Path:
+    """The registry's folder with one trained version; look, don't touch."""
+    return outcome.folder.parent
+
+
+@pytest.fixture
+def own_models(models: Path, tmp_path: Path) -> Path:
+    """A copy of `models` to spoil."""
+    return shutil.copytree(models, tmp_path / "models")
+
+
+@pytest.fixture(scope="session")
+def scorers(models: Path) -> dict[str, Scorer]:
+    """The trained version with each engine."""
+    from churn.scorer import load_scorer
+
+    return {"onnx": load_scorer(models / "1", "onnx"), "tensorflow": load_scorer(models / "1", "tensorflow")}
+
+
+@pytest.fixture(scope="session")
+def columns(dataset: Dataset) -> dict[str, list[Any]]:
+    """The table's customers as columns of plain values."""
+    from training.golden import as_customers
+
+    customers = as_customers(dataset.schema, dataset.raw)
+    return {name: [customer[name] for customer in customers] for name in dataset.schema.names}

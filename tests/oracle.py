@@ -1,0 +1,87 @@
+"""A network worked out by hand: NumPy alone, layer by layer, in float64. Both engines are held against it.
+
+A layer the oracle does not know is an error, so that no network ships that was not worked out a second time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+
+Array = NDArray[np.float64]
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "silu": lambda x: x * _sigmoid(x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "softplus": lambda x: np.logaddexp(0, x),
+}
+
+
+def _activate(layer: Any, x: Array) -> Array:
+    name = layer.activation.__name__
+    assert name in ACTIVATIONS, f"the oracle does not know the activation {name} of the layer {layer.name}"
+    return ACTIVATIONS[name](x)
+
+
+def _weights(layer: Any) -> list[Array]:
+    return [np.asarray(weight, dtype=np.float64) for weight in layer.get_weights()]
+
+
+def _dense(layer: Any, x: Array) -> Array:
+    kernel, *bias = _weights(layer)
+    return _activate(layer, x @ kernel + (bias[0] if bias else 0))
+
+
+def _batch_normalization(layer: Any, x: Array) -> Array:
+    weights = dict(zip([weight.name for weight in layer.weights], _weights(layer), strict=True))
+    normal = (x - weights["moving_mean"]) / np.sqrt(weights["moving_variance"] + layer.epsilon)
+    return normal * weights.get("gamma", 1) + weights.get("beta", 0)
+
+
+def _same(layer: Any, x: Array) -> Array:  # noqa: ARG001  the form every layer has
+    return x
+
+
+LAYERS: dict[str, Callable[..., Array]] = {
+    "Activation": _activate,
+    "Add": lambda layer, inputs: sum(inputs),  # noqa: ARG005
+    "Average": lambda layer, inputs: sum(inputs) / len(inputs),  # noqa: ARG005
+    "BatchNormalization": _batch_normalization,
+    "Concatenate": lambda layer, inputs: np.concatenate(inputs, axis=layer.axis),
+    "Dense": _dense,
+    "Dropout": _same,
+    "GaussianNoise": _same,
+    "ReLU": lambda layer, x: np.maximum(x, 0),  # noqa: ARG005
+}
+"""What each class of layers does when nothing is being trained."""
+
+
+def predict(model: keras.Model, matrix: NDArray[np.floating[Any]]) -> Array:
+    """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
+    values: dict[int, Any] = {id(model.inputs[0]): np.asarray(matrix, dtype=np.float64)}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            kind = type(node.operation).__name__
+            assert kind in LAYERS, f"the oracle does not know the layer {kind}"
+            inputs = [values[id(tensor)] for tensor in node.input_tensors]
+            answer = LAYERS[kind](node.operation, inputs[0] if len(inputs) == 1 else inputs)
+            values[id(node.output_tensors[0])] = answer
+    return values[id(model.outputs[0])].reshape(-1)

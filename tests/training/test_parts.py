@@ -1,0 +1,289 @@
+"""The small rooms of training: golden rows, histograms, provenance, the proofs of export, warm start, the tutorial."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import tampering
+
+from churn.bundle import read_bundle
+from churn.errors import BundleError
+from churn.preprocessing import Preprocessor
+from churn.schema import Feature, Schema
+from training import export, golden, histograms, provenance, tutorial
+from training.dataset import Dataset
+from training.preprocess import as_objects
+from training.warm_start import load_earlier
+
+AGE = Feature("age", "integer")
+CARD = Feature("card", "flag", nullable=True)
+LAND = Feature("land", "category", categories=("x", "y", "z"))
+
+
+# --- Golden rows -----------------------------------------------------------------------------------------------------
+
+
+def test_golden_rows_are_drawn_column_by_column_so_that_no_row_is_a_customer(dataset: Dataset) -> None:
+    rows = golden.draw_golden_rows(dataset.raw, seed=3)
+    assert rows.shape == (golden.ROWS, dataset.raw.shape[1])
+    for position in range(rows.shape[1]):
+        assert np.isin(rows[:, position], dataset.raw[:, position]).all() or np.isnan(rows[:, position]).any()
+    customers = {tuple(row) for row in dataset.raw.tolist()}
+    assert not customers & {tuple(row) for row in rows.tolist()}
+
+
+def test_the_same_seed_draws_the_same_golden_rows(dataset: Dataset) -> None:
+    first, again, other = (golden.draw_golden_rows(dataset.raw, seed) for seed in (1, 1, 2))
+    assert repr(first.tolist()) == repr(again.tolist()) != repr(other.tolist())
+
+
+def test_golden_rows_are_kept_as_a_request_holds_them() -> None:
+    schema = Schema((AGE, CARD, LAND, Feature("balance", "number")), "left")
+    customers = golden.as_customers(schema, np.array([[30, 1, 2, 0.5], [31, np.nan, 0, 7]]))
+    assert json.dumps(customers) == json.dumps(
+        [
+            {"age": 30, "card": 1, "land": "z", "balance": 0.5},
+            {"age": 31, "card": None, "land": "x", "balance": 7},
+        ]
+    )
+
+
+# --- Histograms ------------------------------------------------------------------------------------------------------
+
+
+def test_flags_and_categories_are_counted_by_value_and_gaps_apart() -> None:
+    raw = np.array([[1, 0], [0, 2], [np.nan, 2], [1, 2]])
+    assert histograms.count_features(Schema((CARD, LAND), "left"), raw) == {
+        "card": {"values": ["0", "1"], "counts": [1, 2], "missing": 1},
+        "land": {"values": ["x", "y", "z"], "counts": [1, 0, 3], "missing": 0},
+    }
+
+
+def test_quantities_are_counted_between_deciles() -> None:
+    raw = np.append(np.arange(100.0), np.nan).reshape(-1, 1)
+    found = histograms.count_features(Schema((AGE,), "left"), raw)["age"]
+    assert found["edges"] == pytest.approx([9.9, 19.8, 29.7, 39.6, 49.5, 59.4, 69.3, 79.2, 89.1])
+    assert found["counts"] == [10] * 10
+    assert found["missing"] == 1
+
+
+def test_a_value_on_an_edge_belongs_to_the_bin_above() -> None:
+    found = histograms.count_features(Schema((AGE,), "left"), np.array([0.0] * 50 + [5.0] * 50).reshape(-1, 1))["age"]
+    assert found["edges"] == [0.0, 2.5, 5.0] or found["edges"] == [0.0, 5.0]
+    assert found["counts"][0] == 0
+    assert found["counts"][-1] == 50
+    assert sum(found["counts"]) == 100
+
+
+def test_a_quantity_without_a_value_has_no_edges() -> None:
+    found = histograms.count_features(Schema((AGE,), "left"), np.full((3, 1), np.nan))
+    assert found == {"age": {"edges": [], "counts": [0], "missing": 3}}
+
+
+def test_scores_are_counted_in_twenty_bins() -> None:
+    found = histograms.count_scores(np.array([0.0, 0.01, 0.05, 0.999, 1.0]))
+    assert found["counts"] == [2, 1, *[0] * 17, 2]
+    assert found["edges"] == pytest.approx([number / 20 for number in range(1, 20)])
+
+
+# --- Provenance ------------------------------------------------------------------------------------------------------
+
+
+def test_the_versions_of_all_libraries_are_kept() -> None:
+    versions = provenance.library_versions()
+    assert versions["keras"] == metadata.version("keras")
+    assert versions["tensorflow"].startswith("2.")
+    assert versions["python"].startswith("3.")
+    assert {"numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "tf2onnx"} <= set(versions)
+
+
+def test_the_commit_is_named_and_whether_files_were_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.git_commit() is None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    (tmp_path / "code.py").write_text("1")
+    git("add", "code.py")
+    git("commit", "-m", "first")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert provenance.git_commit() == commit
+    (tmp_path / "code.py").write_text("2")
+    assert provenance.git_commit() == f"{commit}-dirty"
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_commit() is None
+
+
+# --- What is proven before a version is published --------------------------------------------------------------------
+
+
+def matrix_of(outcome: Any) -> Any:
+    return outcome.trained.taught.preprocessor.transform(outcome.trained.dataset.raw)
+
+
+def test_both_files_are_proven_to_say_the_same(outcome: Any) -> None:
+    probabilities, difference = export.prove_equal(outcome.folder, matrix_of(outcome))
+    expected = outcome.trained.taught.predict(outcome.trained.dataset.raw)
+    assert np.abs(probabilities - expected).max() <= 1e-6
+    assert 0 <= difference <= 1e-6
+
+
+class Saying:
+    """An engine that says one thing."""
+
+    def __init__(self, answer: float) -> None:
+        self.answer = answer
+
+    def predict(self, matrix: Any) -> Any:
+        return np.full(len(matrix), self.answer, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("tensorflow", "onnx", "says"),
+    [
+        (0.5, 0.50001, "model.keras and model.onnx differ by 1e-05; allowed is 1e-06: not published"),
+        (0.5, np.nan, "model.keras and model.onnx differ by nan"),
+        (np.nan, np.nan, "the network gives numbers that are no probabilities"),
+        (1.5, 1.5, "the network gives numbers that are no probabilities"),
+    ],
+)
+def test_files_that_do_not_agree_are_not_published(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tensorflow: float, onnx: float, says: str
+) -> None:
+    monkeypatch.setattr(export, "TensorFlowEngine", lambda path: Saying(tensorflow))  # noqa: ARG005
+    monkeypatch.setattr(export, "OnnxEngine", lambda path: Saying(onnx))  # noqa: ARG005
+    with pytest.raises(BundleError, match=says):
+        export.prove_equal(tmp_path, np.zeros((3, 2), np.float32))
+
+
+def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome: Any) -> None:
+    dataset, taught = outcome.trained.dataset, outcome.trained.taught
+    objects = as_objects(dataset.schema, dataset.raw)
+    assert export.prove_preprocessor(taught.transformer, taught.preprocessor, objects, dataset.raw) <= 1e-6
+    data = taught.preprocessor.to_dict()
+    data["center"][0] += 1.0
+    with pytest.raises(BundleError, match=r"preprocessor.joblib and the manifest's arrays differ by"):
+        export.prove_preprocessor(taught.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
+
+
+def test_the_export_says_nothing(outcome: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export.export_network(outcome.trained.taught.model, tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.onnx"]
+
+
+def test_the_fitted_transformer_in_the_bundle_gives_the_networks_matrix(outcome: Any) -> None:
+    dataset = outcome.trained.dataset
+    transformer = joblib.load(outcome.folder / "preprocessor.joblib")
+    found = transformer.transform(as_objects(dataset.schema, dataset.raw))
+    assert np.abs(found - matrix_of(outcome)).max() <= 1e-6
+
+
+# --- Warm start ------------------------------------------------------------------------------------------------------
+
+
+def test_an_earlier_version_is_loaded_with_its_weights_and_preprocessor(outcome: Any) -> None:
+    transformer, preprocessor, model = load_earlier(outcome.folder, outcome.trained.dataset.schema)
+    taught = outcome.trained.taught
+    for found, expected in zip(model.get_weights(), taught.model.get_weights(), strict=True):
+        assert np.array_equal(found, expected)
+    assert preprocessor.to_dict() == taught.preprocessor.to_dict()
+    assert [name for name, _ in transformer.steps] == ["columns", "scale"]
+
+
+def test_an_earlier_version_with_another_schema_is_refused(outcome: Any) -> None:
+    schema = outcome.trained.dataset.schema
+    for other in (
+        replace(schema, features=schema.features[1:]),
+        replace(schema, features=schema.features[::-1]),
+        replace(schema, features=tuple(replace(feature, nullable=False) for feature in schema.features)),
+    ):
+        with pytest.raises(BundleError, match=r"models/1: can't start from it: its columns \(CreditScore, Geography"):
+            load_earlier(outcome.folder, other)
+
+
+def test_a_damaged_earlier_version_is_refused(own_models: Path, dataset: Dataset) -> None:
+    tampering.flip_byte(own_models / "1" / "preprocessor.joblib", 100)
+    with pytest.raises(BundleError, match=r"preprocessor.joblib: SHA-256 differs"):
+        load_earlier(own_models / "1", dataset.schema)
+
+
+def test_an_earlier_version_by_another_scikit_learn_is_refused(own_models: Path, dataset: Dataset) -> None:
+    path = own_models / "1" / "preprocessor.joblib"
+    transformer = joblib.load(path)
+    kept = type(transformer).__getstate__
+    try:
+        type(transformer).__getstate__ = lambda self: {**self.__dict__, "_sklearn_version": "0.1"}
+        joblib.dump(transformer, path)
+    finally:
+        type(transformer).__getstate__ = kept
+    tampering.forge_manifest(own_models / "1", lambda content: None)  # noqa: ARG005  signs the new file
+    with pytest.raises(BundleError, match=r"preprocessor.joblib: Trying to unpickle estimator Pipeline from version"):
+        load_earlier(own_models / "1", dataset.schema)
+
+
+# --- The tutorial's words --------------------------------------------------------------------------------------------
+
+
+def test_the_tutorials_words_are_its_scores_and_its_customer(outcome: Any) -> None:
+    words = tutorial.summarize(outcome.trained.dataset, outcome)
+    scores = outcome.scores["test"]
+    (a, b), (c, d) = scores.confusion_matrix
+    assert "it quotes an accuracy of 85.8 %" in words
+    assert f"loss {scores.log_loss:.4f}, accuracy {scores.accuracy:.4f}" in words
+    assert f"[[{a:>4} {b:>4}]\n [{c:>4} {d:>4}]]" in words
+    assert f"accuracy from the confusion matrix: {(a + d) / (a + b + c + d):.4f}" in words
+    assert "the tutorial's customer leaves with probability 0." in words
+
+
+def test_the_tutorials_customer_is_the_tutorials() -> None:
+    assert tutorial.CUSTOMER == {
+        "Geography": "Spain", "CreditScore": 500, "Gender": "Female", "Age": 40, "Tenure": 3, "Balance": 50_000,
+        "NumOfProducts": 2, "HasCrCard": 1, "IsActiveMember": 1, "EstimatedSalary": 40_000,
+    }  # fmt: skip
+
+
+def test_a_table_that_does_not_know_the_tutorials_customer_gets_the_scores_alone(outcome: Any) -> None:
+    schema = outcome.trained.dataset.schema
+    no_spain = replace(
+        schema,
+        features=tuple(
+            replace(feature, categories=("France", "Germany")) if feature.name == "Geography" else feature
+            for feature in schema.features
+        ),
+    )
+    words = tutorial.summarize(replace(outcome.trained.dataset, schema=no_spain), outcome)
+    assert words.endswith(
+        "the tutorial's customer can't be scored: customer 0: Geography is an unknown category: sent 'Spain', "
+        "allowed: one of France, Germany, or null"
+    )
+    fewer = replace(schema, features=schema.features[1:])
+    assert "customer" not in tutorial.summarize(replace(outcome.trained.dataset, schema=fewer), outcome)
+
+
+def test_a_bundle_keeps_the_training_datas_fingerprint(models: Path, bank_csv: Path) -> None:
+    import hashlib
+
+    content = read_bundle(models / "1").manifest.content
+    assert content["data"]["sha256"] == hashlib.sha256(bank_csv.read_bytes()).hexdigest()
+    assert content["data"]["file"] == "bank.csv"
+    assert content["seed"] == 0
+    assert content["network"]["name"] == "default"
+    assert set(content["metrics"]) == {"train", "validation", "test"}
+    assert set(content["histograms"]) == set(read_bundle(models / "1").manifest.schema.names)

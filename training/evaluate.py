@@ -1,0 +1,130 @@
+"""How good probabilities are: the scores every model here is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CALIBRATION_BINS = 15
+"""Equal-width bins of the expected calibration error."""
+
+LIFT_SHARE = 0.1
+"""Share of the customers a campaign reaches, for the lift."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The customers of one part of a split, and what the network says of them.
+
+    Attributes
+    ----------
+    name : str
+        ``"train"``, ``"validation"`` or ``"test"``.
+    raw : ndarray of float64, shape (n, features)
+    labels : ndarray of float64, shape (n,)
+        0 or 1.
+    probabilities : ndarray of float64, shape (n,)
+    """
+
+    name: str
+    raw: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of one part; each is a mean over customers unless it says otherwise.
+
+    Attributes
+    ----------
+    customers : int
+    log_loss : float
+        In nats.
+    roc_auc : float
+    average_precision : float
+    accuracy : float
+        At the threshold.
+    brier_score : float
+    calibration_error : float
+        Expected calibration error over `CALIBRATION_BINS` equal-width bins.
+    lift : float
+        Share of leavers among the top `LIFT_SHARE`, over the share among all.
+    confusion_matrix : list of two lists of int
+        Rows: stayed, left; columns: said to stay, said to leave.
+    """
+
+    customers: int
+    log_loss: float
+    roc_auc: float
+    average_precision: float
+    accuracy: float
+    brier_score: float
+    calibration_error: float
+    lift: float
+    confusion_matrix: list[list[int]]
+
+
+def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], threshold: float = 0.5) -> Scores:
+    """Score probabilities against labels.
+
+    Parameters
+    ----------
+    labels : ndarray of float64, shape (n,)
+        0 or 1, both present.
+    probabilities : ndarray of float64, shape (n,)
+    threshold : float
+        A customer is said to leave if the probability is above it.
+
+    Raises
+    ------
+    ValueError
+        If only one class is present, or a probability is not finite.
+    """
+    said = probabilities > threshold
+    matrix = confusion_matrix(labels, said)
+    return Scores(
+        customers=len(labels),
+        log_loss=float(log_loss(labels, probabilities)),
+        roc_auc=float(roc_auc_score(labels, probabilities)),
+        average_precision=float(average_precision_score(labels, probabilities)),
+        accuracy=float((said == (labels == 1)).mean()),
+        brier_score=float(brier_score_loss(labels, probabilities)),
+        calibration_error=calibration_error(labels, probabilities),
+        lift=lift(labels, probabilities),
+        confusion_matrix=matrix,
+    )
+
+
+def confusion_matrix(labels: NDArray[np.float64], said: NDArray[np.bool_]) -> list[list[int]]:
+    """Count customers: rows stayed and left, columns said to stay and said to leave."""
+    left = labels == 1
+    return [
+        [int((~left & ~said).sum()), int((~left & said).sum())],
+        [int((left & ~said).sum()), int((left & said).sum())],
+    ]
+
+
+def calibration_error(
+    labels: NDArray[np.float64], probabilities: NDArray[np.float64], bins: int = CALIBRATION_BINS
+) -> float:
+    """Return the expected calibration error (Naeini et al., 2015; binary form, equal-width bins).
+
+    The mean over customers of the distance, within their bin, between the mean probability and the share who left.
+    """
+    index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(index, weights=probabilities - labels, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def lift(labels: NDArray[np.float64], probabilities: NDArray[np.float64], share: float = LIFT_SHARE) -> float:
+    """Return how many times more leavers the top share holds than a random one of its size would."""
+    count = max(1, round(share * len(labels)))
+    top = np.argsort(-probabilities, kind="stable")[:count]
+    return float(labels[top].mean() / labels.mean())

@@ -1,0 +1,110 @@
+"""Writes a network as `model.keras` and `model.onnx`, and proves that the two say the same."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE
+from churn.engines import OnnxEngine, TensorFlowEngine
+from churn.errors import BundleError
+from training.preprocess import quiet_about_gaps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from churn.preprocessing import Preprocessor
+
+EQUAL_TOLERANCE = 1e-6
+"""Largest difference of a probability between the two files."""
+
+
+def export_network(model: keras.Model, folder: Path) -> None:
+    """Write a network in both forms under the bundle's names."""
+    model.save(folder / KERAS_FILE)
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    # The converter talks on three channels, and none of it helps a user.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            model.export(folder / ONNX_FILE, format="onnx", verbose=False)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def prove_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Score customers with both files.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds both files.
+    matrix : ndarray of float32, shape (n, width)
+
+    Returns
+    -------
+    probabilities : ndarray of float32, shape (n,)
+        TensorFlow's.
+    difference : float
+        The largest between the two.
+
+    Raises
+    ------
+    BundleError
+        If they differ by more than `EQUAL_TOLERANCE`, or a probability is none.
+    """
+    expected = TensorFlowEngine(folder / KERAS_FILE).predict(matrix)
+    if not ((expected >= 0) & (expected <= 1)).all():
+        raise BundleError("the network gives numbers that are no probabilities: training went astray")
+    difference = float(np.abs(OnnxEngine(folder / ONNX_FILE).predict(matrix) - expected).max())
+    if not difference <= EQUAL_TOLERANCE:
+        raise BundleError(
+            f"{KERAS_FILE} and {ONNX_FILE} differ by {difference:.2g}; allowed is {EQUAL_TOLERANCE:g}: not published"
+        )
+    return expected, difference
+
+
+def prove_preprocessor(
+    transformer: Pipeline, preprocessor: Preprocessor, objects: NDArray[np.object_], raw: NDArray[np.float64]
+) -> float:
+    """Hold the preprocessor's arrays against scikit-learn's own transform.
+
+    Parameters
+    ----------
+    transformer : Pipeline
+        Fitted.
+    preprocessor : Preprocessor
+        What was read out of it.
+    objects, raw : ndarray, shape (n, features)
+        The same customers, as the transformer and as the preprocessor take them.
+
+    Returns
+    -------
+    float
+        The largest difference of an entry, relative where the entry is above 1.
+
+    Raises
+    ------
+    BundleError
+        If they differ by more than `EQUAL_TOLERANCE`.
+    """
+    with quiet_about_gaps():
+        expected = transformer.transform(objects)
+    # Relative where a scaled value is large: float32 keeps seven digits, not six decimals.
+    difference = float((np.abs(expected - preprocessor.transform(raw)) / np.maximum(1, np.abs(expected))).max())
+    if not difference <= EQUAL_TOLERANCE:
+        raise BundleError(f"{PREPROCESSOR_FILE} and the manifest's arrays differ by {difference:.2g}: not published")
+    return difference

@@ -1,0 +1,41 @@
+"""Golden rows: customers that are nobody, with the probability each must get for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.infer import plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from churn.schema import Schema
+
+ROWS = 32
+
+
+def draw_golden_rows(raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Draw each column by itself from the table, so that no row is a real customer.
+
+    Returns
+    -------
+    ndarray of float64, shape (`ROWS`, features)
+    """
+    generator = np.random.default_rng(seed)
+    return np.column_stack([generator.choice(column, ROWS) for column in raw.T])
+
+
+def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Turn a raw matrix into customers as a request holds them."""
+    return [
+        {feature.name: _as_value(feature, number) for feature, number in zip(schema.features, row, strict=True)}
+        for row in raw.tolist()
+    ]
+
+
+def _as_value(feature: Any, number: float) -> Any:  # noqa: ANN401  a JSON value
+    if np.isnan(number):
+        return None
+    return feature.categories[int(number)] if feature.kind == "category" else plain(number)

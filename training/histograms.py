@@ -1,0 +1,46 @@
+"""How training's customers are spread over each feature: what drift is measured against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from churn.schema import Feature, Schema
+
+QUANTITY_BINS = 10
+SCORE_BINS = 20
+
+
+def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
+    """Count customers per feature and bin.
+
+    Returns
+    -------
+    dict
+        Per feature ``counts`` and ``missing``; a quantity's bins lie between its ``edges`` (inner edges, ascending;
+        a value equal to an edge belongs to the bin above), another's are its ``values``.
+    """
+    return {feature.name: _count(feature, column) for feature, column in zip(schema.features, raw.T, strict=True)}
+
+
+def _count(feature: Feature, column: NDArray[np.float64]) -> dict[str, Any]:
+    present = column[~np.isnan(column)]
+    missing = int(len(column) - len(present))
+    if not feature.is_numeric:
+        values = list(feature.categories) or ["0", "1"]
+        counts = np.bincount(present.astype(np.int64), minlength=len(values))
+        return {"values": values, "counts": counts.tolist(), "missing": missing}
+    inner = np.linspace(0, 1, QUANTITY_BINS + 1)[1:-1]
+    edges = np.unique(np.quantile(present, inner)) if len(present) else np.empty(0)
+    counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
+    return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}
+
+
+def count_scores(probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Count probabilities in `SCORE_BINS` equal-width bins."""
+    counts, edges = np.histogram(probabilities, bins=SCORE_BINS, range=(0, 1))
+    return {"edges": edges[1:-1].tolist(), "counts": counts.tolist()}

@@ -1,0 +1,267 @@
+"""Finds out what a table's columns are: the label, the identifier, the features, and what must stay out.
+
+Everything is told in sentences (`Inference.notes`), because a column silently dropped is a model nobody
+understands a year later.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn.errors import TableError
+from churn.schema import FLAG_WORDS, RESERVED_NAMES, Feature, Schema
+from training.tables import as_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import pandas as pd
+
+    from training.tables import Table
+
+LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
+IDENTIFIER_NAMES = ("customerid", "clientid", "clientnum", "clientno", "customerno", "customernumber", "customer", "id")
+DEFAULT_IDENTIFIER = "CustomerId"
+
+NUMERIC_SHARE = 0.9
+"""A text column is one of numbers if this share of its cells are; the others are then faults."""
+
+MAX_CATEGORIES = 100
+"""A text column with more values than this, or fewer than `ROWS_PER_CATEGORY` rows a value, is free text."""
+ROWS_PER_CATEGORY = 5
+
+LEAK_SHARE = 0.99
+"""A column whose values alone tell this share of the labels was filled in after the customer left."""
+
+KNOWN_SHARE = 0.8
+"""A table is a known one if it has this share of its columns."""
+
+_LOOKS_LIKE_KEY = re.compile(r"(^|[_\s-])(id|no|nr|num|number|key|uuid|guid|iban|account|row|index)$|Id$|ID$|Number$")
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What a table's columns are.
+
+    Attributes
+    ----------
+    schema : Schema
+    has_identifier : bool
+        Whether the table holds the identifier's column.
+    notes : tuple of str
+        A sentence for each column that was dropped or needs a word.
+    dropped : mapping of str to str
+        The columns left out, and why.
+    """
+
+    schema: Schema
+    has_identifier: bool
+    notes: tuple[str, ...]
+    dropped: Mapping[str, str]
+
+
+def find_label(table: Table, label: str | None) -> str:
+    """Return the label's column: the one named, else the one whose name is a usual one.
+
+    Raises
+    ------
+    TableError
+        If there is no such column, or none or several look like the label.
+    """
+    names = list(table.frame.columns)
+    if label is not None:
+        if label not in names:
+            raise TableError(f"{table.path}: there is no column {label!r}; there is: {', '.join(names)}")
+        return label
+    found = [name for name in names if _squeeze(name) in LABEL_NAMES]
+    if len(found) != 1:
+        what = "several columns look" if found else "no column looks"
+        raise TableError(
+            f"{table.path}: {what} like the label{': ' + ', '.join(found) if found else ''}; name it with --label. "
+            f"The columns are: {', '.join(names)}"
+        )
+    return found[0]
+
+
+def infer(
+    table: Table,
+    label: str,
+    labels: np.ndarray[Any, Any],
+    *,
+    identifier: str | None,
+    keep: Collection[str],
+    drop: Collection[str],
+) -> Inference:
+    """Infer the schema of a table.
+
+    Parameters
+    ----------
+    table : Table
+    label : str
+        The label's column.
+    labels : ndarray of float64, shape (n,)
+        The label as 0 and 1, NaN where a row is at fault.
+    identifier : str or None
+        The column that names a customer, if the user said so.
+    keep, drop : collections of str
+        Columns the user wants in or out, whatever they look like.
+
+    Raises
+    ------
+    TableError
+        If no feature is left or a named column does not exist.
+    """
+    names = [name for name in table.frame.columns if name != label]
+    for name in (*keep, *drop, *([identifier] if identifier else [])):
+        if name not in names:
+            raise TableError(f"{table.path}: there is no column {name!r} to use; there is: {', '.join(names)}")
+    chosen = identifier or _find_identifier(table.frame, names)
+    dropped: dict[str, str] = {}
+    features: list[Feature] = []
+    for name in names:
+        if name == chosen:
+            continue
+        column = table.frame[name]
+        reason = "you asked for it" if name in drop else None if name in keep else _reason_to_drop(column, labels)
+        if reason is None and name in RESERVED_NAMES:
+            raise TableError(f"{table.path}: a column can't be named {name!r}: the service uses that name; rename it")
+        if reason is None:
+            features.append(_describe(column))
+        else:
+            dropped[name] = reason
+    if not features:
+        raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
+    notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
+    notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
+    schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
+    return Inference(_document(schema), chosen is not None, tuple(notes), dropped)
+
+
+def _sentences(dropped: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _find_identifier(frame: pd.DataFrame, names: Collection[str]) -> str | None:
+    for usual in IDENTIFIER_NAMES:
+        for name in names:
+            if _squeeze(name) == usual and not frame[name].isna().any() and _distinct(frame[name]) > 0.9 * len(frame):
+                return name
+    # Its name says it all, even where customers come back or some have none.
+    return DEFAULT_IDENTIFIER if DEFAULT_IDENTIFIER in names else None
+
+
+def _distinct(column: pd.Series[Any]) -> int:
+    return int(column.nunique(dropna=True))
+
+
+def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any]) -> str | None:
+    """Say why a column must stay out, or None."""
+    present = _present(column)
+    distinct = _distinct(present)
+    if distinct == 0:
+        return "every cell is empty"
+    if distinct == 1 and len(present) == len(column):
+        return f"it is constant ({present.iloc[0]!s})"
+    if distinct == 1:
+        return f"it holds one value ({present.iloc[0]!s}) or nothing"
+    numbers, wrong = as_numbers(present)
+    numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
+    if distinct == len(column) and _is_key(str(column.name), numbers if numeric else None):
+        return "it is different in every row, so it names the customer and says nothing about the next one"
+    too_many = distinct > MAX_CATEGORIES or distinct > len(present) / ROWS_PER_CATEGORY
+    if not numeric and not _is_flag_text(present) and too_many:
+        return f"it is free text ({distinct:,} different values in {len(present):,} rows), not a category"
+    return _find_leak(column, labels, distinct)
+
+
+def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
+    """Whether a column that never repeats is a key: any text; whole numbers that count up or are named like one."""
+    if numbers is None:
+        return True
+    present = numbers[~np.isnan(numbers)]
+    if not (present == np.floor(present)).all():
+        return False
+    return bool(_LOOKS_LIKE_KEY.search(name)) or present.max() - present.min() + 1 == len(present)
+
+
+def _find_leak(column: pd.Series[Any], labels: np.ndarray[Any, Any], distinct: int) -> str | None:
+    """Say whether a column of few values tells the label by itself.
+
+    A share of right guesses means little where one class is rare, so both classes must be told.
+    """
+    known = ~np.isnan(labels)
+    if distinct > 20 or len(np.unique(labels[known])) < 2:
+        return None
+    codes, _ = column[known].factorize()  # a gap is a value too: -1
+    truth = labels[known] == 1
+    guesses = np.zeros(len(truth), dtype=bool)
+    for value in np.unique(codes):
+        rows = codes == value
+        guesses[rows] = truth[rows].mean() > 0.5
+    right = min((guesses == truth)[truth].mean(), (guesses == truth)[~truth].mean())
+    if right == 1:
+        return "it equals the label under another name"
+    if right >= LEAK_SHARE:
+        return f"it tells {right:.1%} of the labels by itself, so it was filled in after the fact (--keep keeps it)"
+    return None
+
+
+def _present(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the cells that say something. "?" is a gap in disguise: it shapes no feature, so its rows are faults."""
+    present = column.dropna()
+    return present[present != "?"]
+
+
+def _is_flag_text(present: pd.Series[Any]) -> bool:
+    return set(present.astype(str).str.lower().unique()) <= set(FLAG_WORDS)
+
+
+def _describe(column: pd.Series[Any]) -> Feature:
+    """Return the feature a usable column is."""
+    name, nullable = str(column.name), bool(column.isna().any())
+    present = _present(column)
+    numbers, wrong = as_numbers(present)
+    if _is_flag_text(present) or (not wrong.any() and set(numbers) <= {0.0, 1.0}):
+        return Feature(name, "flag", nullable=nullable, example=1)
+    if wrong.sum() > (1 - NUMERIC_SHARE) * len(present):
+        counts = present.astype(str).value_counts()
+        categories = tuple(sorted(counts.index))
+        return Feature(name, "category", categories=categories, nullable=nullable, example=str(counts.index[0]))
+    return _describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
+
+
+def _describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:
+    whole = bool((numbers == np.floor(numbers)).all())
+    middle = float(np.sort(numbers)[len(numbers) // 2])
+    return Feature(
+        name,
+        "integer" if whole else "number",
+        # A quantity that was never negative in a whole table can't be.
+        minimum=0 if numbers.min() >= 0 else None,
+        nullable=nullable,
+        example=plain(middle),
+    )
+
+
+def plain(number: float) -> float:
+    """Return a whole number as an int, so that it is written without a point."""
+    return int(number) if number.is_integer() else number
+
+
+def _document(schema: Schema) -> Schema:
+    """Add descriptions, units and bounds where the table is one that is known by its column names."""
+    known = tomllib.loads(resources.files("training").joinpath("known_tables.toml").read_text(encoding="utf-8"))
+    for documentation in known.values():
+        if len(set(schema.names) & set(documentation)) >= KNOWN_SHARE * len(documentation):
+            return replace(schema, features=tuple(replace(f, **documentation.get(f.name, {})) for f in schema.features))
+    return schema

@@ -1,0 +1,184 @@
+"""Writes what training made as a bundle, proving on the way that all its forms say the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+
+from churn import __version__
+from churn.bundle import PREPROCESSOR_FILE, REPORT_FILE, write_manifest
+from churn.scorer import PROBABILITY_DECIMALS
+from training import evaluate, export, golden, histograms, provenance
+from training.preprocess import as_objects
+from training.report import ReportData, write_model_card, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import keras
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from churn.preprocessing import Preprocessor
+    from training.dataset import Dataset
+    from training.report import Costs
+
+MODEL_CARD_FILE = "model_card.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A network that has been taught, and the preprocessor that goes before it.
+
+    Attributes
+    ----------
+    transformer, preprocessor : Pipeline, Preprocessor
+        The fitted scaler and encoder in both forms.
+    model : keras.Model
+    history : mapping of str to list of float
+        Per epoch.
+    """
+
+    transformer: Pipeline
+    preprocessor: Preprocessor
+    model: keras.Model
+    history: Mapping[str, list[float]]
+
+    def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probabilities, shape (n,), of a raw matrix, as the scorer will round them."""
+        answer = self.model.predict(self.preprocessor.transform(raw), batch_size=8192, verbose=0)
+        probabilities: NDArray[np.float64] = answer.reshape(-1).astype(np.float64)
+        return probabilities.round(PROBABILITY_DECIMALS)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network that has been taught, with everything it came from.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    settings : mapping
+        The options that shaped it; has at least ``network``, ``seed`` and ``threshold``.
+    rows : mapping of str to ndarray of int64
+        Row numbers of each part.
+    taught : Taught
+    created : str
+        Time in ISO 8601.
+    command : str
+    costs : Costs
+    parts : mapping of str to Part
+        What the network says of each part; worked out here.
+    scores : mapping of str to Scores
+        Worked out here.
+    """
+
+    dataset: Dataset
+    settings: Mapping[str, Any]
+    rows: Mapping[str, NDArray[np.int64]]
+    taught: Taught
+    created: str
+    command: str
+    costs: Costs
+    parts: Mapping[str, evaluate.Part] = field(init=False)
+    scores: Mapping[str, evaluate.Scores] = field(init=False)
+
+    def __post_init__(self) -> None:
+        raw, labels = self.dataset.raw, self.dataset.labels
+        parts = {
+            name: evaluate.Part(name, raw[rows], labels[rows], self.taught.predict(raw[rows]))
+            for name, rows in self.rows.items()
+        }
+        threshold = self.settings["threshold"]
+        scores = {name: evaluate.score(part.labels, part.probabilities, threshold) for name, part in parts.items()}
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "scores", scores)
+
+
+def write_bundle(folder: Path, version: int, trained: Trained) -> float:
+    """Fill a version's folder.
+
+    Returns
+    -------
+    float
+        Largest difference of a probability between the two forms of the network.
+
+    Raises
+    ------
+    BundleError
+        If the forms of the network, or of the preprocessor, do not agree.
+    """
+    dataset, taught = trained.dataset, trained.taught
+    preprocessor = taught.preprocessor
+    export.export_network(taught.model, folder)
+    joblib.dump(taught.transformer, folder / PREPROCESSOR_FILE)
+    export.prove_preprocessor(taught.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
+    # The validation part proves the two forms equal; with none held out, the training part does.
+    proof = dataset.raw[trained.rows.get("validation", trained.rows["train"])]
+    _, difference = export.prove_equal(folder, preprocessor.transform(proof))
+    golden_raw = golden.draw_golden_rows(dataset.raw, trained.settings["seed"])
+    golden_probabilities, _ = export.prove_equal(folder, preprocessor.transform(golden_raw))
+    report = _report_data(version, trained)
+    write_report(folder / REPORT_FILE, report)
+    write_model_card(folder / MODEL_CARD_FILE, report)
+    customers = golden.as_customers(dataset.schema, golden_raw)
+    content = _describe(report, trained) | {
+        "engine_difference": difference,
+        "preprocessing": preprocessor.to_dict(),
+        "golden": [
+            {"customer": customer, "probability": float(probability)}
+            for customer, probability in zip(customers, golden_probabilities, strict=True)
+        ],
+    }
+    write_manifest(folder, content)
+    return difference
+
+
+def _report_data(version: int, trained: Trained) -> ReportData:
+    return ReportData(
+        version=version,
+        created=trained.created,
+        network=trained.settings["network"],
+        parameters=int(trained.taught.model.count_params()),
+        seed=trained.settings["seed"],
+        threshold=trained.settings["threshold"],
+        schema=trained.dataset.schema,
+        source=trained.dataset.source,
+        notes=trained.dataset.notes,
+        history=trained.taught.history,
+        parts=trained.parts,
+        predict=trained.taught.predict,
+        settings=trained.settings,
+        libraries=provenance.library_versions(),
+        command=trained.command,
+        costs=trained.costs,
+    )
+
+
+def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
+    dataset = trained.dataset
+    return {
+        "version": report.version,
+        "created": report.created,
+        "program": __version__,
+        "git_commit": provenance.git_commit(),
+        "command": report.command,
+        "schema": dataset.schema.to_dict(),
+        "threshold": report.threshold,
+        "network": {
+            "name": report.network,
+            "parameters": report.parameters,
+            "epochs": len(trained.taught.history["loss"]),
+        },
+        "settings": dict(trained.settings),
+        "seed": report.seed,
+        "metrics": {name: asdict(scores) for name, scores in trained.scores.items()},
+        "data": {**dataset.source, "notes": list(dataset.notes)},
+        "libraries": dict(report.libraries),
+        "histograms": histograms.count_features(dataset.schema, dataset.raw[trained.rows["train"]]),
+        "score_histogram": histograms.count_scores(trained.parts["train"].probabilities),
+    }

@@ -1,0 +1,223 @@
+"""Everything the report and the model card say in numbers, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from training.evaluate import Scores, score
+from training.report import weighted
+from training.report.importance import Importance, permutation_importance
+from training.report.intervals import Interval, bootstrap, chance_calibration_error
+from training.report.profit import break_even, contact_profit, expected_maximum_profit, profit_at, profit_curve
+from training.report.subgroups import Subgroup, judge_subgroups
+from training.report.summary import Column, summarise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.evaluate import Part
+    from training.report.data import Costs, ReportData
+    from training.report.weighted import Ranking
+
+MEASURES = (
+    "log_loss",
+    "roc_auc",
+    "average_precision",
+    "accuracy",
+    "precision",
+    "recall",
+    "brier_score",
+    "lift",
+    "selection_rate",
+    "bias",
+    "profit",
+    "break_even_profit",
+    "expected_maximum_profit",
+)
+"""Numbers that get a bootstrap interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdRow:
+    """What a threshold does; precision is None where nobody is contacted."""
+
+    threshold: float
+    precision: float | None
+    recall: float
+    accuracy: float
+    contacted: float
+    profit: float
+    is_chosen: bool
+    is_break_even: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One judged model.
+
+    Attributes
+    ----------
+    part : str
+        Name of the part it is judged on.
+    customers, leavers : int
+        Of that part.
+    caveat : str
+        What to hold against the part; empty if it is the test part.
+    scores : mapping of str to Scores
+        Per part that holds both classes.
+    measures : mapping of str to Interval
+        `MEASURES`, on the judged part.
+    chance_error : float
+        The calibration error that a perfectly calibrated model stays under 95 times in 100.
+    constant_log_loss, constant_accuracy : float
+        Of saying the mean probability, or "stays", to everyone.
+    break_even : float or None
+        The probability above which contacting pays.
+    best_threshold : float
+        The most profitable one on this part, seen afterwards; 1 if contacting nobody is best.
+    everyone_profit : float
+        Per customer, when all are contacted.
+    thresholds : list of ThresholdRow
+    importance : Importance
+    subgroups : list of Subgroup
+    columns : list of Column
+    """
+
+    part: str
+    customers: int
+    leavers: int
+    caveat: str
+    scores: dict[str, Scores]
+    measures: dict[str, Interval]
+    chance_error: float
+    constant_log_loss: float
+    constant_accuracy: float
+    break_even: float | None
+    best_threshold: float
+    everyone_profit: float
+    thresholds: list[ThresholdRow]
+    importance: Importance
+    subgroups: list[Subgroup]
+    columns: list[Column]
+
+    @property
+    def base_rate(self) -> float:
+        """Share of leavers in the judged part."""
+        return self.leavers / self.customers
+
+
+_ANALYSES: WeakKeyDictionary[ReportData, Analysis] = WeakKeyDictionary()
+
+
+def analyse(data: ReportData) -> Analysis:
+    """Work out all numbers; asked again for the same data, return the same."""
+    if data not in _ANALYSES:
+        _ANALYSES[data] = _analyse(data)
+    return _ANALYSES[data]
+
+
+def _analyse(data: ReportData) -> Analysis:
+    part = data.judged_part()
+    labels, probabilities = part.labels, part.probabilities
+    base_rate = float(labels.mean())
+    importance = permutation_importance(data.predict, part.raw, labels, seed=data.seed)
+    threshold = break_even(data.costs)
+    measures = bootstrap(labels, probabilities, _Measure(data.threshold, threshold, data.costs), seed=data.seed)
+    best, _, profits = profit_curve(labels, probabilities, data.costs)
+    return Analysis(
+        part=part.name,
+        customers=len(labels),
+        leavers=int(labels.sum()),
+        caveat=_find_caveat(part.name),
+        scores={
+            name: score(other.labels, other.probabilities, data.threshold)
+            for name, other in data.parts.items()
+            if len(np.unique(other.labels)) > 1
+        },
+        measures=dict(zip(MEASURES, measures, strict=True)),
+        chance_error=chance_calibration_error(probabilities, seed=data.seed),
+        constant_log_loss=float(-base_rate * np.log(base_rate) - (1 - base_rate) * np.log(1 - base_rate)),
+        constant_accuracy=max(base_rate, 1 - base_rate),
+        break_even=threshold,
+        best_threshold=float(best[profits.argmax()]),
+        everyone_profit=float(contact_profit(labels, data.costs).mean()),
+        thresholds=_tabulate_thresholds(part, data.threshold, threshold, data.costs),
+        importance=importance,
+        subgroups=judge_subgroups(data.schema, part, data.threshold, importance.means, seed=data.seed),
+        columns=summarise(data.schema, [other for other in data.parts.values() if len(other.labels)]),
+    )
+
+
+def _find_caveat(name: str) -> str:
+    if name == "test":
+        return ""
+    if name == "validation":
+        return (
+            "No test part was held out. The model is judged on the validation part, which decided when training "
+            "stopped: expect it to do a little worse on new customers."
+        )
+    return (
+        "No customers were held out. The model is judged on the very customers it learned from: these numbers "
+        "flatter it and say little about new customers."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """`MEASURES` of a weighted ranking, in their order."""
+
+    threshold: float
+    break_even: float | None
+    costs: Costs
+
+    def __call__(self, ranking: Ranking, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        left, probabilities = ranking.labels == 1, ranking.probabilities
+        said = probabilities > self.threshold
+        total, contacted = weights.sum(), weights @ said
+        profits = contact_profit(ranking.labels, self.costs) * weights
+        paying = probabilities > (2.0 if self.break_even is None else self.break_even)
+        right = np.where(left, probabilities, 1 - probabilities)
+        return np.array(
+            [
+                -(weights @ np.log(np.maximum(right, np.finfo(np.float64).eps))) / total,
+                weighted.roc_auc(ranking, weights),
+                weighted.average_precision(ranking, weights),
+                weights @ (said == left) / total,
+                weighted.share(weights @ (said & left), contacted),
+                weighted.share(weights @ (said & left), weights @ left),
+                weights @ (1 - right) ** 2 / total,
+                weighted.lift(ranking, weights),
+                contacted / total,
+                weights @ (probabilities - left) / total,
+                profits @ said / total,
+                profits @ paying / total,
+                expected_maximum_profit(ranking, weights, self.costs).profit,
+            ]
+        )
+
+
+def _tabulate_thresholds(part: Part, chosen: float, paying: float | None, costs: Costs) -> list[ThresholdRow]:
+    thresholds = {round(0.1 * step, 1) for step in range(1, 10)} | {chosen}
+    if paying is not None:
+        thresholds.add(paying)
+    left = part.labels == 1
+    rows = []
+    for threshold in sorted(thresholds):
+        said = part.probabilities > threshold
+        rows.append(
+            ThresholdRow(
+                threshold=threshold,
+                precision=float(left[said].mean()) if said.any() else None,
+                recall=float(said[left].mean()),
+                accuracy=float((said == left).mean()),
+                contacted=float(said.mean()),
+                profit=profit_at(part.labels, part.probabilities, threshold, costs),
+                is_chosen=threshold == chosen,
+                is_break_even=threshold == paying,
+            )
+        )
+    return rows

@@ -1,0 +1,109 @@
+"""The curves of the report as points, few enough to draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.evaluate import CALIBRATION_BINS
+from training.report.intervals import Interval, wilson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_POINTS = 400
+"""Points a drawn curve has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankCurve:
+    """What is reached by contacting customers from the likeliest leaver down; one point per distinct probability.
+
+    Attributes
+    ----------
+    thresholds : ndarray of float64, shape (k,)
+        Infinity, then descending; customers at or above are contacted.
+    contacted, found, bothered : ndarray of float64, shape (k,)
+        Share of all customers contacted, of the leavers among them, of the others among them.
+    base_rate : float
+        Share of leavers.
+    """
+
+    thresholds: NDArray[np.float64]
+    contacted: NDArray[np.float64]
+    found: NDArray[np.float64]
+    bothered: NDArray[np.float64]
+    base_rate: float
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of leavers among those contacted, from the second point on."""
+        return self.found[1:] * self.base_rate / self.contacted[1:]
+
+    @property
+    def lift(self) -> NDArray[np.float64]:
+        """Precision over the base rate, from the second point on."""
+        return self.found[1:] / self.contacted[1:]
+
+
+def rank_customers(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> RankCurve:
+    """Return the curve behind ROC, precision-recall, gains and lift."""
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, left = probabilities[order], labels[order] == 1
+    ends = np.flatnonzero(np.append(np.diff(ranked), -np.inf))
+    found, contacted = np.cumsum(left)[ends], ends + 1
+    leavers, customers = int(left.sum()), len(labels)
+    return RankCurve(
+        thresholds=np.concatenate([[np.inf], ranked[ends]]),
+        contacted=np.concatenate([[0.0], contacted / customers]),
+        found=np.concatenate([[0.0], found / leavers]),
+        bothered=np.concatenate([[0.0], (contacted - found) / (customers - leavers)]),
+        base_rate=leavers / customers,
+    )
+
+
+def thin(*columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Keep at most `MAX_POINTS` rows of columns of one length: evenly spaced ones, the first and the last."""
+    rows = np.unique(np.linspace(0, len(columns[0]) - 1, MAX_POINTS).astype(np.int64))
+    return tuple(column[rows] for column in columns)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Customers of similar probability: how many, the mean probability, and the share who left."""
+
+    low: float
+    high: float
+    customers: int
+    leavers: int
+    predicted: float
+    observed: Interval
+
+
+def calibration_bins(
+    labels: NDArray[np.float64], probabilities: NDArray[np.float64], bins: int = CALIBRATION_BINS
+) -> list[CalibrationBin]:
+    """Return the bins of the expected calibration error that hold customers."""
+    index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    leavers = np.bincount(index, weights=labels, minlength=bins)
+    sums = np.bincount(index, weights=probabilities, minlength=bins)
+    return [
+        CalibrationBin(
+            low=number / bins,
+            high=(number + 1) / bins,
+            customers=int(counts[number]),
+            leavers=int(leavers[number]),
+            predicted=float(sums[number] / counts[number]),
+            observed=wilson(float(leavers[number]), float(counts[number])),
+        )
+        for number in np.flatnonzero(counts).tolist()
+    ]
+
+
+def lift_by_tenth(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the lift within each tenth of the ranked customers, the likeliest leavers first."""
+    tenths = np.array_split(labels[np.argsort(-probabilities, kind="stable")], 10)
+    return np.array([tenth.mean() / labels.mean() if len(tenth) else np.nan for tenth in tenths])

@@ -1,0 +1,99 @@
+"""The picture of the training."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from training.report.curves import thin
+from training.report.svg import BLUE, ORANGE, PAPER, render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+PANELS = 4
+"""Histories drawn."""
+
+_MEMBER = re.compile(r"(?:^|(?<=[/_.\- ]))(?:(?:member|fold|seed|model|network|net|m)[_\-]?)?\d+(?:[/_.\- ]|$)")
+_NAMES = {"loss": "loss", "auc": "AUC", "lr": "learning rate"}
+
+
+def draw_history(history: Mapping[str, Sequence[float]]) -> list[Markup]:
+    """Draw the training curves: a picture per quantity, training and validation together."""
+    return [
+        _draw_panel(f"history-{number}", name, curves)
+        for number, (name, curves) in enumerate(group_history(history).items())
+    ]
+
+
+def group_history(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[Sequence[float]]]]:
+    """Sort the series of a history by quantity, and within by ``training`` and ``validation``.
+
+    Marks of ensemble members in a key, such as the 2 of ``loss_2`` and ``member_2/val_loss``, are left aside, so
+    that all members share a panel. At most `PANELS` quantities are kept, the loss first.
+    """
+    panels: dict[str, dict[str, list[Sequence[float]]]] = {}
+    for key, series in history.items():
+        values = [float(value) for value in series]
+        if not values or not np.isfinite(values).any():
+            continue
+        name = _MEMBER.sub("", key).strip("/_.- ") or key
+        kind = "validation" if name.startswith("val_") else "training"
+        name = name.removeprefix("val_")
+        panels.setdefault(name, {}).setdefault(kind, []).append(values)
+    names = sorted(panels, key=lambda name: (name != "loss", "validation" not in panels[name]))
+    return {name: panels[name] for name in names[:PANELS]}
+
+
+def _draw_panel(key: str, name: str, curves: Mapping[str, Sequence[Sequence[float]]]) -> Markup:
+    title = _NAMES.get(name, name.replace("_", " "))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for kind, colour in (("training", BLUE), ("validation", ORANGE)):
+            _draw_series(axes, kind, colour, curves.get(kind, ()))
+        if name == "loss" and len(curves.get("validation", ())) == 1:
+            _mark_best(axes, np.array(curves["validation"][0]))
+        axes.set_title(title, fontweight="bold")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if len(curves) > 1:
+            axes.legend()
+
+    text = ", ".join(f"{kind} ends at {series[0][-1]:.4g}" for kind, series in curves.items())
+    return render(key, f"Training curves: {title}", text, draw, (6.0, 3.6))
+
+
+def _draw_series(axes: Axes, kind: str, colour: str, series: Sequence[Sequence[float]]) -> None:
+    for number, values in enumerate(series):
+        epochs, shown = thin(np.arange(1.0, len(values) + 1), np.array(values))
+        axes.plot(
+            epochs,
+            shown,
+            marker="o" if len(values) == 1 else "none",
+            color=colour,
+            alpha=1.0 if len(series) == 1 else 0.55,
+            label=kind if number == 0 else None,
+        )
+
+
+def _mark_best(axes: Axes, losses: NDArray[np.float64]) -> None:
+    best = int(np.nanargmin(losses))
+    late = best > 0.6 * len(losses)
+    axes.plot(best + 1, losses[best], "o", color=ORANGE, markeredgecolor=PAPER, markersize=8, zorder=5)
+    axes.annotate(
+        f"best: epoch {best + 1}",
+        (best + 1, losses[best]),
+        (4 if late else 0, 13),
+        textcoords="offset points",
+        ha="right" if late else "center",
+    )

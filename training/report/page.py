@@ -1,0 +1,110 @@
+"""Writes the report: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from training.report import words
+from training.report.analysis import analyse
+from training.report.figures_decisions import draw_calibration, draw_profit, draw_profit_by_share
+from training.report.figures_groups import draw_importance, draw_subgroups
+from training.report.figures_history import draw_history
+from training.report.figures_ranking import draw_gains, draw_lift, draw_precision_recall, draw_roc
+from training.report.intervals import RESAMPLES
+from training.report.profit import acceptance_law
+from training.report.subgroups import SMALL_CUSTOMERS, SMALL_LEAVERS, widest_gap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from markupsafe import Markup
+
+    from training.report.analysis import Analysis
+    from training.report.data import ReportData
+
+TEMPLATE = "report.html.j2"
+
+
+def make_environment() -> Environment:
+    """Return the templates with the filters they write numbers by."""
+    environment = Environment(
+        loader=PackageLoader("training.report", "."),
+        autoescape=select_autoescape(("html.j2",), default=False),  # Markdown escapes by a filter of its own
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for function in (
+        words.percent,
+        words.decimal,
+        words.count,
+        words.decimal_range,
+        words.percent_range,
+        words.markdown,
+        words.code,
+    ):
+        environment.filters[function.__name__] = function
+    return environment
+
+
+def write_report(path: Path, data: ReportData) -> None:
+    """Write the report as one self-contained HTML file; the same data give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+    data : ReportData
+
+    Raises
+    ------
+    ValueError
+        If no part holds customers of both classes.
+    """
+    analysis = analyse(data)
+    template = make_environment().get_template(TEMPLATE)
+    html = template.render(describe(data, analysis), figures=_draw(data, analysis))
+    path.write_text(html, encoding="utf-8", newline="\n")
+
+
+def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
+    """Return what the templates of the report and of the model card are filled with."""
+    return {
+        "data": data,
+        "analysis": analysis,
+        "measures": analysis.measures,
+        "judged": analysis.scores[analysis.part],
+        "parts": [name for name in ("train", "validation", "test") if name in analysis.scores],
+        "gap": widest_gap(analysis.subgroups),
+        "resamples": RESAMPLES,
+        "small_customers": SMALL_CUSTOMERS,
+        "small_leavers": SMALL_LEAVERS,
+        "dropped": list_dropped(data),
+        "law": acceptance_law(data.costs),
+        "break_even_words": words.explain_break_even(data.costs),
+    }
+
+
+def list_dropped(data: ReportData) -> list[tuple[str, str]]:
+    """Return the dropped columns that no note speaks of, each with the reason."""
+    dropped = dict(data.source.get("columns_dropped") or {})
+    told = {name for name in dropped for note in data.notes if note.startswith(f"{name} ")}
+    return [(name, str(reason)) for name, reason in dropped.items() if name not in told]
+
+
+def _draw(data: ReportData, analysis: Analysis) -> dict[str, Markup | list[Markup] | None]:
+    part, costs, measures = data.parts[analysis.part], data.costs, analysis.measures
+    return {
+        "history": draw_history(data.history),
+        "roc": draw_roc(part, data.threshold, measures["roc_auc"].value),
+        "precision_recall": draw_precision_recall(part, data.threshold, measures["average_precision"].value),
+        "gains": draw_gains(part),
+        "lift": draw_lift(part),
+        "calibration": draw_calibration(part),
+        "profit": draw_profit(part, costs, data.threshold, analysis.break_even),
+        "profit_by_share": draw_profit_by_share(part, costs),
+        "importance": draw_importance(data.schema.names, analysis),
+        "subgroups": draw_subgroups(analysis),
+    }

@@ -1,0 +1,214 @@
+"""How the model does for each group of customers: every category, every flag, and bands of the quantities."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.report.intervals import NOT_KNOWN, Interval, bootstrap, wilson
+from training.report.weighted import Ranking, roc_auc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from churn.schema import Feature, Schema
+    from training.evaluate import Part
+
+SMALL_CUSTOMERS = 100
+SMALL_LEAVERS = 20
+"""A group with fewer is flagged: its numbers are mostly chance."""
+
+MAX_LEVELS = 12
+"""Of a feature with more values, the rarer ones are taken together."""
+FEW_LEVELS = 6
+"""A whole number with at most this many values is judged value by value."""
+MAX_FEATURES = 12
+IMPORTANT_QUANTITIES = 2
+BANDS = 4
+AUC_RESAMPLES = 400
+
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """One group and how the model does for it.
+
+    Attributes
+    ----------
+    feature, level : str
+    customers, leavers : int
+    auc : Interval
+        NaN if all left or all stayed.
+    true_positive_rate, false_positive_rate, selection_rate : Interval
+        At the threshold, with Wilson intervals.
+    predicted : float
+        Mean probability.
+    observed : Interval
+        Share who left.
+    """
+
+    feature: str
+    level: str
+    customers: int
+    leavers: int
+    auc: Interval
+    true_positive_rate: Interval
+    false_positive_rate: Interval
+    selection_rate: Interval
+    predicted: float
+    observed: Interval
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the numbers are mostly chance."""
+        return self.customers < SMALL_CUSTOMERS or self.leavers < SMALL_LEAVERS
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the mean probability lies outside the interval of the share who left."""
+        return not self.observed.low <= self.predicted <= self.observed.high
+
+
+def choose_features(schema: Schema, raw: NDArray[np.float64], importance: NDArray[np.float64]) -> list[int]:
+    """Return the positions of the features to judge by, in the schema's order.
+
+    Categories, flags and whole numbers of few values; besides, quantities named like an age and the
+    `IMPORTANT_QUANTITIES` that matter most. Of more than `MAX_FEATURES` those that matter most.
+    """
+    ranked = [int(position) for position in np.argsort(-importance, kind="stable")]
+    quantities = [position for position in ranked if _is_banded(schema.features[position], raw[:, position])]
+    aged = {position for position in quantities if is_age(schema.features[position].name)}
+    chosen = set(range(len(schema.features))) - set(quantities) | aged | set(quantities[:IMPORTANT_QUANTITIES])
+    first = sorted(chosen, key=lambda position: (position not in aged, ranked.index(position)))
+    return sorted(first[:MAX_FEATURES])
+
+
+def is_age(name: str) -> bool:
+    """Whether a column's name has the word "age" in it (not "Average" or "Mortgage")."""
+    return "age" in [word.lower() for word in _WORDS.findall(name)]
+
+
+def judge_subgroups(
+    schema: Schema, part: Part, threshold: float, importance: NDArray[np.float64], *, seed: int
+) -> list[Subgroup]:
+    """Judge the model on each group of a part; empty groups are left out."""
+    groups = []
+    for position in choose_features(schema, part.raw, importance):
+        feature = schema.features[position]
+        groups += [
+            _judge(feature.name, level, part, members, threshold, seed)
+            for level, members in split_feature(feature, part.raw[:, position])
+        ]
+    return groups
+
+
+def split_feature(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield the groups a feature makes: a name and who belongs to it."""
+    present = ~np.isnan(column)
+    if _is_banded(feature, column):
+        yield from _split_bands(feature, column)
+    else:
+        yield from _split_levels(feature, column)
+    if not present.all():
+        yield "missing", ~present
+
+
+def _is_banded(feature: Feature, column: NDArray[np.float64]) -> bool:
+    if feature.kind == "integer":
+        return len(np.unique(column[~np.isnan(column)])) > FEW_LEVELS
+    return feature.kind == "number"
+
+
+def _split_levels(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    values, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    common = np.sort(values[np.argsort(-counts, kind="stable")[:MAX_LEVELS]])
+    for value in common:
+        yield _name_level(feature, float(value)), column == value
+    rest = ~np.isin(column, common) & ~np.isnan(column)
+    if rest.any():
+        yield f"{len(values) - len(common)} rarer values", rest
+
+
+def _name_level(feature: Feature, value: float) -> str:
+    if feature.kind == "category":
+        return feature.categories[int(value)]
+    if feature.kind == "flag":
+        return "yes" if value else "no"
+    return f"{value:g}"
+
+
+def _split_bands(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    present = column[~np.isnan(column)]
+    if not len(present):
+        return
+    edges = np.unique(np.quantile(present, np.linspace(0, 1, BANDS + 1)[1:-1], method="lower"))
+    band = np.where(np.isnan(column), -1, np.searchsorted(edges, column, side="left"))
+    for index in range(len(edges) + 1):
+        members = band == index
+        if members.any():
+            low, high = float(column[members].min()), float(column[members].max())
+            yield _name_band(low, high, feature), members
+
+
+def _name_band(low: float, high: float, feature: Feature) -> str:
+    if low == high:
+        return _plain(low, feature)
+    return f"{_plain(low, feature)} to {_plain(high, feature)}"
+
+
+def _plain(value: float, feature: Feature) -> str:
+    if feature.kind == "integer" or abs(value) >= 1000 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _judge(feature: str, level: str, part: Part, members: NDArray[np.bool_], threshold: float, seed: int) -> Subgroup:
+    labels, probabilities = part.labels[members], part.probabilities[members]
+    said, left = probabilities > threshold, labels == 1
+    customers, leavers = len(labels), int(left.sum())
+    return Subgroup(
+        feature=feature,
+        level=level,
+        customers=customers,
+        leavers=leavers,
+        auc=_auc(labels, probabilities, seed) if 0 < leavers < customers else NOT_KNOWN,
+        true_positive_rate=wilson(int((said & left).sum()), leavers),
+        false_positive_rate=wilson(int((said & ~left).sum()), customers - leavers),
+        selection_rate=wilson(int(said.sum()), customers),
+        predicted=float(probabilities.mean()),
+        observed=wilson(leavers, customers),
+    )
+
+
+def _auc(labels: NDArray[np.float64], probabilities: NDArray[np.float64], seed: int) -> Interval:
+    def measure(ranking: Ranking, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([roc_auc(ranking, weights)])
+
+    return bootstrap(labels, probabilities, measure, seed=seed, resamples=AUC_RESAMPLES)[0]
+
+
+def widest_gap(groups: Sequence[Subgroup]) -> tuple[Subgroup, Subgroup] | None:
+    """Return the groups of one feature that differ most in the share of leavers found, the lower first.
+
+    Small groups are left out; None if no feature has two that are not small.
+    """
+    best: tuple[Subgroup, Subgroup] | None = None
+    for name in dict.fromkeys(group.feature for group in groups):
+        sound = [group for group in groups if group.feature == name and not group.is_small]
+        if len(sound) < 2:
+            continue
+        sound.sort(key=lambda group: group.true_positive_rate.value)
+        pair = sound[0], sound[-1]
+        if best is None or _gap(pair) > _gap(best):
+            best = pair
+    return best
+
+
+def _gap(pair: tuple[Subgroup, Subgroup]) -> float:
+    return pair[1].true_positive_rate.value - pair[0].true_positive_rate.value

@@ -1,0 +1,141 @@
+"""What the columns look like: kinds, ranges, gaps, how customers are spread and how many of them left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from churn.schema import Feature, Schema
+    from training.evaluate import Part
+
+BARS = 16
+"""Bars of a quantity's small picture; a feature of values has one for each, up to `MAX_VALUES`."""
+MAX_VALUES = 24
+FEW_CUSTOMERS = 20
+"""A bar of fewer customers shows no share of leavers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Customers of one value or range: a label, how many (0-1, the largest bar is 1) and the share who left."""
+
+    label: str
+    height: float
+    left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature, in words and as small bars.
+
+    Attributes
+    ----------
+    name, kind, unit, description : str
+    values : str
+        The range or the values seen.
+    typical : str
+        The median or the commonest value.
+    missing : int
+    missing_share : float
+    bars : tuple of Bar
+    """
+
+    name: str
+    kind: str
+    unit: str
+    description: str
+    values: str
+    typical: str
+    missing: int
+    missing_share: float
+    bars: tuple[Bar, ...]
+
+
+def summarise(schema: Schema, parts: Iterable[Part]) -> list[Column]:
+    """Describe every column over all parts together."""
+    parts = list(parts)
+    labels = np.concatenate([part.labels for part in parts])
+    columns = []
+    for position, feature in enumerate(schema.features):
+        column = np.concatenate([part.raw[:, position] for part in parts])
+        columns.append(_describe(feature, column, labels))
+    return columns
+
+
+def _describe(feature: Feature, column: NDArray[np.float64], labels: NDArray[np.float64]) -> Column:
+    present = ~np.isnan(column)
+    numbers, labels = column[present], labels[present]
+    bars: tuple[Bar, ...] = ()
+    if not len(numbers):
+        values, typical = "no value at all", ""
+    elif feature.is_numeric:
+        values = f"{number(numbers.min())} to {number(numbers.max())}"
+        typical = f"median\u00a0{number(float(np.median(numbers)))}"
+        bars = _quantity_bars(feature, numbers, labels)
+    else:
+        values, typical, bars = _describe_values(feature, numbers, labels)
+    missing = len(column) - len(numbers)
+    return Column(
+        name=feature.name,
+        kind=feature.kind,
+        unit=feature.unit,
+        description=feature.description,
+        values=values,
+        typical=typical,
+        missing=missing,
+        missing_share=missing / len(column),
+        bars=bars,
+    )
+
+
+def number(value: float) -> str:
+    """Write a number for people: no digits that say nothing."""
+    if value == round(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _describe_values(
+    feature: Feature, numbers: NDArray[np.float64], labels: NDArray[np.float64]
+) -> tuple[str, str, tuple[Bar, ...]]:
+    names = feature.categories or ("no", "yes")
+    codes = numbers.astype(np.int64)
+    counts = np.bincount(codes, minlength=len(names))
+    commonest = int(counts.argmax())
+    typical = f"{names[commonest]} {counts[commonest] / len(numbers):.0%}"
+    words = ", ".join(names[:6]) + (f", … ({len(names)} values)" if len(names) > 6 else "")
+    shown = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
+    left = np.bincount(codes, weights=labels, minlength=len(names))
+    bars = tuple(_bar(names[code], counts[code], left[code], counts.max()) for code in shown.tolist())
+    return words, typical, bars
+
+
+def _quantity_bars(feature: Feature, numbers: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[Bar, ...]:
+    low, high = float(numbers.min()), float(numbers.max())
+    if feature.kind == "integer":
+        width = 1.0 if high - low < MAX_VALUES else np.ceil((high - low + 1) / BARS)
+        edges = np.arange(low, high + width + 1, width) - 0.5
+        names = [_name_integers(value, value + width - 1) for value in (edges[:-1] + 0.5).tolist()]
+    else:
+        edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
+        names = [f"{number(a)} to {number(b)}" for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+    counts, _ = np.histogram(numbers, edges)
+    left, _ = np.histogram(numbers, edges, weights=labels)
+    return tuple(
+        _bar(name, count, leavers, counts.max()) for name, count, leavers in zip(names, counts, left, strict=True)
+    )
+
+
+def _name_integers(low: float, high: float) -> str:
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def _bar(label: str, count: float, left: float, largest: float) -> Bar:
+    return Bar(label, float(count / largest), float(left / count) if count >= FEW_CUSTOMERS else None)
