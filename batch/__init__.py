@@ -1,0 +1,1 @@
+"""Files of customers in, files of probabilities out."""

@@ -1,0 +1,104 @@
+"""Arrow columns to the raw matrix; a text column is read as the schema says its feature is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from churn.columns import MAX_VIOLATIONS, find_wrong_numbers
+from churn.errors import InvalidCustomersError, Violation
+from churn.schema import MISSING_WORDS, Feature, InvalidValueError, Schema
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MISSING = pa.array(sorted(MISSING_WORDS), pa.string())
+
+
+def encode_batch(schema: Schema, batch: pa.RecordBatch) -> NDArray[np.float64]:
+    """Encode a batch's columns by name into the raw matrix of `churn.columns`.
+
+    Raises
+    ------
+    InvalidCustomersError
+        With the first values that can't be scored, in the order of the rows.
+    """
+    raw = np.empty((len(batch), len(schema.features)), dtype=np.float64)
+    violations: list[Violation] = []
+    for position, feature in enumerate(schema.features):
+        column = _simplify(batch.column(feature.name), as_text=feature.kind == "category")
+        numbers = _as_numbers(feature, column)
+        wrong = np.isnan(numbers) & (not feature.nullable)
+        if feature.kind == "category":
+            wrong |= np.isnan(numbers) & ~_is_missing(column)
+        else:
+            wrong |= find_wrong_numbers(feature, numbers) | (np.isnan(numbers) & ~_is_missing(column))
+        raw[:, position] = numbers
+        violations += [
+            _explain(feature, row, column[row].as_py()) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS].tolist()
+        ]
+    if violations:
+        violations.sort(key=lambda violation: violation.row)
+        raise InvalidCustomersError(violations[:MAX_VIOLATIONS])
+    return raw
+
+
+def _simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
+    """Bring a column to one of the types a text table can mean: numbers, or stripped text with its gaps taken out."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _simplify(column.cast(kind.value_type), as_text=as_text)
+    if not as_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return column.cast(pa.float64(), safe=False)  # of integers beyond 2^53 the last digits may go
+    try:
+        text = compute.utf8_trim_whitespace(column.cast(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes, or a list or structure
+        text = pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
+    return compute.if_else(compute.is_in(text, value_set=_MISSING), pa.scalar(None, pa.string()), text)
+
+
+def _as_numbers(feature: Feature, column: pa.Array) -> NDArray[np.float64]:
+    """Read a column; NaN where a cell is missing or can't be read."""
+    if feature.is_numeric or (feature.kind == "flag" and not _is_text(column)):
+        try:
+            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        except pa.ArrowInvalid:
+            pass  # some cell is no number: read them one by one to find it
+    # Few different values, so each is read once.
+    encoded = column.cast(pa.string()).dictionary_encode()
+    words = [_read_cell(feature, word) for word in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    numbers = np.array([*words, np.nan])
+    return numbers[np.asarray(codes, dtype=np.int64)]
+
+
+def _read_cell(feature: Feature, word: str) -> float:
+    try:
+        return feature.parse(word)
+    except InvalidValueError:
+        return np.nan
+
+
+def _is_text(column: pa.Array) -> bool:
+    return bool(pa.types.is_string(column.type))
+
+
+def _is_missing(column: pa.Array) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _explain(feature: Feature, row: int, cell: object) -> Violation:
+    """Say what is wrong with a cell, by the rule for one value."""
+    value = None if cell is None or (isinstance(cell, float) and np.isnan(cell)) else cell
+    try:
+        if isinstance(value, str):
+            feature.parse(value)
+        else:
+            feature.encode(value)
+    except InvalidValueError as error:
+        return Violation(row, feature.name, str(error), cell, feature.allowed)
+    return Violation(row, feature.name, "is not allowed", cell, feature.allowed)  # pragma: no cover  the rules agree

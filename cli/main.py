@@ -1,0 +1,53 @@
+"""The command `churn` and what all its commands share: the exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from churn import __version__
+from churn.errors import ChurnError
+from cli.models import models
+from cli.score import score
+from cli.serve import serve
+from cli.simulate import simulate
+from cli.train import train
+
+EXIT_REFUSED = 1
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="churn")
+def churn() -> None:
+    """Train, serve and explain how likely each customer is to leave.
+
+    Exit codes: 0 done; 1 refused, with the reason; 2 wrong usage; 130 interrupted.
+    """
+
+
+for command in (train, serve, score, simulate, models):
+    churn.add_command(command)
+
+
+def main() -> None:
+    """Run the command; say what went wrong in one message and no stack trace."""
+    try:
+        sys.exit(churn.main(standalone_mode=False, prog_name="churn"))
+    except ChurnError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_REFUSED)
+    except OSError as error:  # a full disk, a folder that can't be written
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: nothing was published", err=True)
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+models_option = click.option(
+    "--models",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    envvar="CHURN_MODELS",
+    help="Folder of the models.",
+)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "tensorflow"]),
+    default="auto",
+    show_default=True,
+    envvar="CHURN_ENGINE",
+    help="What runs the network; auto: TensorFlow where it sees a GPU, else ONNX Runtime.",
+)

@@ -1,0 +1,33 @@
+"""`churn serve`: the HTTP service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import engine_option, models_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from churn.engines import EngineChoice
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer.")
+@models_option
+@engine_option
+def serve(host: str, port: int, workers: int, models: Path, engine: EngineChoice) -> None:
+    """Serve the current model over HTTP; its page for developers is at /docs.
+
+    More settings are environment variables with the prefix CHURN_ (see the README).
+
+    Example: churn serve --port 8000
+    """
+    from service.server import serve as serve_forever
+    from service.settings import Settings
+
+    serve_forever(Settings(models=models, engine=engine), host=host, port=port, workers=workers)

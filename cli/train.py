@@ -1,0 +1,151 @@
+"""`churn train`: a table in, the next version of the model out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.options import models_option
+
+if TYPE_CHECKING:
+    from training.dataset import Dataset
+    from training.job import Outcome
+
+
+_SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "--drop": "drop"}
+
+
+@click.command()
+@click.argument("data", type=click.Path(dir_okay=False, path_type=Path))
+@models_option
+@click.option(
+    "--network",
+    type=click.Choice(["default", "reference"]),
+    default="default",
+    show_default=True,
+    help="reference is the data set's tutorial network, taught as in the tutorial.",
+)
+@click.option("--label", help="The label's column; found by its name if not given.")
+@click.option("--positive", help="The label's value that means leaving, where it is not plain.")
+@click.option("--id", "identifier", help="The column that names a customer; found by its name if not given.")
+@click.option(
+    "--schema",
+    "schema_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file that says what the columns are; inferred if not given.",
+)
+@click.option(
+    "--write-schema",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the inferred schema to this TOML file, to edit, and stop.",
+)
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Keep a column that would be dropped; repeatable.")
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["refuse", "drop"]),
+    default="refuse",
+    show_default=True,
+    help="What to do with a row that can't be used.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same model.")
+@click.option(
+    "--test-size",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the rows held out for the test; 0 holds none out.",
+)
+@click.option(
+    "--validation-size",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the rest that decides when to stop.",
+)
+@click.option(
+    "--threshold",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="A customer is said to leave above this probability.",
+)
+@click.option("--warm-start", type=int, metavar="VERSION", help="Start from an earlier version's weights.")
+@click.option("--promote/--no-promote", default=True, help="Whether the new version becomes the current one.")
+@click.option("--customer-value", default=200.0, show_default=True, help="Report: worth of a customer kept.")
+@click.option("--offer-cost", default=10.0, show_default=True, help="Report: cost of an offer that is accepted.")
+@click.option("--contact-cost", default=1.0, show_default=True, help="Report: cost of contacting one customer.")
+@click.option(
+    "--accept-rate",
+    default=0.3,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Report: share of leavers who stay when offered.",
+)
+def train(data: Path, models: Path, schema_file: Path | None, write_schema: Path | None, **chosen: Any) -> None:  # noqa: ANN401
+    """Train a network on DATA (.csv or .parquet) and publish it as the next version.
+
+    Says what it takes each column for, and why it leaves one out.
+
+    Example: churn train mybank.csv --label left --id client_no
+    """
+    given = [option for option, name in _SAID_BY_SCHEMA.items() if chosen[name]]
+    if schema_file and given:
+        raise click.UsageError(f"--schema says that already, so leave out: {', '.join(given)}")
+    from training.dataset import load_dataset
+    from training.schema_file import read_schema, write_schema_file
+
+    dataset = load_dataset(
+        data,
+        schema=read_schema(schema_file) if schema_file else None,
+        **{name: chosen.pop(name) for name in ("label", "positive", "identifier", "keep", "drop", "on_bad_row")},
+    )
+    _print_dataset(dataset)
+    if write_schema is not None:
+        write_schema_file(write_schema, dataset.schema)
+        click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
+        return
+    from training import job, tutorial
+    from training.report import Costs
+
+    costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
+    options = job.Options(**chosen, costs=Costs(**costs))
+    outcome = job.train(dataset, models, options, command=shlex.join(["churn", *sys.argv[1:]]))
+    _print_scores(outcome)
+    if options.network == "reference":
+        click.echo(tutorial.summarize(dataset, outcome))
+    click.echo(f"\nversion {outcome.version} is in {outcome.folder}" + (", and current" if options.promote else ""))
+
+
+def _print_dataset(dataset: Dataset) -> None:
+    source = dataset.source
+    click.echo(
+        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} of whom left "
+        f"(label {dataset.schema.label}, identifier {dataset.schema.identifier})"
+    )
+    width = max(len(name) for name in dataset.schema.names)
+    for feature in dataset.schema.features:
+        seen = feature.trained_minimum is not None
+        span = f", seen {feature.trained_minimum:.10g} to {feature.trained_maximum:.10g}" if seen else ""
+        click.echo(f"  {feature.name:<{width}}  {feature.kind:<8}  {feature.allowed}{span}")
+    for note in dataset.notes:
+        click.echo(f"  {note}")
+
+
+def _print_scores(outcome: Outcome) -> None:
+    names = ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_score", "calibration_error", "lift")
+    click.echo("\n" + f"{'':<18}" + "".join(f"{part:>12}" for part in outcome.scores))
+    for name in names:
+        values = "".join(f"{getattr(scores, name):>12.4f}" for scores in outcome.scores.values())
+        click.echo(f"{name.replace('_', ' '):<18}{values}")
+    for part, scores in outcome.scores.items():
+        (stay_right, stay_wrong), (leave_wrong, leave_right) = scores.confusion_matrix
+        click.echo(
+            f"{part}: of {stay_right + stay_wrong:,} who stayed {stay_wrong:,} were said to leave; "
+            f"of {leave_wrong + leave_right:,} who left {leave_right:,} were"
+        )
+    click.echo(f"TensorFlow and ONNX Runtime differ by {outcome.engine_difference:.1e} at most")
