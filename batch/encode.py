@@ -51,7 +51,9 @@ def _simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _simplify(column.cast(kind.value_type), as_text=as_text)
-    if not as_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not as_text and pa.types.is_decimal(kind):
+        return column.cast(pa.string()).cast(pa.float64())  # at once, Arrow may miss the nearest number by a bit
+    if not as_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return column.cast(pa.float64(), safe=False)  # of integers beyond 2^53 the last digits may go
     try:
         text = compute.utf8_trim_whitespace(column.cast(pa.string()))

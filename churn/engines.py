@@ -121,7 +121,10 @@ class TensorFlowEngine:
             raise EngineError(f"Keras {keras.__version__} can't read {path}: {error}") from error
         gpus = tensorflow.config.list_physical_devices("GPU")
         self.device = gpus[0].name.removeprefix("/physical_device:") if gpus else "CPU"
-        self._tensorflow = tensorflow
+        # Calling the function itself would cost several times as much: each call would try its other signature first,
+        # and write the matrix into the message of an error that nobody reads (see docs/performance.md).
+        self._call = tensorflow.raw_ops.PartitionedCall
+        self._types = [tensorflow.float32]
         self._function = freeze(model, int(model.inputs[0].shape[-1]))
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,7 +134,7 @@ class TensorFlowEngine:
         return np.concatenate([self._run(block) for block in split_into_blocks(matrix)])
 
     def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: NDArray[np.float32] = self._function(self._tensorflow.constant(matrix))[0].numpy()
+        answer: NDArray[np.float32] = self._call(args=[matrix], Tout=self._types, f=self._function)[0].numpy()
         return answer.reshape(-1)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FORM: Mapping[str, type[np.generic]] = {
     "value_source": np.int64,
     "value_fill": np.float64,
+    "value_spike": np.float64,
+    "spike_fill": np.float64,
     "equal_source": np.int64,
     "equal_value": np.float64,
     "missing_source": np.int64,
@@ -34,7 +36,8 @@ _FORM: Mapping[str, type[np.generic]] = {
 class Preprocessor:
     """Columns of the network's matrix, in three blocks, each centred and scaled.
 
-    With raw value x of the source feature, a column of the first block is x, or its fill where x is missing; of
+    With raw value x of the source feature, a column of the first block is x, or its fill where x is missing or is the
+    spike (a value so frequent that it has an indicator of its own and would only distort the scale); of
     the second 1 where x equals a value and 0 elsewhere; of the third 1 where x is missing and 0 elsewhere. Each
     column then becomes (column - center) / scale.
 
@@ -44,6 +47,8 @@ class Preprocessor:
         Name of each column of the matrix.
     value_source, value_fill : ndarray of int64, float64, shape (v,)
         Raw column and what stands in for a missing value.
+    value_spike, spike_fill : ndarray of float64, shape (v,)
+        The spike (NaN: none) and what stands in for it.
     equal_source, equal_value : ndarray of int64, float64, shape (e,)
         Raw column and the number it is compared with (a category's position, a level, a spike).
     missing_source : ndarray of int64, shape (m,)
@@ -54,6 +59,8 @@ class Preprocessor:
     names: tuple[str, ...]
     value_source: NDArray[np.int64]
     value_fill: NDArray[np.float64]
+    value_spike: NDArray[np.float64]
+    spike_fill: NDArray[np.float64]
     equal_source: NDArray[np.int64]
     equal_value: NDArray[np.float64]
     missing_source: NDArray[np.int64]
@@ -63,7 +70,8 @@ class Preprocessor:
     def __post_init__(self) -> None:
         blocks = len(self.value_source) + len(self.equal_source) + len(self.missing_source)
         if not (len(self.names) == blocks == len(self.center) == len(self.scale)) or not (
-            len(self.value_source) == len(self.value_fill) and len(self.equal_source) == len(self.equal_value)
+            len(self.value_source) == len(self.value_fill) == len(self.value_spike) == len(self.spike_fill)
+            and len(self.equal_source) == len(self.equal_value)
         ):
             raise BundleError("the preprocessor's arrays differ in length")
 
@@ -88,6 +96,7 @@ class Preprocessor:
         equals_end = values_end + len(self.equal_source)
         matrix = np.empty((len(raw), self.width), dtype=np.float64)
         values = raw[:, self.value_source]
+        values = np.where(values == self.value_spike, self.spike_fill, values)
         matrix[:, :values_end] = np.where(np.isnan(values), self.value_fill, values)
         matrix[:, values_end:equals_end] = raw[:, self.equal_source] == self.equal_value
         matrix[:, equals_end:] = np.isnan(raw[:, self.missing_source])
@@ -109,7 +118,11 @@ class Preprocessor:
         equals_end = values_end + len(self.equal_source)
         center, scale = self.center.tolist(), self.scale.tolist()
         ones, zeros = ((1.0 - self.center) / self.scale).tolist(), ((0.0 - self.center) / self.scale).tolist()
-        values = list(zip(self.value_source.tolist(), self.value_fill.tolist(), center, scale, strict=False))
+        fills = zip(self.value_fill.tolist(), self.value_spike.tolist(), self.spike_fill.tolist(), strict=True)
+        values = [
+            (source, *standing_in, middle, unit)
+            for source, standing_in, middle, unit in zip(self.value_source.tolist(), fills, center, scale, strict=False)
+        ]
         equals = list(
             zip(
                 self.equal_source.tolist(),
@@ -124,7 +137,10 @@ class Preprocessor:
 
         def transform_row(row: Sequence[float]) -> NDArray[np.float32]:
             # NaN, a missing value, is the one number that differs from itself.
-            columns = [((row[i] if row[i] == row[i] else fill) - middle) / unit for i, fill, middle, unit in values]
+            columns = [
+                ((spike_fill if row[i] == spike else row[i] if row[i] == row[i] else fill) - middle) / unit
+                for i, fill, spike, spike_fill, middle, unit in values
+            ]
             columns += [one if row[i] == value else zero for i, value, one, zero in equals]
             columns += [zero if row[i] == row[i] else one for i, one, zero in gaps]
             return np.frombuffer(pack(*columns), np.float32).reshape(1, -1)
@@ -132,8 +148,9 @@ class Preprocessor:
         return transform_row
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arrays as lists, exact: JSON keeps a float64 to the last bit."""
-        return {"names": list(self.names), **{key: getattr(self, key).tolist() for key in _FORM}}
+        """Return the arrays as lists, exact: JSON keeps a float64 to the last bit; NaN, which it has not, is None."""
+        arrays = {key: getattr(self, key).tolist() for key in _FORM}
+        return {"names": list(self.names), **{key: [None if x != x else x for x in arrays[key]] for key in _FORM}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preprocessor:

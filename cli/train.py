@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,9 @@ _SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "
 )
 @click.option(
     "--validation-size",
-    default=0.2,
-    show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of the rest that decides when to stop.",
+    type=click.FloatRange(0, 0.5),
+    help="Share of the rest that each member of the default network's bag leaves out and is judged on; 0 leaves none "
+    "out.  [default: 0.1, ten folds]",
 )
 @click.option(
     "--threshold",
@@ -73,6 +73,12 @@ _SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "
     show_default=True,
     type=click.FloatRange(0, 1),
     help="A customer is said to leave above this probability.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with a table [network]: hyperparameters of the default network.",
 )
 @click.option("--warm-start", type=int, metavar="VERSION", help="Start from an earlier version's weights.")
 @click.option("--promote/--no-promote", default=True, help="Whether the new version becomes the current one.")
@@ -86,7 +92,14 @@ _SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "
     type=click.FloatRange(0, 1),
     help="Report: share of leavers who stay when offered.",
 )
-def train(data: Path, models: Path, schema_file: Path | None, write_schema: Path | None, **chosen: Any) -> None:  # noqa: ANN401
+def train(
+    data: Path,
+    models: Path,
+    schema_file: Path | None,
+    write_schema: Path | None,
+    config_file: Path | None,
+    **chosen: Any,  # noqa: ANN401  the options of click
+) -> None:
     """Train a network on DATA (.csv or .parquet) and publish it as the next version.
 
     Says what it takes each column for, and why it leaves one out.
@@ -110,10 +123,16 @@ def train(data: Path, models: Path, schema_file: Path | None, write_schema: Path
         click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
         return
     from training import job, tutorial
+    from training.default.config import Config, read_config
     from training.report import Costs
 
+    config = read_config(config_file) if config_file else Config()
+    validation_size = chosen.pop("validation_size")
+    if validation_size is not None:
+        config = replace(config, folds=max(1, round(1 / validation_size)) if validation_size else 1)
+
     costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
-    options = job.Options(**chosen, costs=Costs(**costs))
+    options = job.Options(**chosen, config=config, costs=Costs(**costs))
     outcome = job.train(dataset, models, options, command=shlex.join(["churn", *sys.argv[1:]]))
     _print_scores(outcome)
     if options.network == "reference":

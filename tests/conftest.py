@@ -46,11 +46,19 @@ def quick_recipes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, quick_recipes: None) -> Outcome:
+def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, quick_recipes: None) -> Outcome:  # noqa: ARG001
     """The default network, trained and published as version 1."""
     from training import job
 
     return job.train(dataset, tmp_path_factory.mktemp("trained") / "models", job.Options())
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no report but a word, which saves most of the time of a publication."""
+    from training import publication
+
+    monkeypatch.setattr(publication, "write_report", lambda path, _: path.write_text("without pictures"))
 
 
 @pytest.fixture(scope="session")

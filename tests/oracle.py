@@ -54,20 +54,42 @@ def _batch_normalization(layer: Any, x: Array) -> Array:
     return normal * weights.get("gamma", 1) + weights.get("beta", 0)
 
 
-def _same(layer: Any, x: Array) -> Array:  # noqa: ARG001  the form every layer has
+def _tail_indicators(layer: Any, x: Array) -> Array:
+    signs = np.array(layer.signs)
+    # The cut is a float32 to the network, and the matrix was one too.
+    return (x[:, layer.columns] * signs < np.array(layer.cuts, dtype=np.float32) * signs).astype(np.float64)
+
+
+# Every layer has the same form, whether it has something to look up or not.
+
+
+def _add(layer: Any, inputs: list[Array]) -> Array:  # noqa: ARG001
+    return np.sum(inputs, axis=0)
+
+
+def _average(layer: Any, inputs: list[Array]) -> Array:  # noqa: ARG001
+    return np.mean(inputs, axis=0)
+
+
+def _relu(layer: Any, x: Array) -> Array:  # noqa: ARG001
+    return np.maximum(x, 0)
+
+
+def _same(layer: Any, x: Array) -> Array:  # noqa: ARG001
     return x
 
 
 LAYERS: dict[str, Callable[..., Array]] = {
     "Activation": _activate,
-    "Add": lambda layer, inputs: sum(inputs),  # noqa: ARG005
-    "Average": lambda layer, inputs: sum(inputs) / len(inputs),  # noqa: ARG005
+    "Add": _add,
+    "Average": _average,
     "BatchNormalization": _batch_normalization,
     "Concatenate": lambda layer, inputs: np.concatenate(inputs, axis=layer.axis),
     "Dense": _dense,
     "Dropout": _same,
     "GaussianNoise": _same,
-    "ReLU": lambda layer, x: np.maximum(x, 0),  # noqa: ARG005
+    "ReLU": _relu,
+    "TailIndicators": _tail_indicators,
 }
 """What each class of layers does when nothing is being trained."""
 

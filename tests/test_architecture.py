@@ -6,10 +6,13 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from bank import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAVY = ("fastapi", "pandas", "tensorflow", "keras", "sklearn", "pyarrow", "onnxruntime")
 MAY_IMPORT = {
@@ -38,7 +41,7 @@ def imported_packages(tree: ast.AST) -> set[str]:
 
 def loaded_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  our own code
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,

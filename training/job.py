@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from churn.registry import Registry
-from training.fit import fit_network, make_reproducible
-from training.networks import RECIPES
+from training.default.config import Config
+from training.lesson import Lesson
+from training.networks import NETWORKS
 from training.preprocess import fit_preprocessor
 from training.publication import Taught, Trained, write_bundle
 from training.report.data import Costs
@@ -32,11 +37,13 @@ class Options:
     Attributes
     ----------
     network : str
-        A name in `training.networks.RECIPES`.
+        A name in `training.networks.NETWORKS`.
     seed : int
         Splits, initial weights and order of the rows follow from it.
-    test_size, validation_size : float
-        Share of all rows, and of the rest, held out.
+    test_size : float
+        Share of all rows held out; 0 holds none out.
+    config : Config
+        Of the default network.
     threshold : float
         A customer is said to leave if the probability is above it.
     warm_start : int or None
@@ -50,7 +57,7 @@ class Options:
     network: str = "default"
     seed: int = 0
     test_size: float = 0.2
-    validation_size: float = 0.2
+    config: Config = field(default_factory=Config)
     threshold: float = 0.5
     warm_start: int | None = None
     promote: bool = True
@@ -126,7 +133,7 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
     ----------
     dataset : Dataset
     rows : mapping of str to ndarray of int64
-        Row numbers under ``"train"`` and, for a network that is stopped early, ``"validation"``.
+        Row numbers under ``"train"``; the default network is cross-validated over them.
     options : Options
     earlier : Path or None
         A bundle's folder whose preprocessor and weights are the start.
@@ -136,39 +143,40 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
     BundleError
         If the bundle to start from is damaged or has another schema.
     """
-    recipe = RECIPES[options.network]
-    make_reproducible(options.seed)
+    network = NETWORKS[options.network]
+    keras.utils.set_random_seed(options.seed)
+    tf.config.experimental.enable_op_determinism()
+    raw, labels = dataset.raw[rows["train"]], dataset.labels[rows["train"]]
     if earlier is None:
-        transformer, preprocessor = fit_preprocessor(dataset.schema, dataset.raw[rows["train"]], recipe.encoding)
-        model = recipe.build(preprocessor.width)
+        transformer, preprocessor = fit_preprocessor(dataset.schema, raw, network.encoding)
+        model = None
     else:
         transformer, preprocessor, model = load_earlier(earlier, dataset.schema)
-    parts = {name: (preprocessor.transform(dataset.raw[part]), dataset.labels[part]) for name, part in rows.items()}
-    history = fit_network(model, recipe, parts["train"], parts.get("validation"))
-    return Taught(transformer, preprocessor, model, history)
+    lesson = Lesson(
+        preprocessor.transform(raw), labels.astype(np.float32), preprocessor, options.config, options.seed, model
+    )
+    return Taught(transformer, preprocessor, network.teach(lesson))
 
 
 def choose_rows(labels: NDArray[Any], options: Options) -> dict[str, NDArray[Any]]:
-    """Return the rows of each part there is; a network that is not stopped early needs no validation part."""
-    recipe = RECIPES[options.network]
+    """Return the rows to teach on and, unless none are held out, those of the test."""
     split = split_rows(
         labels,
         test_size=options.test_size,
-        validation_size=options.validation_size if recipe.patience else 0.0,
+        validation_size=0.0,
         seed=options.seed,
-        stratify=recipe.stratify,
+        stratify=NETWORKS[options.network].stratify,
     )
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    return {name: rows for name, rows in parts.items() if len(rows)}
+    return {"train": split.train} | ({"test": split.test} if len(split.test) else {})
 
 
 def describe(options: Options) -> dict[str, Any]:
     """Return the options that shaped the model, as the manifest keeps them."""
-    return {
+    settings = {
         "network": options.network,
         "seed": options.seed,
         "test_size": options.test_size,
-        "validation_size": options.validation_size,
         "threshold": options.threshold,
         "warm_start": options.warm_start,
     }
+    return settings | ({"config": options.config.to_dict()} if options.network == "default" else {})

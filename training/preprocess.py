@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -32,20 +32,28 @@ class Encoding:
 
     Attributes
     ----------
-    drop_first : bool
-        Leave out the first category of each: the others imply it.
+    drop : {"first", "if_binary"} or None
+        Leave out the first category: of each feature, of those with two, or of none. The others imply it.
     scale_all : bool
         Scale indicators too, not only quantities.
     max_levels : int
         A quantity with at most this many different values is also one-hot encoded. 0: none is.
+    only_levels : int
+        One with at most this many is one-hot encoded only.
     spike_share : float
-        A value that holds at least this share of a quantity of more levels gets an indicator. 1: none does.
+        A value that holds at least this share of a quantity of more levels gets an indicator, and the quantity
+        itself is scaled without it. 1: none does.
     """
 
-    drop_first: bool = False
+    drop: Literal["first", "if_binary"] | None = None
     scale_all: bool = False
     max_levels: int = 12
+    only_levels: int = 6
     spike_share: float = 0.1
+
+
+PLAIN = Encoding(drop="first", scale_all=True, max_levels=0, only_levels=0, spike_share=1.0)
+"""One-hot categories without their first level, and everything scaled, as textbooks do."""
 
 
 def as_objects(schema: Schema, raw: NDArray[np.float64]) -> NDArray[np.object_]:
@@ -82,27 +90,12 @@ def fit_preprocessor(schema: Schema, raw: NDArray[np.float64], encoding: Encodin
     preprocessor : Preprocessor
         The same without scikit-learn, taking the raw matrix.
     """
-    layout = _lay_out(schema, raw[:FIT_ROWS], encoding)
-    blocks: list[tuple[str, Any, list[int]]] = []
-    if layout.values:
-        blocks.append(("values", SimpleImputer(strategy="median", keep_empty_features=True), layout.values))
-    if layout.categories:
-        words = [list(schema.features[position].categories) for position in layout.categories]
-        blocks.append(("categories", _one_hot(words, drop_first=encoding.drop_first), layout.categories))
-    if layout.levels:
-        blocks.append(("levels", _one_hot(list(layout.levels.values())), list(layout.levels)))
-    if layout.gaps:
-        blocks.append(("gaps", MissingIndicator(features="all"), layout.gaps))
-    # The quantities come first, so a transformer of the first columns keeps the order.
-    scaler: Any = StandardScaler()
-    if not encoding.scale_all and not layout.quantities:
-        scaler = "passthrough"
-    elif not encoding.scale_all:
-        scaler = ColumnTransformer([("quantities", scaler, slice(0, layout.quantities))], remainder="passthrough")
-    transformer = Pipeline([("columns", ColumnTransformer(blocks)), ("scale", scaler)])
+    sample = raw[:FIT_ROWS]
+    layout = _lay_out(schema, sample, encoding)
+    transformer = Pipeline([("columns", _make_columns(schema, layout)), ("scale", _make_scaler(layout, encoding))])
     with quiet_about_gaps():
-        transformer.fit(as_objects(schema, raw[:FIT_ROWS]))
-    return transformer, _read_out(schema, layout, encoding, transformer)
+        transformer.fit(as_objects(schema, sample))
+    return transformer, _read_out(schema, layout, transformer)
 
 
 @contextmanager
@@ -115,51 +108,134 @@ def quiet_about_gaps() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Which raw columns go into which block of the matrix."""
+    """Which raw columns go into which block of the matrix.
 
-    values: list[int]
-    quantities: int
+    Attributes
+    ----------
+    plain, spiked, flags : list of int
+        The block of values: quantities, quantities with a spike, flags.
+    categories : list of int
+    levels : dict of int to list of float
+        The numbers of a quantity that have a column each.
+    gaps : list of int
+    drop : {"first", "if_binary"} or None
+    """
+
+    plain: list[int]
+    spiked: list[int]
+    flags: list[int]
     categories: list[int]
     levels: dict[int, list[float]]
     gaps: list[int]
+    drop: Literal["first", "if_binary"] | None
+
+    @property
+    def values(self) -> list[int]:
+        return self.plain + self.spiked + self.flags
 
 
 def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> _Layout:
-    features = list(enumerate(schema.features))
-    quantities = [position for position, feature in features if feature.is_numeric]
-    flags = [position for position, feature in features if feature.kind == "flag"]
-    levels = {position: _find_levels(raw[:, position], encoding) for position in quantities}
-    return _Layout(
-        values=quantities + flags,
-        quantities=len(quantities),
-        categories=[position for position, feature in features if feature.kind == "category"],
-        levels={position: found for position, found in levels.items() if found},
-        gaps=[position for position, feature in features if feature.nullable],
-    )
+    positions: dict[str, list[int]] = {"number": [], "flag": [], "category": []}
+    for position, feature in enumerate(schema.features):
+        positions["number" if feature.is_numeric else feature.kind].append(position)
+    plain, spiked, levels = [], [], {}
+    for position in positions["number"]:
+        numbers, spikes = _find_levels(raw[:, position], encoding)
+        if numbers or spikes:
+            levels[position] = numbers or spikes
+        if spikes:
+            spiked.append(position)
+        elif not 0 < len(numbers) <= encoding.only_levels:
+            plain.append(position)
+    gaps = [position for position, feature in enumerate(schema.features) if feature.nullable]
+    return _Layout(plain, spiked, positions["flag"], positions["category"], levels, gaps, encoding.drop)
 
 
-def _find_levels(column: NDArray[np.float64], encoding: Encoding) -> list[float]:
-    """Return the values of a quantity that deserve a column each: all if they are few, else the frequent ones."""
+def _find_levels(column: NDArray[np.float64], encoding: Encoding) -> tuple[list[float], list[float]]:
+    """Return all values of a quantity if they are few, and else the most frequent one if it is a spike."""
     numbers, counts = np.unique(column[~np.isnan(column)], return_counts=True)
     if len(numbers) <= encoding.max_levels:
-        return [float(number) for number in numbers]
-    return [float(number) for number in numbers[counts >= encoding.spike_share * len(column)]]
+        return [float(number) for number in numbers], []
+    if encoding.spike_share < 1 and counts.max() >= encoding.spike_share * len(column):
+        return [], [float(numbers[counts.argmax()])]
+    return [], []
 
 
-def _one_hot(categories: list[Any], *, drop_first: bool = False) -> OneHotEncoder:
-    return OneHotEncoder(
-        categories=categories, drop="first" if drop_first else None, handle_unknown="ignore", sparse_output=False
+def _make_columns(schema: Schema, layout: _Layout) -> ColumnTransformer:
+    """Make the transformer that gives each block its columns, nothing scaled yet."""
+    blocks: list[tuple[str, Any, list[int]]] = []
+    if layout.values:
+        blocks.append(("values", SimpleImputer(strategy="median", keep_empty_features=True), layout.values))
+    if layout.categories:
+        words = [list(schema.features[position].categories) for position in layout.categories]
+        blocks.append(("categories", _one_hot(words, layout.drop), layout.categories))
+    if layout.levels:
+        blocks.append(("levels", _one_hot(list(layout.levels.values())), list(layout.levels)))
+    if layout.gaps:
+        blocks.append(("gaps", MissingIndicator(features="all"), layout.gaps))
+    return ColumnTransformer(blocks)
+
+
+def _one_hot(categories: list[Any], drop: Literal["first", "if_binary"] | None = None) -> OneHotEncoder:
+    return OneHotEncoder(categories=categories, drop=drop, handle_unknown="ignore", sparse_output=False)
+
+
+def _make_scaler(layout: _Layout, encoding: Encoding) -> Any:  # noqa: ANN401  a transformer or its name
+    """Make the transformer that scales; the block of values comes first, so the order of the columns stays."""
+    if encoding.scale_all:
+        return StandardScaler()
+    start = len(layout.plain)
+    parts: list[tuple[str, Any, slice]] = [("plain", StandardScaler(), slice(0, start))] if start else []
+    for offset, position in enumerate(layout.spiked, start):
+        # The spike becomes the mean of the others, so that it scales to 0; its indicator tells it apart.
+        without = SimpleImputer(missing_values=layout.levels[position][0], strategy="mean")
+        part = Pipeline([("without_spike", without), ("scale", StandardScaler())])
+        parts.append((f"spiked_{offset}", part, slice(offset, offset + 1)))
+    return ColumnTransformer(parts, remainder="passthrough") if parts else "passthrough"
+
+
+def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preprocessor:
+    """Read the fitted numbers out of scikit-learn's objects."""
+    columns, scaler = transformer.named_steps["columns"], transformer.named_steps["scale"]
+    names, sources, equals = _name_columns(schema, layout)
+    values = len(layout.values)
+    fill = columns.named_transformers_["values"].statistics_.astype(np.float64) if values else np.empty(0)
+    spike, spike_fill = np.full(values, np.nan), np.zeros(values)
+    center, scale = np.zeros(len(names)), np.ones(len(names))
+    if isinstance(scaler, StandardScaler):
+        center, scale = scaler.mean_, scaler.scale_
+    elif isinstance(scaler, ColumnTransformer):
+        for name, part, where in scaler.transformers_:
+            if name == "plain":
+                center[where], scale[where] = part.mean_, part.scale_
+            elif name.startswith("spiked"):
+                spike[where] = part.named_steps["without_spike"].missing_values
+                spike_fill[where] = part.named_steps["without_spike"].statistics_
+                center[where], scale[where] = part.named_steps["scale"].mean_, part.named_steps["scale"].scale_
+    return Preprocessor(
+        names=tuple(names),
+        value_source=np.array(layout.values, dtype=np.int64),
+        # A gap is filled before the spike is taken out.
+        value_fill=np.where(fill == spike, spike_fill, fill),
+        value_spike=spike,
+        spike_fill=spike_fill,
+        equal_source=np.array(sources, dtype=np.int64),
+        equal_value=np.array(equals, dtype=np.float64),
+        missing_source=np.array(layout.gaps, dtype=np.int64),
+        center=np.asarray(center, dtype=np.float64),
+        scale=np.asarray(scale, dtype=np.float64),
     )
 
 
-def _read_out(schema: Schema, layout: _Layout, encoding: Encoding, transformer: Pipeline) -> Preprocessor:
-    columns, scaler = transformer.named_steps["columns"], transformer.named_steps["scale"]
+def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int], list[float]]:
+    """Return every column's name, and source and number of those that mark an equal value."""
     names = [schema.features[position].name for position in layout.values]
     sources: list[int] = []
     equals: list[float] = []
     for position in layout.categories:
         words = schema.features[position].categories
-        for code in range(1 if encoding.drop_first else 0, len(words)):
+        first = layout.drop == "first" or (layout.drop == "if_binary" and len(words) == 2)
+        for code in range(int(first), len(words)):
             sources.append(position)
             equals.append(float(code))
             names.append(f"{schema.features[position].name} is {words[code]}")
@@ -168,19 +244,4 @@ def _read_out(schema: Schema, layout: _Layout, encoding: Encoding, transformer: 
         equals += numbers
         names += [f"{schema.features[position].name} is {number:g}" for number in numbers]
     names += [f"{schema.features[position].name} is missing" for position in layout.gaps]
-    center, scale = np.zeros(len(names)), np.ones(len(names))
-    if encoding.scale_all:
-        center, scale = scaler.mean_, scaler.scale_
-    elif layout.quantities:
-        fitted = scaler.named_transformers_["quantities"]
-        center[: layout.quantities], scale[: layout.quantities] = fitted.mean_, fitted.scale_
-    return Preprocessor(
-        names=tuple(names),
-        value_source=np.array(layout.values, dtype=np.int64),
-        value_fill=columns.named_transformers_["values"].statistics_ if layout.values else np.empty(0),
-        equal_source=np.array(sources, dtype=np.int64),
-        equal_value=np.array(equals, dtype=np.float64),
-        missing_source=np.array(layout.gaps, dtype=np.int64),
-        center=np.asarray(center, dtype=np.float64),
-        scale=np.asarray(scale, dtype=np.float64),
-    )
+    return names, sources, equals

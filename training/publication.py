@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import keras
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from churn.preprocessing import Preprocessor
     from training.dataset import Dataset
+    from training.lesson import Result
     from training.report import Costs
 
 MODEL_CARD_FILE = "model_card.md"
@@ -38,19 +38,17 @@ class Taught:
     ----------
     transformer, preprocessor : Pipeline, Preprocessor
         The fitted scaler and encoder in both forms.
-    model : keras.Model
-    history : mapping of str to list of float
-        Per epoch.
+    result : Result
+        The network, and what was seen while it was taught.
     """
 
     transformer: Pipeline
     preprocessor: Preprocessor
-    model: keras.Model
-    history: Mapping[str, list[float]]
+    result: Result
 
     def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probabilities, shape (n,), of a raw matrix, as the scorer will round them."""
-        answer = self.model.predict(self.preprocessor.transform(raw), batch_size=8192, verbose=0)
+        answer = self.result.model.predict(self.preprocessor.transform(raw), batch_size=8192, verbose=0)
         probabilities: NDArray[np.float64] = answer.reshape(-1).astype(np.float64)
         return probabilities.round(PROBABILITY_DECIMALS)
 
@@ -93,6 +91,11 @@ class Trained:
             name: evaluate.Part(name, raw[rows], labels[rows], self.taught.predict(raw[rows]))
             for name, rows in self.rows.items()
         }
+        if self.taught.result.out_of_fold is not None:
+            # Cross-validated: each row of the training part as those judge it who were not taught on it.
+            train = parts["train"]
+            out_of_fold = evaluate.Part("validation", train.raw, train.labels, self.taught.result.out_of_fold)
+            parts = {"train": train, "validation": out_of_fold, **parts}
         threshold = self.settings["threshold"]
         scores = {name: evaluate.score(part.labels, part.probabilities, threshold) for name, part in parts.items()}
         object.__setattr__(self, "parts", parts)
@@ -114,12 +117,11 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     """
     dataset, taught = trained.dataset, trained.taught
     preprocessor = taught.preprocessor
-    export.export_network(taught.model, folder)
+    export.export_network(taught.result.model, folder)
     joblib.dump(taught.transformer, folder / PREPROCESSOR_FILE)
     export.prove_preprocessor(taught.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
-    # The validation part proves the two forms equal; with none held out, the training part does.
-    proof = dataset.raw[trained.rows.get("validation", trained.rows["train"])]
-    _, difference = export.prove_equal(folder, preprocessor.transform(proof))
+    # The rows the network is cross-validated on prove its two forms equal.
+    _, difference = export.prove_equal(folder, preprocessor.transform(dataset.raw[trained.rows["train"]]))
     golden_raw = golden.draw_golden_rows(dataset.raw, trained.settings["seed"])
     golden_probabilities, _ = export.prove_equal(folder, preprocessor.transform(golden_raw))
     report = _report_data(version, trained)
@@ -143,13 +145,13 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         version=version,
         created=trained.created,
         network=trained.settings["network"],
-        parameters=int(trained.taught.model.count_params()),
+        parameters=int(trained.taught.result.model.count_params()),
         seed=trained.settings["seed"],
         threshold=trained.settings["threshold"],
         schema=trained.dataset.schema,
         source=trained.dataset.source,
-        notes=trained.dataset.notes,
-        history=trained.taught.history,
+        notes=(*trained.dataset.notes, *trained.taught.result.notes),
+        history=trained.taught.result.history,
         parts=trained.parts,
         predict=trained.taught.predict,
         settings=trained.settings,
@@ -172,12 +174,12 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
         "network": {
             "name": report.network,
             "parameters": report.parameters,
-            "epochs": len(trained.taught.history["loss"]),
+            "epochs": len(trained.taught.result.history["loss"]),
         },
         "settings": dict(trained.settings),
         "seed": report.seed,
         "metrics": {name: asdict(scores) for name, scores in trained.scores.items()},
-        "data": {**dataset.source, "notes": list(dataset.notes)},
+        "data": {**dataset.source, "notes": list(report.notes)},
         "libraries": dict(report.libraries),
         "histograms": histograms.count_features(dataset.schema, dataset.raw[trained.rows["train"]]),
         "score_histogram": histograms.count_scores(trained.parts["train"].probabilities),

@@ -1,6 +1,7 @@
 """Draws bank customers that are nobody, with the columns of Churn_Modelling.csv, under a written churn law.
 
-Marginals and law were fitted to the public table and rounded; docs/simulator.md holds both beside what was measured.
+Marginals and law were fitted to the public table, rounded, and the law sharpened a little until its churn rates met
+the table's again; docs/simulator.md holds both beside what was measured.
 """
 
 from __future__ import annotations
@@ -300,9 +301,10 @@ def _open_writer(path: Path, suffix: str, schema: Any) -> Iterator[Any]:  # noqa
             yield writer
         return
     with path.open("wb") as file:
-        # Arrow would put the names in quotes, which the public table does not.
+        # Arrow quotes a header and every text where it may; the public table has no quotes, and nothing here needs one.
         file.write((",".join(schema.names) + "\n").encode())
-        with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(include_header=False)) as writer:
+        options = csv.WriteOptions(include_header=False, quoting_style="none")
+        with csv.CSVWriter(file, schema, write_options=options) as writer:
             yield writer
 
 
@@ -347,7 +349,7 @@ def _draw_ages(draw: np.random.Generator, mean_age: NDArray[np.float64]) -> NDAr
     shares, distances, spreads = np.array(AGE_GROUPS).T
     group = _choose(draw, shares)
     centre, spread = mean_age + distances[group], spreads[group]
-    age = draw.normal(centre, spread)
+    age: NDArray[np.float64] = draw.normal(centre, spread)
     # Drawn again rather than clipped: nobody piles up at 18.
     while (outside := (age < AGE_RANGE[0]) | (age >= AGE_RANGE[1] + 1)).any():
         age[outside] = draw.normal(centre[outside], spread[outside])
@@ -399,4 +401,5 @@ def _choose(draw: np.random.Generator, shares: NDArray[np.float64]) -> NDArray[n
     """Draw a position for each row from shares of shape (k,) or (`BLOCK_ROWS`, k)."""
     # The last share takes what rounding leaves, so that no position is ever k.
     passed = draw.random((BLOCK_ROWS, 1)) >= shares.cumsum(axis=-1)[..., :-1]
-    return np.count_nonzero(passed, axis=1).astype(np.intp)
+    position: NDArray[np.intp] = np.count_nonzero(passed, axis=1)
+    return position

@@ -123,7 +123,9 @@ def _simplify(column: Any) -> Any:  # noqa: ANN401  Arrow arrays, which have no 
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _simplify(column.cast(kind.value_type))
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.string()).cast(pa.float64())  # at once, Arrow may miss the nearest number by a bit
+    if pa.types.is_null(kind):
         return column.cast(pa.float64())
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind):
         return column

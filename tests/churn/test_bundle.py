@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tampering import flip_byte, forge_manifest, sign
@@ -12,6 +11,9 @@ from tampering import flip_byte, forge_manifest, sign
 from churn.bundle import MANIFEST, REQUIRED_FILES, Bundle, check_library, read_bundle, write_manifest
 from churn.errors import BundleError, EngineError
 from churn.scorer import load_scorer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILES = (*REQUIRED_FILES, "model_card.md")
 
@@ -77,6 +79,15 @@ def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
         read_bundle(folder)
 
 
+def test_a_file_that_can_not_be_read_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("churn.bundle.sha256", refuse)
+    with pytest.raises(BundleError, match=r"/1/model.keras: can't be read: Permission denied"):
+        read_bundle(folder)
+
+
 def test_a_missing_manifest_is_refused_by_name(folder: Path) -> None:
     (folder / MANIFEST).unlink()
     with pytest.raises(BundleError, match=r"/1/manifest.json: can't be read: No such file"):
@@ -117,13 +128,13 @@ def test_a_manifest_without_a_part_is_refused_by_name(folder: Path, part: str) -
 
 def test_a_manifest_whose_schema_is_none_is_refused(folder: Path) -> None:
     forge_manifest(folder, lambda content: content["schema"].update(features={}))
-    with pytest.raises(BundleError, match="a part is missing or unreadable: SchemaError.*at least one feature"):
+    with pytest.raises(BundleError, match=r"a part is missing or unreadable: SchemaError.*at least one feature"):
         read_bundle(folder)
 
 
 def test_a_manifest_is_not_written_over_missing_files(tmp_path: Path) -> None:
     (tmp_path / "model.keras").touch()
-    with pytest.raises(BundleError, match="the bundle lacks model.onnx, preprocessor.joblib, report.html"):
+    with pytest.raises(BundleError, match=r"the bundle lacks model.onnx, preprocessor.joblib, report.html"):
         write_manifest(tmp_path, {})
     assert not (tmp_path / MANIFEST).exists()
 
@@ -156,7 +167,7 @@ def test_another_network_under_a_right_signature_is_refused_by_its_golden_rows(f
         model.save(other / "model.keras")
     finally:
         model.set_weights(kept)
-    forge_manifest(other, lambda content: None)  # noqa: ARG005  signs the new file
+    forge_manifest(other, dict.copy)
     with pytest.raises(BundleError, match=r"other/model.keras: golden row 0 .* 32 of 32 rows differ"):
         load_scorer(other, "tensorflow")
 
@@ -203,7 +214,7 @@ def test_a_bundle_that_does_not_say_what_wrote_it_is_refused(models: Path) -> No
 
 def test_the_library_is_checked_before_the_network_is_opened(folder: Path) -> None:
     forge_manifest(folder, lambda content: content["libraries"].update(keras="99.0"))
-    with pytest.raises(BundleError, match="the bundle was written with keras 99.0"):
+    with pytest.raises(BundleError, match=r"the bundle was written with keras 99.0"):
         load_scorer(folder, "tensorflow")
     load_scorer(folder, "onnx")
 

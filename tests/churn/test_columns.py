@@ -88,7 +88,7 @@ def test_true_is_no_quantity_even_in_an_array() -> None:
 
 
 def test_no_customers_are_an_empty_matrix() -> None:
-    assert encode_columns(SCHEMA, dict.fromkeys(COLUMNS, [])).shape == (0, 4)
+    assert encode_columns(SCHEMA, {name: [] for name in COLUMNS}).shape == (0, 4)
 
 
 def test_every_violation_is_listed_in_the_order_of_the_customers() -> None:

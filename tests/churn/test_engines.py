@@ -4,9 +4,8 @@ import builtins
 import importlib.util
 import logging
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
@@ -15,6 +14,9 @@ import pytest
 from churn import engines
 from churn.engines import BLOCK_ROWS, OnnxEngine, TensorFlowEngine, choose_engine, load_engine, split_into_blocks
 from churn.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +142,7 @@ def test_a_driver_is_seen_by_its_device_files(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_any_engine_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # noqa: ARG005  find_spec's form
+    monkeypatch.setattr(importlib.util, "find_spec", {}.get)
     with pytest.raises(EngineError, match="no engine is installed: pip install onnxruntime"):
         choose_engine("auto")
 
@@ -216,6 +218,23 @@ def test_the_oracle_refuses_a_layer_it_does_not_know() -> None:
     unusual = keras.Model(inputs, keras.layers.Dense(1, activation="mish")(inputs))
     with pytest.raises(AssertionError, match="does not know the activation mish"):
         oracle.predict(unusual, np.zeros((1, 2)))
+
+
+def test_the_oracle_works_out_our_own_layers_as_they_are_saved_and_loaded(tmp_path: Path) -> None:
+    import keras
+
+    from churn.layers import TailIndicators
+
+    inputs = keras.Input((3,))
+    tails = TailIndicators([0, 2, 2], [1, 1, -1], [0.1, -0.5, 0.7])(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(tails))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    matrix = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    matrix[:3] = np.float32([[0.1, 0, -0.5], [0.1, 0, 0.7], [0, 0, 0]])
+    expected = oracle.predict(loaded, matrix)
+    assert len(np.unique(expected.round(6))) == 6
+    assert np.abs(TensorFlowEngine(tmp_path / "model.keras").predict(matrix) - expected).max() <= 1e-6
 
 
 def test_the_oracle_works_out_every_layer_it_knows_as_keras_does() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from churn.files import find_delimiter, find_left_aside, replace_text, sha256, write_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:

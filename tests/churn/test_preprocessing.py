@@ -13,12 +13,14 @@ from churn.errors import BundleError
 from churn.preprocessing import Preprocessor
 from churn.schema import Feature, Schema
 from training.dataset import Dataset, load_dataset
-from training.preprocess import FIT_ROWS, Encoding, as_objects, fit_preprocessor, quiet_about_gaps
+from training.preprocess import FIT_ROWS, PLAIN, Encoding, as_objects, fit_preprocessor, quiet_about_gaps
 
 DEFAULT = Encoding()
-REFERENCE = Encoding(drop_first=True, scale_all=True, max_levels=0, spike_share=2.0)
-MINIMAL = Encoding(max_levels=0, spike_share=2.0)
-encodings = pytest.mark.parametrize("encoding", [DEFAULT, REFERENCE, MINIMAL], ids=["default", "reference", "minimal"])
+MINIMAL = Encoding(max_levels=0, only_levels=0, spike_share=1.0)
+WITHOUT_ONE = Encoding(drop="if_binary", max_levels=4, only_levels=2, spike_share=0.3)
+encodings = pytest.mark.parametrize(
+    "encoding", [DEFAULT, PLAIN, MINIMAL, WITHOUT_ONE], ids=["default", "plain", "minimal", "without one"]
+)
 
 
 def largest_difference(dataset: Dataset, encoding: Encoding, fitted_on: slice = slice(None)) -> float:
@@ -81,7 +83,7 @@ def test_the_matrix_by_hand() -> None:
         Feature("balance", "number", nullable=True),
     )
     raw = np.array([[20, 0, 0, 1], [40, 1, 1, np.nan], [60, 1, 0, 3]], dtype=np.float64)
-    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=0, spike_share=2.0))
+    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, MINIMAL)
     assert preprocessor.names == ("age", "balance", "card", "land is x", "land is y", "balance is missing")
     age = 20 / np.std([20, 40, 60])
     balance = 1 / np.std([1, 2, 3])  # the gap holds the median, 2
@@ -89,22 +91,48 @@ def test_the_matrix_by_hand() -> None:
     assert preprocessor.transform(raw) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_few_levels_and_frequent_values_get_a_column_each() -> None:
-    features = (Feature("products", "integer"), Feature("balance", "number"))
+def test_few_levels_and_a_frequent_value_get_a_column_each() -> None:
+    schema = Schema((Feature("products", "integer"), Feature("balance", "number")), "left")
     raw = np.column_stack([np.arange(100) % 4 + 1, np.where(np.arange(100) < 30, 0, np.arange(100) + 0.5)])
-    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=4, spike_share=0.3))
-    assert preprocessor.names == (
-        "products",
-        "balance",
-        *(f"products is {level}" for level in (1, 2, 3, 4)),
-        "balance is 0",
-    )
-    _, preprocessor = fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=3, spike_share=0.31))
-    assert preprocessor.names == ("products", "balance")
+    levels = tuple(f"products is {level}" for level in (1, 2, 3, 4))
+
+    def names(max_levels: int, only_levels: int, spike_share: float) -> tuple[str, ...]:
+        encoding = Encoding(max_levels=max_levels, only_levels=only_levels, spike_share=spike_share)
+        return fit_preprocessor(schema, raw, encoding)[1].names
+
+    assert names(4, 3, 0.3) == ("products", "balance", *levels, "balance is 0")
+    assert names(4, 4, 0.3) == ("balance", *levels, "balance is 0")
+    assert names(3, 3, 0.31) == ("products", "balance")
+    assert names(4, 4, 0.31) == ("balance", *levels)
 
 
-def test_the_reference_leaves_the_first_category_out_and_scales_everything(dataset: Dataset) -> None:
-    _, preprocessor = fit_preprocessor(dataset.schema, dataset.raw, REFERENCE)
+def test_a_spike_scales_to_zero_and_the_others_without_it() -> None:
+    schema = Schema((Feature("balance", "number", nullable=True),), "left")
+    raw = np.array([0.0] * 30 + [*range(100, 150), *[np.nan] * 5]).reshape(-1, 1)
+    encoding = Encoding(max_levels=4, only_levels=0, spike_share=0.3)
+    dataset = Dataset(schema, raw, raw[:, 0], {}, ())
+    assert largest_difference(dataset, encoding) <= 1e-6
+    _, preprocessor = fit_preprocessor(schema, raw, encoding)
+    assert preprocessor.names == ("balance", "balance is 0", "balance is missing")
+    others = np.arange(100.0, 150.0)
+    matrix = preprocessor.transform(raw)
+    assert np.abs(matrix[:30, 0]).max() < 1e-12
+    assert matrix[:30, 1].tolist() == [1.0] * 30
+    assert np.corrcoef(matrix[30:80, 0], others)[0, 1] == pytest.approx(1)
+    assert preprocessor.transform(np.array([[124.5]]))[0, 0] == pytest.approx(0, abs=0.3)
+
+
+def test_a_gap_whose_median_is_the_spike_counts_as_the_spike() -> None:
+    schema = Schema((Feature("balance", "number", nullable=True),), "left")
+    raw = np.array([0.0] * 60 + [*range(100, 140), np.nan]).reshape(-1, 1)
+    dataset = Dataset(schema, raw, raw[:, 0], {}, ())
+    encoding = Encoding(max_levels=4, only_levels=0, spike_share=0.3)
+    assert largest_difference(dataset, encoding) <= 1e-6
+    assert fit_preprocessor(schema, raw, encoding)[1].transform(raw[-1:])[0] == pytest.approx([0, 0, 1], abs=1e-12)
+
+
+def test_the_plain_encoding_leaves_the_first_category_out_and_scales_everything(dataset: Dataset) -> None:
+    _, preprocessor = fit_preprocessor(dataset.schema, dataset.raw, PLAIN)
     assert "Geography is France" not in preprocessor.names
     assert "Gender is Male" in preprocessor.names
     matrix = preprocessor.transform(dataset.raw)
@@ -156,7 +184,7 @@ def _fit_small() -> Preprocessor:
     raw[::7, 0] = np.nan
     raw[::5, 2] = np.nan
     raw[1::5, 2] = 50.5
-    return fit_preprocessor(Schema(features, "left"), raw, Encoding(scale_all=True, max_levels=3))[1]
+    return fit_preprocessor(Schema(features, "left"), raw, Encoding(max_levels=3, only_levels=0))[1]
 
 
 ROW_BY_ROW = _fit_small()
@@ -169,7 +197,18 @@ def test_no_customers_are_an_empty_matrix() -> None:
 def test_the_arrays_survive_json_to_the_last_bit() -> None:
     again = Preprocessor.from_dict(json.loads(json.dumps(ROW_BY_ROW.to_dict())))
     assert again.names == ROW_BY_ROW.names
-    for name in ("value_source", "value_fill", "equal_source", "equal_value", "missing_source", "center", "scale"):
+    assert np.isfinite(ROW_BY_ROW.value_spike).tolist() == [True, False]
+    for name in (
+        "value_source",
+        "value_fill",
+        "value_spike",
+        "spike_fill",
+        "equal_source",
+        "equal_value",
+        "missing_source",
+        "center",
+        "scale",
+    ):
         assert getattr(again, name).tobytes() == getattr(ROW_BY_ROW, name).tobytes()
         assert getattr(again, name).dtype == getattr(ROW_BY_ROW, name).dtype
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tampering import contents
 
 from churn.errors import RegistryError
 from churn.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def publish(registry: Registry, text: str = "a model", *, promote: bool = True) -> int:
@@ -60,7 +63,7 @@ def test_a_publication_that_fails_leaves_everything_as_before(registry: Registry
 def test_nobody_sees_a_version_that_is_being_written(registry: Registry) -> None:
     publish(registry)
     seen: list[list[int]] = []
-    registry.publish(lambda folder, version: seen.append(registry.versions()))  # noqa: ARG005  what publish calls with
+    registry.publish(lambda *_: seen.append(registry.versions()))
     assert seen == [[1]]
 
 
@@ -151,7 +154,7 @@ def test_a_current_that_names_no_version_is_refused(registry: Registry) -> None:
 
 def test_without_a_current_version_the_message_says_what_to_do(registry: Registry) -> None:
     publish(registry, promote=False)
-    with pytest.raises(RegistryError, match="no version is current .* train one, or promote one of: 1"):
+    with pytest.raises(RegistryError, match=r"no version is current .* train one, or promote one of: 1"):
         registry.current()
 
 

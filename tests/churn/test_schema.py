@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,9 @@ from hypothesis import strategies as st
 from churn.errors import SchemaError
 from churn.schema import LARGEST, Feature, InvalidValueError, Schema
 from training.schema_file import read_schema, write_schema_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NUMBER = Feature("x", "number", minimum=-1.5, maximum=10)
 INTEGER = Feature("n", "integer", minimum=0, nullable=True)
@@ -133,10 +135,10 @@ def test_a_file_that_is_no_schema_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "schema.toml"
     for text in ("label =", 'label = "left"', "label = 3"):
         path.write_text(text)
-        with pytest.raises(SchemaError, match="schema.toml: "):
+        with pytest.raises(SchemaError, match=r"schema.toml: "):
             read_schema(path)
     path.write_bytes(b'label = "\xff"')
-    with pytest.raises(SchemaError, match="schema.toml: "):
+    with pytest.raises(SchemaError, match=r"schema.toml: "):
         read_schema(path)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,9 @@ from churn.errors import SchemaError, TableError
 from churn.schema import Feature, Schema
 from training.dataset import Dataset, load_dataset
 from training.schema_file import read_schema, write_schema_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Change = Callable[[pd.DataFrame], Any]
 
@@ -340,12 +342,12 @@ def dropped(dataset: Dataset, name: str) -> str:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda table: 7, "it is constant (7)"),
-        (lambda table: "", "every cell is empty"),
-        (lambda table: ["x"] * 50 + [""] * 150, "it holds one value (x) or nothing"),
-        (lambda table: [f"text {row}" for row in range(200)], "it is different in every row"),
-        (lambda table: range(5000, 5200), "it is different in every row"),
-        (lambda table: [f"text {row % 150}" for row in range(200)], "it is free text (150 different values"),
+        (lambda _: 7, "it is constant (7)"),
+        (lambda _: "", "every cell is empty"),
+        (lambda _: ["x"] * 50 + [""] * 150, "it holds one value (x) or nothing"),
+        (lambda _: [f"text {row}" for row in range(200)], "it is different in every row"),
+        (lambda _: range(5000, 5200), "it is different in every row"),
+        (lambda _: [f"text {row % 150}" for row in range(200)], "it is free text (150 different values"),
         (lambda table: table.Exited, "it equals the label under another name"),
         (lambda table: 1 - table.Exited, "it equals the label under another name"),
         (lambda table: table.Exited.map({0: "active", 1: "closed"}), "it equals the label under another name"),

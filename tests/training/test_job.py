@@ -1,0 +1,250 @@
+"""The training job as a whole. What runs a second process is marked slow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bank import REPOSITORY, draw_customers, write_csv
+from tampering import contents
+
+from churn.bundle import read_bundle
+from churn.errors import BundleError, RegistryError
+from churn.registry import Registry
+from churn.scorer import load_scorer
+from training import job
+from training.dataset import Dataset, load_dataset
+from training.job import Options, Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("quick_recipes", "without_pictures")
+
+
+def test_a_trained_version_is_published_and_scores_as_it_was_taught(outcome: Outcome, dataset: Dataset) -> None:
+    assert (outcome.version, outcome.folder.name) == (1, "1")
+    assert Registry(outcome.folder.parent).current() == 1
+    for engine in ("onnx", "tensorflow"):
+        found = load_scorer(outcome.folder, engine).score_raw(dataset.raw)
+        assert np.abs(found - outcome.trained.taught.predict(dataset.raw)).max() <= 2e-6
+    assert outcome.engine_difference <= 1e-6
+
+
+def test_a_bundle_has_the_files_of_the_design_and_no_others(outcome: Outcome) -> None:
+    assert sorted(path.name for path in outcome.folder.iterdir()) == [
+        "manifest.json",
+        "model.keras",
+        "model.onnx",
+        "model_card.md",
+        "preprocessor.joblib",
+        "report.html",
+    ]
+
+
+def test_the_scores_of_every_part_are_stored(outcome: Outcome) -> None:
+    metrics = read_bundle(outcome.folder).manifest.content["metrics"]
+    assert {name: part["customers"] for name, part in metrics.items()} == {"train": 640, "validation": 160, "test": 200}
+    for name, part in metrics.items():
+        assert part["log_loss"] == outcome.scores[name].log_loss
+        assert set(part) >= {"roc_auc", "average_precision", "accuracy", "brier_score", "confusion_matrix"}
+
+
+def test_the_parts_do_not_overlap(outcome: Outcome) -> None:
+    rows = np.concatenate(list(outcome.trained.rows.values()))
+    assert sorted(rows) == list(range(1000))
+
+
+def test_nothing_of_the_test_part_is_fitted_on(outcome: Outcome, dataset: Dataset) -> None:
+    rows = outcome.trained.rows
+    raw = dataset.raw.copy()
+    raw[rows["test"], dataset.schema.names.index("Balance")] = 9e9
+    taught = job.teach(replace(dataset, raw=raw), rows, Options())
+    assert taught.preprocessor.to_dict() == outcome.trained.taught.preprocessor.to_dict()
+    for found, expected in zip(taught.model.get_weights(), outcome.trained.taught.model.get_weights(), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_another_seed_gives_another_model(outcome: Outcome, dataset: Dataset) -> None:
+    taught = job.teach(dataset, outcome.trained.rows, Options(seed=1))
+    assert not np.array_equal(taught.model.get_weights()[0], outcome.trained.taught.model.get_weights()[0])
+
+
+def test_with_nothing_held_out_there_is_one_part(dataset: Dataset, tmp_path: Path) -> None:
+    outcome = job.train(dataset, tmp_path / "models", Options(test_size=0, validation_size=0))
+    assert list(outcome.scores) == ["train"]
+    assert outcome.scores["train"].customers == 1000
+    assert set(read_bundle(outcome.folder).manifest.content["metrics"]) == {"train"}
+
+
+def test_the_reference_network_is_the_tutorials(dataset: Dataset, tmp_path: Path) -> None:
+    outcome = job.train(dataset, tmp_path / "models", Options(network="reference"))
+    assert {name: scores.customers for name, scores in outcome.scores.items()} == {"train": 800, "test": 200}
+    layers = [layer for layer in outcome.trained.taught.model.layers if layer.get_weights()]
+    assert [(layer.units, layer.activation.__name__) for layer in layers] == [(6, "relu"), (6, "relu"), (1, "sigmoid")]
+    assert {type(layer.kernel_initializer).__name__ for layer in layers} == {"RandomUniform"}
+    names = outcome.trained.taught.preprocessor.names
+    assert [name for name in names if " is " in name and "missing" not in name] == [
+        "Geography is Germany",
+        "Geography is Spain",
+        "Gender is Male",
+    ]
+    assert np.abs(load_scorer(outcome.folder).score_raw(dataset.raw)).max() <= 1
+
+
+def test_a_new_version_may_start_from_an_earlier_one(own_models: Path, dataset: Dataset) -> None:
+    outcome = job.train(dataset, own_models, Options(warm_start=1, promote=False))
+    assert outcome.version == 2
+    assert Registry(own_models).current() == 1
+    manifest, earlier = (read_bundle(own_models / name).manifest for name in ("2", "1"))
+    assert manifest.content["settings"]["warm_start"] == 1
+    assert manifest.preprocessor.to_dict() == earlier.preprocessor.to_dict()
+    first, further = (manifest.content["metrics"]["train"]["log_loss"] for manifest in (earlier, manifest))
+    assert further < first
+
+
+def test_a_start_from_another_schema_or_no_version_is_refused(own_models: Path, tmp_path: Path) -> None:
+    before = contents(own_models)
+    other = load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(300)))
+    with pytest.raises(BundleError, match="can't start from it: its columns"):
+        job.train(other, own_models, Options(warm_start=1))
+    with pytest.raises(RegistryError, match="there is no version 7"):
+        job.train(other, own_models, Options(warm_start=7))
+    assert contents(own_models) == before
+
+
+def test_a_network_whose_forms_differ_is_not_published(
+    own_models: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import export
+
+    before = contents(own_models)
+    monkeypatch.setattr(export, "EQUAL_TOLERANCE", -1.0)
+    with pytest.raises(BundleError, match="not published"):
+        job.train(dataset, own_models, Options())
+    assert contents(own_models) == before
+
+
+# --- In processes of their own ---------------------------------------------------------------------------------------
+
+HALTING = """
+import sys, time
+from dataclasses import replace
+import training.job, training.publication, churn.registry, churn.bundle
+from training.networks import RECIPES
+
+moment, argv = sys.argv[1], sys.argv[2:]
+for name, recipe in RECIPES.items():
+    RECIPES[name] = replace(recipe, epochs=2)
+
+training.publication.write_report = lambda path, report: path.write_text("without pictures")
+
+def halt(where, name):
+    real = getattr(where, name)
+    def halting(*arguments, **more):
+        answer = real(*arguments, **more)
+        print("halted", flush=True)
+        time.sleep(600)
+        return answer
+    setattr(where, name, halting)
+
+if moment == "taught":
+    halt(training.job, "fit_network")
+elif moment == "exported":
+    halt(training.publication.export, "export_network")
+elif moment == "written":
+    halt(training.publication, "write_manifest")
+sys.argv = ["churn", *argv]
+from cli.main import main
+main()
+"""
+
+
+def start_and_wait_until(moment: str, data: Path, models: Path) -> subprocess.Popen[str]:
+    """Start a training that stands still at a moment; return when it stands."""
+    process = subprocess.Popen(  # noqa: S603  our own code
+        [sys.executable, "-c", HALTING, moment, "train", str(data), "--models", str(models)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "halted\n":
+            return process
+    pytest.fail(f"the training ended: {process.communicate()[1]}")
+
+
+def seen(models: Path) -> dict[str, bytes]:
+    """Return what anyone sees of the models: all but the hidden leavings of a killed process."""
+    return {name: data for name, data in contents(models).items() if not name.startswith(".")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["taught", "exported", "written"])
+def test_a_training_that_is_killed_leaves_the_models_as_before(own_models: Path, bank_csv: Path, moment: str) -> None:
+    before = seen(own_models)
+    process = start_and_wait_until(moment, bank_csv, own_models)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert seen(own_models) == before
+    staged = own_models / ".staging-2"
+    assert staged.is_dir() == (moment != "taught")
+    registry = Registry(own_models)
+    assert registry.versions() == [1]
+    load_scorer(registry.current_folder())
+    registry.promote(1)
+    assert not staged.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["taught", "written"])
+def test_a_training_that_is_interrupted_leaves_the_models_as_before(
+    own_models: Path, bank_csv: Path, moment: str
+) -> None:
+    before = contents(own_models)
+    process = start_and_wait_until(moment, bank_csv, own_models)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted: nothing was published"
+    assert contents(own_models) == before
+
+
+WEIGHTS = """
+import hashlib, sys
+from dataclasses import replace
+from pathlib import Path
+from training import job
+from training.dataset import load_dataset
+from training.networks import RECIPES
+
+RECIPES["default"] = replace(RECIPES["default"], epochs=2)
+dataset, options = load_dataset(Path(sys.argv[1])), job.Options(seed=5)
+taught = job.teach(dataset, job.choose_rows(dataset.labels, options), options)
+print(hashlib.sha256(b"".join(weight.tobytes() for weight in taught.model.get_weights())).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights_in_two_fresh_processes(bank_csv: Path) -> None:
+    answers: list[Any] = [
+        subprocess.run(  # noqa: S603  our own code
+            [sys.executable, "-c", WEIGHTS, str(bank_csv)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        ).stdout
+        for _ in range(2)
+    ]
+    assert len(answers[0]) == 65
+    assert answers[0] == answers[1]
