@@ -1,0 +1,1 @@
+"""The HTTP service: one customer or thousands in, churn probabilities out."""

@@ -1,0 +1,123 @@
+"""The application: routes around one model state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import asynccontextmanager, suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from churn import __version__
+from service.errors import respond_to_failure, respond_to_http_exception
+from service.intake import Intake
+from service.metrics import Metrics
+from service.predict import PATH, PredictEndpoint
+from service.routes import docs, health, metrics, model, v2
+from service.settings import Settings, find_unknown_variables
+from service.state import ModelState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Message, Receive, Scope, Send
+
+_log = logging.getLogger(__name__)
+
+
+class ChurnService(FastAPI):
+    """The application, with a short cut: `POST /predict` skips middleware and routing, which cost more than scoring.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Attributes
+    ----------
+    model_state : ModelState
+    metrics : Metrics
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            title="Churn scoring",
+            version=__version__,
+            summary="How likely a bank customer is to leave",
+            openapi_url=None,
+            lifespan=_live,
+            exception_handlers={HTTPException: respond_to_http_exception, Exception: respond_to_failure},
+        )
+        self.metrics = Metrics()
+        self.model_state = ModelState(settings, self.metrics)
+        self.intake = Intake(self.metrics, settings)
+        self.predict = PredictEndpoint(self.model_state, self.metrics, self.intake)
+        self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
+        routers = [
+            health.make_router(self.model_state),
+            model.make_router(self.model_state),
+            metrics.make_router(self.metrics),
+            docs.make_router(self, self.model_state),
+            v2.make_router(self.model_state, self.metrics, self.intake, settings.max_customers),
+        ]
+        for router in routers:
+            self.include_router(router)
+        self.mount(docs.STATIC, docs.files())
+        self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or live through start and end."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        elif scope["path"] == PATH and scope["method"] == "POST":
+            await self.predict(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the routes answer; count it, and turn a failure into a problem document."""
+        started = perf_counter()
+
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seconds = perf_counter() - started
+                self.metrics.count_request(self._label(scope), scope["method"], message["status"], seconds)
+            await send(message)
+
+        # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
+        with suppress(Exception):
+            await super().__call__(scope, receive, watch)
+
+    def _label(self, scope: Scope) -> str:
+        """Return a path as a label: only paths there are, so that strangers can't make new time series."""
+        path: str = scope["path"]
+        if path.startswith(f"{docs.STATIC}/"):
+            return docs.STATIC
+        template = getattr(scope.get("route"), "path", "")  # of a path with a parameter
+        return next((name for name in (path, template) if name in self._known), "other")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application; ``uvicorn --factory service.app:create_app`` serves it.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        By default read from the environment.
+    """
+    return ChurnService(settings or Settings())
+
+
+@asynccontextmanager
+async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnService
+    """Start loading the model, without waiting for it; say which variables set nothing."""
+    for name in find_unknown_variables(os.environ):
+        _log.warning("%s is set, and no setting has that name", name)
+    loading = asyncio.create_task(app.model_state.load())
+    yield
+    await loading
+    app.intake.close()

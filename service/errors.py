@@ -1,0 +1,192 @@
+"""Every error answer, as RFC 9457 problem documents (``application/problem+json``)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+    from starlette.types import Scope
+
+MEDIA_TYPE = "application/problem+json"
+MAX_SENT_CHARACTERS = 100
+RETRY_AFTER = {"Retry-After": "1"}
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(Exception):  # noqa: N818  the RFC's word
+    """An error the client is told about.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    kind : str
+        Last part of the document's ``type``, e.g. ``"invalid-customers"``; also the label of the metric.
+    title, detail : str
+        What the kind of problem is; what it was this time.
+    headers : mapping of str to str
+        Sent beside the document.
+    errors : sequence of dict
+        For invalid customers: each wrong value.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.errors = errors
+
+    def encode(self) -> bytes:
+        """Return the document's bytes."""
+        document: dict[str, Any] = {
+            "type": f"urn:churn:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = self.errors
+        return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+
+    def respond(self) -> Response:
+        """Return the document as a Starlette response."""
+        return Response(self.encode(), self.status, self.headers, MEDIA_TYPE)
+
+
+class RequestProblem(Problem):
+    """A problem of one of the kinds that `POST /predict` knows; the classmethods are the whole list."""
+
+    @classmethod
+    def malformed(cls, detail: str) -> RequestProblem:
+        """Say that the body is not JSON."""
+        return cls(400, "malformed-json", "The body is not valid JSON", detail)
+
+    @classmethod
+    def body_too_large(cls, limit: int) -> RequestProblem:
+        """Say that the body is larger than the limit, in bytes."""
+        return cls(
+            413,
+            "body-too-large",
+            "The body is too large",
+            f"a request's body may have up to {limit} bytes (CHURN_MAX_BODY_BYTES); send the customers in several",
+        )
+
+    @classmethod
+    def too_many_customers(cls, sent: int, limit: int) -> RequestProblem:
+        """Say that the batch is longer than the limit."""
+        return cls(
+            413,
+            "too-many-customers",
+            "The request has too many customers",
+            f"{sent} customers were sent; a request may have up to {limit} (CHURN_MAX_CUSTOMERS)",
+        )
+
+    @classmethod
+    def media_type(cls, sent: str) -> RequestProblem:
+        """Say that the body is announced as something other than JSON."""
+        return cls(
+            415,
+            "unsupported-media-type",
+            "The content type is not supported",
+            f"sent as {shorten(sent)!r}; send JSON, with the header 'Content-Type: application/json'",
+            headers={"Accept": "application/json"},
+        )
+
+    @classmethod
+    def invalid(cls, errors: Sequence[Mapping[str, Any]], *, more: bool) -> RequestProblem:
+        """Say which values can't be scored."""
+        first = errors[0]
+        where = "" if first["customer"] is None else f"customer {first['customer']}: "
+        what = "the request" if first["field"] is None else first["field"]
+        detail = f"{where}{what} {first['reason']}; allowed: {first['allowed']}"
+        if len(errors) > 1:
+            detail += f" (and {len(errors) - 1} {'or more others' if more else 'more'}: see errors)"
+        return cls(422, "invalid-customers", "Some values can't be scored", detail, errors=errors)
+
+    @classmethod
+    def not_ready(cls, detail: str) -> RequestProblem:
+        """Say that no model is there to score with."""
+        return cls(503, "not-ready", "The service is not ready", detail, headers=RETRY_AFTER)
+
+    @classmethod
+    def overloaded(cls) -> RequestProblem:
+        """Say that too much is waiting already."""
+        return cls(
+            503,
+            "overloaded",
+            "The service is busy",
+            "too many bytes of requests are waiting already (CHURN_MAX_PENDING_BYTES); try again",
+            headers=RETRY_AFTER,
+        )
+
+    @classmethod
+    def internal(cls, identifier: str) -> RequestProblem:
+        """Say that it is our own fault; the log has the rest under the identifier."""
+        return cls(
+            500, "internal-error", "The service failed", f"the log says more under the error's identifier {identifier}"
+        )
+
+
+def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value
+    """Return what was sent in a form that is safe to send back: finite, valid Unicode, short."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "replace").decode()
+        return text if len(text) <= MAX_SENT_CHARACTERS else text[:MAX_SENT_CHARACTERS] + "…"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, int) and abs(value) > 2**63:
+        return shorten(str(value))
+    return value
+
+
+async def respond_to_http_exception(_request: Request, error: Exception) -> Response:
+    """Answer what routing refuses: an unknown path, a method a path does not have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    words = {
+        HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"allowed here: {(error.headers or {}).get('Allow', 'another method')}",
+    }
+    kind = status.phrase.lower().replace(" ", "-")
+    return Problem(status, kind, status.phrase, words.get(status, error.detail), headers=error.headers).respond()
+
+
+async def respond_to_failure(request: Request, _error: Exception) -> Response:
+    """Answer a request whose route raised what nobody foresaw."""
+    return report_failure(request.scope).respond()
+
+
+def report_failure(scope: Scope) -> RequestProblem:
+    """Log the exception being handled under an identifier, and return the problem that names it and nothing else."""
+    identifier = secrets.token_hex(6)
+    _log.exception("error %s: %s %s failed", identifier, scope["method"], scope["path"])
+    return RequestProblem.internal(identifier)

@@ -1,0 +1,145 @@
+"""What Prometheus reads; docs/metrics.md says what each metric is for."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder several workers share; must be set before prometheus_client is imported."""
+
+DURATIONS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
+# One series more for each metric, and absent with several workers anyway.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class FastHistogram(Histogram):
+    """A histogram that finds its bucket by bisection and takes a whole array at once."""
+
+    def observe(self, amount: float, exemplar: Any = None) -> None:  # noqa: ANN401, ARG002  the parent's signature
+        """Count one value."""
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+
+    def observe_many(self, amounts: NDArray[np.float64]) -> None:
+        """Count every value of an array."""
+        counts = np.bincount(np.searchsorted(self._upper_bounds, amounts), minlength=len(self._buckets))
+        for position in np.flatnonzero(counts).tolist():
+            self._buckets[position].inc(int(counts[position]))
+        self._sum.inc(float(amounts.sum()))
+
+
+class Metrics:
+    """The service's metrics, with the labels of the common case bound beforehand."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        common: dict[str, Any] = {"registry": self._registry}
+        self._requests = Counter(
+            "churn_requests_total",
+            "Requests answered, by path, method and status; status 499: the client left before its answer.",
+            ("route", "method", "status"),
+            **common,
+        )
+        self._durations = FastHistogram(
+            "churn_request_duration_seconds",
+            "Seconds from a request's headers to its answer, by path.",
+            ("route",),
+            buckets=DURATIONS,
+            **common,
+        )
+        self.in_flight = Gauge(
+            "churn_requests_in_flight",
+            "Requests to score whose body is arriving or that wait for a thread.",
+            multiprocess_mode="livesum",
+            **common,
+        )
+        self._rejected = Counter(
+            "churn_rejected_requests_total",
+            "Requests to score that were refused, by the kind of problem.",
+            ("reason",),
+            **common,
+        )
+        self._customers = Counter(
+            "churn_customers_total", "Customers scored, by decision: churn or stay.", ("decision",), **common
+        )
+        self._scores = FastHistogram("churn_score", "Probabilities of the customers scored.", buckets=SCORES, **common)
+        self._batches = FastHistogram("churn_batch_size", "Customers in one scored request.", buckets=SIZES, **common)
+        self._model = Gauge(
+            "churn_model_info",
+            "1 for the model that is served, named by its labels.",
+            ("version", "engine", "device"),
+            multiprocess_mode="livemax",
+            **common,
+        )
+        self._loads = Counter("churn_model_loads_total", "Loads of a model, by outcome.", ("outcome",), **common)
+        self._ready = Gauge(
+            "churn_ready_workers", "Workers that are ready to score.", multiprocess_mode="livesum", **common
+        )
+        # Looked up once: a lookup costs more than the increment.
+        self._scored = self._requests.labels("/predict", "POST", "200")
+        self._predict_duration = self._durations.labels("/predict")
+        self._churn, self._stay = self._customers.labels("churn"), self._customers.labels("stay")
+        for outcome in ("ok", "failed"):
+            self._loads.labels(outcome)
+
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
+        self._durations.labels(route).observe(seconds)
+
+    def count_prediction(self, seconds: float) -> None:
+        """Count an answered `POST /predict`: `count_request` with its labels bound."""
+        self._scored.inc()
+        self._predict_duration.observe(seconds)
+
+    def count_rejection(self, reason: str) -> None:
+        """Count a request to score that was refused; `reason` is a problem's kind."""
+        self._rejected.labels(reason).inc()
+
+    def count_customer(self, probability: float, *, leaves: bool) -> None:
+        """Count a lone customer."""
+        (self._churn if leaves else self._stay).inc()
+        self._scores.observe(probability)
+        self._batches.observe(1)
+
+    def count_customers(self, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]) -> None:
+        """Count a batch."""
+        leaving = int(np.count_nonzero(decisions))
+        self._churn.inc(leaving)
+        self._stay.inc(len(decisions) - leaving)
+        self._scores.observe_many(probabilities)
+        self._batches.observe(len(decisions))
+
+    def count_load(self, outcome: Literal["ok", "failed"]) -> None:
+        """Count a load of a model."""
+        self._loads.labels(outcome).inc()
+
+    def set_model(self, version: str, engine: str, device: str) -> None:
+        """Say which model is served."""
+        self._model.labels(version, engine, device).set(1)
+
+    def set_ready(self, *, ready: bool) -> None:
+        """Say whether this worker is ready."""
+        self._ready.set(ready)
+
+    def expose(self) -> bytes:
+        """Return the text Prometheus reads, summed over the workers where there are several."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        summed = CollectorRegistry()
+        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        return generate_latest(summed)

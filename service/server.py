@@ -1,0 +1,176 @@
+"""Runs the service: one process, or several that share the socket, from start to an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from churn.bundle import read_bundle
+from churn.errors import ChurnError
+from service.cpus import count_cpus
+from service.state import find_folder
+from service.supervisor import supervise
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from service.app import ChurnService
+    from service.settings import Settings
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than the minute balancers keep theirs, so that they close first."""
+
+BACKLOG = 2048
+
+_log = logging.getLogger(__name__)
+
+
+class ServeError(ChurnError):
+    """The service can't be started, e.g. because its port is taken."""
+
+
+def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    At the first of them /health/ready says 503 at once; requests are still answered for ``settings.drain_seconds``,
+    then no more are accepted, those in flight finish, and the function returns. A second signal ends it abruptly.
+
+    Parameters
+    ----------
+    settings : Settings
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on; 0 takes a free one, which the log names.
+    workers : int
+        Processes that answer; each has the model in memory.
+
+    Raises
+    ------
+    BundleError, RegistryError
+        If there is no model to serve or its files are not what they were.
+    ServeError
+        If the address can't be listened on.
+    """
+    _set_up_logging(settings)
+    bundle = read_bundle(find_folder(settings))
+    listener = _listen(host, port)
+    threads = settings.threads or max(1, count_cpus() // workers)
+    # Every worker serves the version that was verified, even if another becomes current meanwhile.
+    settings = settings.model_copy(update={"threads": threads, "model_version": bundle.manifest.version})
+    _log.info(
+        "serving model %s on http://%s:%d, workers: %d, engine threads in each: %d",
+        bundle.manifest.version,
+        host,
+        listener.getsockname()[1],
+        workers,
+        threads,
+    )
+    if workers == 1:
+        _run(settings, listener)
+    else:
+        supervise(_work, (settings, listener, os.getpid()), workers)
+    _log.info("the service has ended")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which drains before it ends.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    app : ChurnService
+    drain_seconds : float
+    parent : int or None
+        Process without which this one ends as well.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, app: ChurnService, drain_seconds: float, parent: int | None = None
+    ) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_seconds = drain_seconds
+        self._parent = parent
+        self._drain_until = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler's signature
+        """Begin to drain at the first signal; die of the second.
+
+        A signal handler: it only assigns, since a lock taken here might be held by the code it interrupted.
+        Nothing is kept for uvicorn to raise again, so that the process ends with status 0.
+        """
+        if self._drain_until < float("inf"):
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._app.model_state.drain()
+        self._drain_until = time.monotonic() + self._drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: see whether it is time to end."""
+        if self._parent is not None and os.getppid() != self._parent and self._drain_until == float("inf"):
+            _log.warning("the parent process is gone; ending")
+            self.handle_exit(signal.SIGTERM, None)
+        if self._drain_until < float("inf"):
+            self._app.metrics.set_ready(ready=False)
+            # Clients that keep connections open are told, answer by answer, to open no more here.
+            if (b"connection", b"close") not in self.config.encoded_headers:
+                _log.info("shutting down: draining for %g s", self._drain_seconds)
+                self.config.encoded_headers.append((b"connection", b"close"))
+                counter = 0  # lets uvicorn rebuild the headers it adds to answers
+            self.should_exit = time.monotonic() >= self._drain_until
+        return await super().on_tick(counter)
+
+
+def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
+    """Serve in this process."""
+    from service.app import create_app
+
+    app: Any = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=settings.access_log,
+        ws="none",
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    Server(config, app, settings.drain_seconds, parent).run([listener])
+
+
+def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
+    """Serve in a worker process. Ctrl-C in a terminal reaches workers too; the parent alone acts on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _set_up_logging(settings)
+    _run(settings, listener, parent)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    with ExitStack() as undo:
+        try:
+            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            listener = undo.enter_context(socket.socket(address[0], address[1]))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address[4])
+        except OSError as error:
+            raise ServeError(f"{host}:{port} can't be listened on: {error.strerror}") from error
+        undo.pop_all()
+    return listener
+
+
+def _set_up_logging(settings: Settings) -> None:
+    process = f"[{os.getpid()}] " if multiprocessing.parent_process() else ""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format=f"%(asctime)s %(levelname)s {process}%(name)s: %(message)s"
+    )

@@ -1,0 +1,68 @@
+"""What can be set from outside: fields of `Settings`, read from variables with the prefix ``CHURN_``."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from churn.engines import EngineChoice
+
+PREFIX = "CHURN_"
+
+
+class Settings(BaseSettings):
+    """How the service runs. Each field is the environment variable ``CHURN_<FIELD IN CAPITALS>``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True)
+
+    models: Path = Path("models")
+    """Folder of the models."""
+
+    model_version: Literal["current"] | PositiveInt = "current"
+    """Version to serve: a number, or "current" for the one the folder names."""
+
+    engine: EngineChoice = "auto"
+    """What runs the network: onnx, tensorflow, or auto (TensorFlow where it sees a GPU, else ONNX Runtime)."""
+
+    threads: NonNegativeInt = 0
+    """Threads of the engine in each worker; 0 divides the CPUs the cgroup gives among the workers."""
+
+    max_customers: PositiveInt = 10_000
+    """Customers in one request; more get a 413."""
+
+    max_body_bytes: PositiveInt = 16 * 2**20
+    """Size of one request's body in bytes; more get a 413."""
+
+    max_pending_bytes: PositiveInt = 64 * 2**20
+    """Bodies held at once in one worker, in bytes, while they arrive or wait for a thread; beyond, requests get a
+    503 with Retry-After. At least `max_body_bytes`."""
+
+    drain_seconds: NonNegativeFloat = 1.0
+    """After SIGTERM, how long the service still accepts requests while /health/ready already says 503, so that
+    a balancer can look away, in seconds."""
+
+    shutdown_seconds: PositiveInt = 10
+    """After the drain, how long requests in flight may take to finish before they are cut off, in seconds."""
+
+    access_log: bool = False
+    """Whether each request is logged: one line with address, path and status, never a customer."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least grave message that is logged."""
+
+    @model_validator(mode="after")
+    def _one_body_fits(self) -> "Settings":
+        if self.max_pending_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_pending_bytes ({self.max_pending_bytes}) is below max_body_bytes ({self.max_body_bytes}): "
+                "no body of that size could ever be received"
+            )
+        return self
+
+
+def find_unknown_variables(names: Iterable[str]) -> list[str]:
+    """Return the names with our prefix that set nothing: most likely misspelt."""
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    return sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -1,0 +1,117 @@
+"""The loaded model and its life: loading, then ready, then draining; or failed, with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from churn.errors import ChurnError
+from churn.registry import Registry
+from churn.scorer import Scorer, load_scorer
+from service.answers import AnswerEncoder
+from service.fast_parse import FastParser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.metrics import Metrics
+    from service.settings import Settings
+
+Phase = Literal["loading", "ready", "draining", "failed"]
+
+WARM_UP_ROWS = (1, 1_000, 1, 10_000)
+"""Batch sizes scored before the first request, which would otherwise pay for buffers and lazy imports."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A scorer with what reads its requests and writes its answers; a request keeps the one it began with."""
+
+    scorer: Scorer
+    parser: FastParser
+    answers: AnswerEncoder
+
+
+class ModelState:
+    """Holds the model that is served.
+
+    Parameters
+    ----------
+    settings : Settings
+    metrics : Metrics
+
+    Attributes
+    ----------
+    model : ServedModel or None
+        None until one is loaded.
+    phase : {"loading", "ready", "draining", "failed"}
+    reason : str
+        Why the service is not ready; empty when it is.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self.model: ServedModel | None = None
+        self.phase: Phase = "loading"
+        self.reason = "the model is being loaded"
+
+    async def load(self) -> None:
+        """Load the model in a thread; the event loop answers health checks meanwhile."""
+        started = time.perf_counter()
+        try:
+            model = await asyncio.to_thread(self._load)
+        except Exception as error:  # noqa: BLE001  whatever it was, the process stays up to say so
+            self._fail(str(error) if isinstance(error, ChurnError) else f"{type(error).__name__}: see the log", error)
+            return
+        self.model = model
+        self._metrics.set_model(model.scorer.version, model.scorer.engine.name, model.scorer.engine.device)
+        self._metrics.count_load("ok")
+        if self.phase == "loading":  # not if it was told to stop meanwhile
+            self.phase, self.reason = "ready", ""
+            self._metrics.set_ready(ready=True)
+        _log.info(
+            "model %s is ready: engine %s on %s, loaded in %.2f s",
+            model.scorer.version,
+            model.scorer.engine.name,
+            model.scorer.engine.device,
+            time.perf_counter() - started,
+        )
+
+    def drain(self) -> None:
+        """Be ready no more. Only assigns, so a signal handler may call it at any moment."""
+        self.phase, self.reason = "draining", "the service is shutting down"
+
+    def _fail(self, reason: str, error: Exception) -> None:
+        self.phase, self.reason = "failed", reason
+        self._metrics.count_load("failed")
+        _log.error("the model can't be loaded: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
+
+    def _load(self) -> ServedModel:
+        scorer = load_scorer(find_folder(self._settings), self._settings.engine, max(1, self._settings.threads))
+        model = ServedModel(scorer, FastParser(scorer.schema, self._settings.max_customers), AnswerEncoder(scorer))
+        for rows in WARM_UP_ROWS:
+            scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
+        scorer.score_row([0.0] * len(scorer.schema.features))
+        return model
+
+
+def find_folder(settings: Settings) -> Path:
+    """Return the folder of the version to serve.
+
+    Raises
+    ------
+    RegistryError
+        If there is none.
+    """
+    registry = Registry(settings.models)
+    if settings.model_version == "current":
+        return registry.current_folder()
+    return registry.folder(settings.model_version)

@@ -1,0 +1,328 @@
+"""The service as a process: start, several workers, and an orderly end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundles import CUSTOMER
+from conftest import wait_until
+
+from churn.errors import BundleError, RegistryError
+from service.server import ServeError, serve
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = json.dumps(CUSTOMER)
+ROOT = Path(__file__).parents[2]
+START = """
+import sys
+from pathlib import Path
+from service.server import serve
+from service.settings import Settings
+if __name__ == "__main__":
+    serve(Settings(models=Path(sys.argv[1]), engine="onnx"), port=0, workers=int(sys.argv[2]))
+"""
+
+
+class Service:
+    """A running service and what it logs."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        wait_until(lambda: "serving model" in self.log)
+        found = re.search(r"http://127.0.0.1:(\d+)", self.log)
+        assert found
+        self.port = int(found[1])
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.log += line
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        try:
+            return self.request("GET", "/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.request("GET", "/metrics")[1].splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def end(self, signal_number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signal_number)
+        status = self.process.wait(20)
+        self._reader.join()
+        return status
+
+
+@contextmanager
+def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> Iterator[Service]:
+    script = folder / "start.py"
+    script.write_text(START)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHURN_DRAIN_SECONDS": "0.5"} | variables
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, str(script), str(models), str(workers)], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    service = None
+    try:
+        service = Service(process)
+        wait_until(service.is_ready)
+        yield service
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if service:
+            service._reader.join()
+        if process.stderr:
+            process.stderr.close()
+
+
+@pytest.mark.slow
+def test_a_service_starts_fast_and_light(bank_models: Path, tmp_path: Path) -> None:
+    script = tmp_path / "probe.py"
+    script.write_text(
+        """
+import asyncio, re, sys, time
+from pathlib import Path
+started = time.process_time()
+from service.server import serve
+from service.app import create_app
+from service.settings import Settings
+app = create_app(Settings(models=Path(sys.argv[1])))
+async def run():
+    async with app.router.lifespan_context(app):
+        while app.model_state.phase == "loading":
+            await asyncio.sleep(0.01)
+    memory = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+    print(app.model_state.phase, time.process_time() - started, memory)
+asyncio.run(run())
+unwanted = {"tensorflow", "keras", "pandas", "sklearn", "pyarrow", "matplotlib", "scipy", "joblib"}
+print(sorted(unwanted & sys.modules.keys()))
+"""
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, str(script), str(bank_models)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    first, second = done.stdout.splitlines()
+    phase, seconds, kilobytes = first.split()
+    assert phase == "ready"
+    assert second == "[]"
+    assert float(seconds) < 2.5  # processor time, so that a busy machine does not fail it
+    assert int(kilobytes) < 120 * 1024
+
+
+@pytest.mark.slow
+def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> None:
+    with running(bank_models, tmp_path) as service:
+        statuses: list[int] = []
+        unready: list[tuple[float, str]] = []
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def load() -> None:
+            connection = service.connect()
+            while not stop.is_set():
+                try:
+                    connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    answer.read()
+                    statuses.append(answer.status)
+                    if answer.getheader("connection") == "close":  # told to go elsewhere, as a balancer would be
+                        break
+                except (OSError, http.client.HTTPException) as error:
+                    failures.append(error)
+                    break
+            connection.close()
+
+        idle = socket.create_connection(("127.0.0.1", service.port))  # must not hold the end up
+        threads = [threading.Thread(target=load) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(statuses) > 200)
+        service.process.send_signal(signal.SIGTERM)
+        signalled = time.monotonic()
+        while not unready and time.monotonic() < signalled + 5:
+            status, text = service.request("GET", "/health/ready")
+            if status == 503:
+                unready.append((time.monotonic() - signalled, text))
+        assert service.process.wait(10) == 0
+        took = time.monotonic() - signalled
+        stop.set()
+        for thread in threads:
+            thread.join()
+        idle.close()
+    assert "shutting down" in unready[0][1]
+    assert unready[0][0] < 0.4
+    assert set(statuses) == {200}
+    assert took < 5
+    assert failures == []
+
+
+@pytest.mark.slow
+def test_a_request_in_flight_is_finished_after_sigterm(bank_models: Path, tmp_path: Path) -> None:
+    with running(bank_models, tmp_path, CHURN_DRAIN_SECONDS="0") as service:
+        connection = socket.create_connection(("127.0.0.1", service.port))
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(BODY)}\r\n\r\n"
+        connection.sendall((head + BODY[:50]).encode())
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(OSError, match="refused"):
+            service.request("GET", "/health/live")
+        connection.sendall(BODY[50:].encode())
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+        connection.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert service.process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wait(
+    bank_models: Path, tmp_path: Path
+) -> None:
+    for variables, signals, status in (
+        ({"CHURN_SHUTDOWN_SECONDS": "1"}, 1, 0),
+        ({"CHURN_SHUTDOWN_SECONDS": "60"}, 2, -signal.SIGTERM),
+    ):
+        with running(bank_models, tmp_path, **variables) as service:
+            connection = socket.create_connection(("127.0.0.1", service.port))
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                               b"Content-Length: 100\r\n\r\n{")  # fmt: skip
+            time.sleep(0.3)
+            for _ in range(signals):
+                service.process.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+            assert service.process.wait(8) == status
+            connection.close()
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models: Path, tmp_path: Path) -> None:
+    with running(bank_models, tmp_path, workers=2, TMPDIR=str(tmp_path)) as service:
+        assert len(list(tmp_path.glob("churn-metrics-*"))) == 1
+        wait_until(lambda: service.metrics()["churn_ready_workers"] == 2)
+        ok = 'churn_requests_total{method="POST",route="/predict",status="200"}'
+        seen: list[float] = []
+        sent = 0
+        for _ in range(100):
+            for _ in range(3):
+                assert service.request("POST", "/predict", BODY)[0] == 200
+                sent += 1
+            seen.append(service.metrics()[ok])
+        assert seen == sorted(seen)
+        assert seen[-1] == sent == 300
+        assert service.metrics()["churn_score_count"] == sent
+
+        first, second = service.workers()
+        os.kill(first, signal.SIGKILL)
+        answered = 0
+        while answered < 50:
+            try:
+                assert service.request("POST", "/predict", BODY)[0] == 200
+                answered += 1
+            except ConnectionResetError:  # accepted by the worker that was killed
+                continue
+        wait_until(lambda: len(service.workers()) == 2 and service.metrics()["churn_ready_workers"] == 2)
+        assert second in service.workers()
+        assert first not in service.workers()
+        assert service.metrics()[ok] >= sent + answered
+        assert service.end() == 0
+        assert f"worker {first} died with status -9" in service.log
+    assert list(tmp_path.glob("churn-metrics-*")) == []
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_gone_or_cut_short(bank_models: Path, tmp_path: Path) -> None:
+    with running(bank_models, tmp_path, workers=2) as service:
+        workers = service.workers()
+        assert len(workers) == 2
+        service.process.kill()
+        service.process.wait()
+        wait_until(lambda: not any(is_alive(pid) for pid in workers))
+    with running(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="60") as service:
+        workers = service.workers()
+        service.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert service.process.poll() is None
+        assert service.end(signal.SIGINT) == 0
+        assert not any(is_alive(pid) for pid in workers)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_taken_port_is_said(bank_models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServeError, match=f"127.0.0.1:{port} can't be listened on: Address already in use"):
+            serve(Settings(models=bank_models, engine="onnx"), port=port)
+
+
+def test_an_unknown_host_is_said(bank_models: Path) -> None:
+    with pytest.raises(ServeError, match=r"no\.such\.host\.invalid:8000 can't be listened on"):
+        serve(Settings(models=bank_models, engine="onnx"), host="no.such.host.invalid")
+
+
+def test_a_missing_or_damaged_model_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no version is current"):
+        serve(Settings(models=tmp_path))
+    (tmp_path / "1").mkdir()
+    (tmp_path / "current").write_text("1\n")
+    with pytest.raises(BundleError, match=r"manifest.json: can't be read"):
+        serve(Settings(models=tmp_path))
+
+
+def test_one_process_serves_and_ends(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: dict[str, Any] = {}
+
+    def stop_soon(_: Any, sockets: Any) -> None:
+        ran["port"] = sockets[0].getsockname()[1]
+        sockets[0].close()
+
+    monkeypatch.setattr("service.server.Server.run", stop_soon)
+    serve(Settings(models=bank_models, engine="onnx"), port=0)
+    assert ran["port"] > 0
