@@ -1,0 +1,131 @@
+"""The models ours is held against: each a function of the same rows, fitted the way its users would.
+
+A peer gets the training and the validation part and returns a function of the raw matrix. Single models fit on the
+training part and stop on the validation part; bags cross-validate over both, as ours may.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from training.preprocess import PLAIN, Encoding, fit_preprocessor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from churn.schema import Schema
+
+    Matrix = NDArray[np.float64]
+    Predict = Callable[[Matrix], NDArray[np.float64]]
+
+THREADS = 2
+FOLDS = 5
+
+
+def fit_catboost(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401  (raw, labels)
+    """CatBoost, depth 5, learning rate 0.03, l2 5, early stopping."""
+    from catboost import CatBoostClassifier
+
+    categories = [index for index, feature in enumerate(schema.features) if feature.kind == "category"]
+
+    def as_pool(raw: Matrix) -> NDArray[np.object_]:
+        table = raw.astype(object)
+        table[:, categories] = raw[:, categories].astype(np.int64)
+        return table
+
+    model = CatBoostClassifier(
+        depth=5, learning_rate=0.03, l2_leaf_reg=5, iterations=3000, early_stopping_rounds=100, random_seed=seed,
+        cat_features=categories, thread_count=THREADS, verbose=0, allow_writing_files=False,
+    )  # fmt: skip
+    model.fit(as_pool(train[0]), train[1], eval_set=(as_pool(validation[0]), validation[1]))
+    return lambda raw: model.predict_proba(as_pool(raw))[:, 1]
+
+
+def fit_catboost_bag(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
+    """Five CatBoosts, each stopped on one fold of training and validation part together."""
+    raw, labels = (np.concatenate([train[index], validation[index]]) for index in (0, 1))
+    members = [
+        fit_catboost(schema, (raw[fit], labels[fit]), (raw[stop], labels[stop]), seed)
+        for fit, stop in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(raw, labels)
+    ]
+    return lambda raw: np.mean([member(raw) for member in members], axis=0)
+
+
+def fit_lightgbm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
+    """LightGBM, 8 leaves, learning rate 0.02, early stopping."""
+    import lightgbm
+
+    categories = [index for index, feature in enumerate(schema.features) if feature.kind == "category"]
+    model = lightgbm.LGBMClassifier(
+        num_leaves=8, learning_rate=0.02, n_estimators=3000, random_state=seed, n_jobs=THREADS, verbose=-1
+    )
+    model.fit(
+        train[0], train[1], eval_set=[validation], categorical_feature=categories, eval_metric="binary_logloss",
+        callbacks=[lightgbm.early_stopping(100, verbose=False)],
+    )  # fmt: skip
+    return lambda raw: np.asarray(model.predict_proba(raw))[:, 1]
+
+
+def fit_logistic(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401, ARG001
+    """Logistic regression on scaled quantities and one-hot categories, over training and validation part."""
+    raw, labels = (np.concatenate([train[index], validation[index]]) for index in (0, 1))
+    _, preprocessor = fit_preprocessor(schema, raw, PLAIN)
+    model = LogisticRegression(max_iter=1000).fit(preprocessor.transform(raw), labels)
+    return lambda raw: np.asarray(model.predict_proba(preprocessor.transform(raw)))[:, 1]
+
+
+def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
+    """TabM by its authors' package, as its examples teach it: AdamW, each member its own loss, early stopping."""
+    import torch
+    from tabm import TabM
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(THREADS)
+    _, preprocessor = fit_preprocessor(schema, train[0], Encoding())
+
+    def as_tensor(raw: Matrix) -> Any:  # noqa: ANN401
+        return torch.from_numpy(preprocessor.transform(raw))
+
+    matrix, labels = as_tensor(train[0]), torch.from_numpy(train[1].astype(np.float32))
+    held, answers = as_tensor(validation[0]), validation[1]
+    model = TabM.make(n_num_features=matrix.shape[1], d_out=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=3e-4)
+
+    def predict(tensor: Any) -> NDArray[np.float64]:  # noqa: ANN401
+        model.eval()
+        with torch.inference_mode():
+            return torch.sigmoid(model(tensor).squeeze(-1)).mean(1).double().numpy()
+
+    best, best_state, waited = np.inf, model.state_dict(), 0
+    while waited < 16:
+        model.train()
+        for rows in torch.randperm(len(matrix)).split(256):
+            optimizer.zero_grad()
+            logits = model(matrix[rows]).squeeze(-1)
+            target = labels[rows, None].expand_as(logits)
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, target).backward()
+            optimizer.step()
+        probabilities = np.clip(predict(held), 1e-7, 1 - 1e-7)
+        loss = -np.mean(answers * np.log(probabilities) + (1 - answers) * np.log(1 - probabilities))
+        if loss < best:
+            best, waited = loss, 0
+            best_state = {name: value.clone() for name, value in model.state_dict().items()}
+        else:
+            waited += 1
+    model.load_state_dict(best_state)
+    return lambda raw: predict(as_tensor(raw))
+
+
+PEERS: dict[str, Callable[[Schema, Any, Any, int], Predict]] = {
+    "catboost": fit_catboost,
+    "catboost-bag": fit_catboost_bag,
+    "lightgbm": fit_lightgbm,
+    "logistic": fit_logistic,
+    "tabm": fit_tabm,
+}

@@ -1,0 +1,216 @@
+"""Holds our network against its peers on the same splits: `python benchmarks/quality.py --seeds 0-9`.
+
+The protocol: per seed a stratified 64/16/20 split into training, validation and test part; a model is fitted on the
+first, stopped and calibrated on the second (a bag may cross-validate over both), and scores the third once. Each
+finished fit is kept in the output folder, so a run that was cut off goes on where it stopped; a fit of ours is made
+anew when the training code has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from peers import PEERS
+from tqdm import tqdm
+
+from training.dataset import Dataset, load_dataset
+from training.evaluate import calibration_error, score
+from training.split import split_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OURS = ("ours", "reference")
+MODELS = ("ours", "catboost-bag", "catboost", "lightgbm", "tabm", "logistic", "reference")
+SCORES = {
+    "log_loss": "log loss ↓",
+    "roc_auc": "AUC ↑",
+    "average_precision": "AP ↑",
+    "accuracy": "accuracy ↑",
+    "brier_score": "Brier ↓",
+    "calibration_error": "ECE ↓",
+    "lift": "lift at 10 % ↑",
+}
+BOOTSTRAPS = 10_000
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Fit what is not there yet, then write the table and the picture."""
+    arguments = parse_arguments()
+    dataset = load_dataset(arguments.data)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    wanted = [(model, seed) for model in arguments.models for seed in arguments.seeds]
+    for model, seed in tqdm(wanted, desc="fitting", unit="fit"):
+        path = result_path(arguments.output, model, seed)
+        if not path.exists():
+            fit_once(dataset, model, seed, path)
+    results = {
+        model: [json.loads(result_path(arguments.output, model, seed).read_text()) for seed in arguments.seeds]
+        for model in arguments.models
+    }
+    table = make_table(results, arguments.seeds)
+    (arguments.output / "quality.md").write_text(table, encoding="utf-8")
+    draw(results, arguments.output / "quality.svg")
+    print(table)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0-9"), help="e.g. 0-9 or 3,17,20-24")
+    parser.add_argument("--models", type=parse_models, default=list(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "quality", help="folder of the results")
+    return parser.parse_args()
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0-9`` or ``3,17,20-24``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def parse_models(text: str) -> list[str]:
+    """Read a list of models' names."""
+    models = text.split(",")
+    unknown = [model for model in models if model not in MODELS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(MODELS)}")
+    return models
+
+
+def result_path(output: Path, model: str, seed: int) -> Path:
+    """Return where a fit is kept; ours are named by the code that makes them."""
+    state = f"-{fingerprint()}" if model in OURS else ""
+    return output / f"{model}{state}-{seed}.json"
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Return a digest of the code that teaches our networks."""
+    digest = hashlib.sha256()
+    for name in ("churn/layers.py", "churn/preprocessing.py", "training/*.py", "training/*/*.py"):
+        for path in sorted(ROOT.glob(name)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
+    """Fit one model on one split and keep its scores and test probabilities."""
+    split = split_rows(dataset.labels, test_size=0.2, validation_size=0.2, seed=seed)
+    started = time.perf_counter()
+    if model in OURS:
+        from training import job
+
+        # What `churn train` does between the table and the bundle, cross-validated over the protocol's rows.
+        rows = {"train": np.concatenate([split.train, split.validation])}
+        predict = job.teach(
+            dataset, rows, job.Options(network="default" if model == "ours" else model, seed=seed)
+        ).predict
+    else:
+        train, validation = ((dataset.raw[part], dataset.labels[part]) for part in (split.train, split.validation))
+        predict = PEERS[model](dataset.schema, train, validation, seed)
+    seconds = time.perf_counter() - started
+    labels, probabilities = dataset.labels[split.test], predict(dataset.raw[split.test]).astype(np.float64)
+    kept = {
+        "model": model,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "scores": asdict(score(labels, probabilities)),
+        "labels": labels.astype(int).tolist(),
+        "probabilities": probabilities.round(7).tolist(),
+    }
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(kept))
+    aside.replace(path)
+
+
+def make_table(results: dict[str, list[dict[str, Any]]], seeds: list[int]) -> str:
+    """Return the means, and ours against each peer split by split, as Markdown."""
+    header = ["model", *SCORES.values(), "pooled ECE ↓", "seconds a fit"]
+    lines = [
+        f"Mean over {len(seeds)} splits (seeds {', '.join(map(str, seeds))}), test part, scored once.",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+    ]
+    for model, fits in results.items():
+        means = [np.mean([fit["scores"][name] for fit in fits]) for name in SCORES]
+        pooled = calibration_error(
+            np.concatenate([fit["labels"] for fit in fits]).astype(np.float64),
+            np.concatenate([fit["probabilities"] for fit in fits]),
+        )
+        cells = [f"{mean:.4f}" for mean in means] + [
+            f"{pooled:.4f}",
+            f"{np.mean([fit['seconds'] for fit in fits]):.0f}",
+        ]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    if "ours" in results and len(results) > 1:
+        lines += ["", *compare(results)]
+    return "\n".join(lines) + "\n"
+
+
+def compare(results: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return ours minus each peer, with a bootstrap interval over the splits."""
+    lines = [
+        "Ours minus the peer, split by split (log loss: below 0 is better; AUC: above 0 is better), with the 95 %",
+        "interval of the mean from a bootstrap over the splits, which share customers, so it is somewhat narrow.",
+        "",
+        "| against | log loss | splits ahead | AUC | splits ahead |",
+        "|---|---|---|---|---|",
+    ]
+    for model, fits in results.items():
+        if model == "ours":
+            continue
+        cells = []
+        for name, sign in (("log_loss", -1), ("roc_auc", 1)):
+            pairs = zip(results["ours"], fits, strict=True)
+            differences = np.array([ours["scores"][name] - peer["scores"][name] for ours, peer in pairs])
+            low, high = bootstrap_interval(differences)
+            cells.append(f"{differences.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+            cells.append(f"{int((sign * differences > 0).sum())} of {len(differences)}")
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean."""
+    generator = np.random.default_rng(0)
+    means = generator.choice(values, (BOOTSTRAPS, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw log loss and AUC of every fit, a row a model, the mean as a bar."""
+    mpl.rcParams["svg.hashsalt"] = "quality"
+    figure = Figure(figsize=(10, 0.55 * len(results) + 1.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2, sharey=True), ("log_loss", "roc_auc"), strict=True):
+        for row, (model, fits) in enumerate(results.items()):
+            values = [fit["scores"][name] for fit in fits]
+            color = "#0072b2" if model == "ours" else "#777777"
+            axes.plot(values, [row] * len(values), "o", color=color, alpha=0.45, markersize=5)
+            axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color, linewidth=2.5)
+        axes.set_xlabel(SCORES[name])
+        axes.grid(axis="x", color="#dddddd")
+        axes.set_yticks(range(len(results)), list(results))
+    figure.axes[0].invert_yaxis()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
