@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from bank import draw_customers, with_gaps, write_csv
+from quick import make_options, make_quick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from churn.scorer import Scorer
     from training.dataset import Dataset
     from training.job import Outcome
 
-EPOCHS = 3
-"""Enough for weights that differ from the first ones."""
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +37,17 @@ def dataset(bank_csv: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def quick_recipes() -> Iterator[None]:
-    """Let every network be taught for a few epochs only."""
-    from training.networks import RECIPES
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, recipe in list(RECIPES.items()):
-            patch.setitem(RECIPES, name, replace(recipe, epochs=EPOCHS))
-        yield
-
-
-@pytest.fixture(scope="session")
-def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, quick_recipes: None) -> Outcome:  # noqa: ARG001
+def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The default network, trained and published as version 1."""
     from training import job
 
-    return job.train(dataset, tmp_path_factory.mktemp("trained") / "models", job.Options())
+    return job.train(dataset, tmp_path_factory.mktemp("trained") / "models", make_options())
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every network be taught quickly, whatever the command was told."""
+    make_quick(monkeypatch)
 
 
 @pytest.fixture

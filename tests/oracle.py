@@ -89,6 +89,7 @@ LAYERS: dict[str, Callable[..., Array]] = {
     "Dropout": _same,
     "GaussianNoise": _same,
     "ReLU": _relu,
+    "Rescaling": lambda layer, x: x * layer.scale + layer.offset,
     "TailIndicators": _tail_indicators,
 }
 """What each class of layers does when nothing is being trained."""

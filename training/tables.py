@@ -229,11 +229,7 @@ def as_numbers(column: pd.Series[Any]) -> tuple[NDArray[np.float64], NDArray[np.
     wrong : ndarray of bool, shape (n,)
         Where a cell is there and is no finite number.
     """
-    parsed = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-    if column.dtype.kind not in "iuf":
-        # pandas may miss the nearest number by a bit, and then a level seen in training is not met in a request.
-        there = np.isfinite(parsed)
-        parsed[there] = [float(cell) for cell in column[there]]
+    parsed = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     numbers = np.where(np.isfinite(parsed), parsed, np.nan)
     wrong = np.isnan(numbers) & column.notna().to_numpy()
     return numbers, wrong

@@ -72,6 +72,13 @@ def test_a_manifest_with_something_added_is_refused(folder: Path, more: bytes) -
         read_bundle(folder)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}'])
+def test_a_manifest_without_its_digest_is_refused(folder: Path, text: str) -> None:
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(BundleError, match=r"manifest.json: SHA-256 differs"):
+        read_bundle(folder)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -160,7 +167,7 @@ def test_a_golden_row_off_by_less_than_the_tolerance_is_right(folder: Path) -> N
 
 def test_another_network_under_a_right_signature_is_refused_by_its_golden_rows(folder: Path, outcome: Any) -> None:
     other = shutil.copytree(folder, folder.parent / "other")
-    model = outcome.trained.taught.model
+    model = outcome.trained.taught.result.model
     kept = model.get_weights()
     try:
         model.set_weights([*kept[:-1], kept[-1] + 0.01])

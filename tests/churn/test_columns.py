@@ -107,6 +107,18 @@ def test_every_violation_is_listed_in_the_order_of_the_customers() -> None:
     assert refusal.value.violations[3].allowed == "one of x, y"
 
 
+@pytest.mark.parametrize("value", [[], 1, None, np.nan, "X"])
+def test_a_category_that_is_no_known_text_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidCustomersError, match="customer 1: land is "):
+        encode_columns(SCHEMA, COLUMNS | {"land": ["x", value]})
+
+
+def test_a_gap_in_a_category_is_taken_where_gaps_are_allowed() -> None:
+    schema = Schema((Feature("land", "category", categories=("x", "y"), nullable=True),), "left")
+    for column in (["y", None], np.array(["y", None], dtype=object)):
+        assert repr(encode_columns(schema, {"land": column}).tolist()) == repr([[1.0], [math.nan]])
+
+
 @pytest.mark.parametrize("column", [[-1] * 1000, np.full(1000, -1)])
 def test_violations_beyond_the_limit_are_cut_off(column: Any) -> None:
     good = {"income": [1] * 1000, "card": [1] * 1000, "land": ["x"] * 1000}

@@ -252,6 +252,7 @@ def test_the_oracle_works_out_every_layer_it_knows_as_keras_does() -> None:
     hidden = layers.Dropout(0.5)(layers.Concatenate()(merged))
     hidden = layers.Dense(3, activation="elu")(hidden)
     hidden = layers.Dense(3, activation="softplus")(hidden)
-    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(hidden))
+    hidden = layers.Dense(1, activation="sigmoid")(hidden)
+    model = keras.Model(inputs, layers.Rescaling(0.98, 0.01)(hidden))
     matrix = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     assert np.abs(oracle.predict(model, matrix) - model(matrix).numpy().reshape(-1)).max() <= 1e-6

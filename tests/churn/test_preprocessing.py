@@ -91,6 +91,12 @@ def test_the_matrix_by_hand() -> None:
     assert preprocessor.transform(raw) == pytest.approx(np.array(expected), abs=1e-6)
 
 
+def test_a_gap_is_filled_with_the_median() -> None:
+    schema = Schema((Feature("balance", "number", nullable=True),), "left")
+    _, preprocessor = fit_preprocessor(schema, np.array([[1.0], [2.0], [np.nan], [30.0]]), MINIMAL)
+    assert preprocessor.value_fill.tolist() == [2.0]
+
+
 def test_few_levels_and_a_frequent_value_get_a_column_each() -> None:
     schema = Schema((Feature("products", "integer"), Feature("balance", "number")), "left")
     raw = np.column_stack([np.arange(100) % 4 + 1, np.where(np.arange(100) < 30, 0, np.arange(100) + 0.5)])

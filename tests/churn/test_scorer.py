@@ -10,6 +10,7 @@ import pytest
 from bank import REAL_TABLE
 from hypothesis import given
 from hypothesis import strategies as st
+from quick import make_options
 
 from churn.bundle import read_bundle
 from churn.errors import InvalidCustomersError
@@ -106,7 +107,7 @@ def test_a_scorer_says_which_version_it_is(scorer: Scorer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_recipes", "without_pictures")
+@pytest.mark.usefixtures("quick", "without_pictures")
 @pytest.mark.skipif(not REAL_TABLE.is_file(), reason=f"the real table is not at {REAL_TABLE}")
 def test_engines_and_oracle_agree_on_all_real_customers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import keras
@@ -115,7 +116,7 @@ def test_engines_and_oracle_agree_on_all_real_customers(tmp_path: Path, capsys: 
     from training.dataset import load_dataset
 
     dataset = load_dataset(REAL_TABLE)
-    folder = job.train(dataset, tmp_path / "models", job.Options()).folder
+    folder = job.train(dataset, tmp_path / "models", make_options()).folder
     onnx, tensorflow = (load_scorer(folder, engine) for engine in ("onnx", "tensorflow"))
     model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
     matrix = onnx.manifest.preprocessor.transform(dataset.raw)

@@ -13,8 +13,9 @@ from bank import FEATURES, REAL_TABLE, draw_customers, with_gaps, write_csv
 
 from churn.errors import SchemaError, TableError
 from churn.schema import Feature, Schema
-from training.dataset import Dataset, load_dataset
+from training.dataset import Dataset, load_dataset, read_labels
 from training.schema_file import read_schema, write_schema_file
+from training.tables import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -291,6 +292,14 @@ def test_a_label_whose_words_are_not_plain_needs_a_word_from_the_user(load: Any)
     assert load(change, positive="Geht").labels.tolist() == draw_customers(200).Exited.tolist()
     assert load(change, positive="bleibt").labels.tolist() == (1 - draw_customers(200).Exited).tolist()
     assert "--positive 'no' is none of its values: bleibt, geht" in refusal(load, change, positive="no")
+
+
+def test_a_missing_label_is_neither_class(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("a,left\n1,0\n2,?\n3,1\n4,\n")
+    labels, faults = read_labels(read_table(path), "left", None)
+    assert repr(labels.tolist()) == repr([0.0, np.nan, 1.0, np.nan])
+    assert [fault.line for fault in faults] == [3, 5]
 
 
 def test_a_label_left_or_stayed_is_plain(load: Any) -> None:

@@ -11,21 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import quick
 from bank import REPOSITORY, draw_customers, write_csv
+from quick import make_options
 from tampering import contents
 
 from churn.bundle import read_bundle
 from churn.errors import BundleError, RegistryError
 from churn.registry import Registry
 from churn.scorer import load_scorer
-from training import job
+from training import job, reference
 from training.dataset import Dataset, load_dataset
-from training.job import Options, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("quick_recipes", "without_pictures")
+    from training.job import Outcome
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+
+@pytest.fixture(autouse=True)
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "EPOCHS", quick.EPOCHS)
 
 
 def test_a_trained_version_is_published_and_scores_as_it_was_taught(outcome: Outcome, dataset: Dataset) -> None:
@@ -50,43 +58,50 @@ def test_a_bundle_has_the_files_of_the_design_and_no_others(outcome: Outcome) ->
 
 def test_the_scores_of_every_part_are_stored(outcome: Outcome) -> None:
     metrics = read_bundle(outcome.folder).manifest.content["metrics"]
-    assert {name: part["customers"] for name, part in metrics.items()} == {"train": 640, "validation": 160, "test": 200}
+    assert {name: part["customers"] for name, part in metrics.items()} == {"train": 800, "validation": 800, "test": 200}
     for name, part in metrics.items():
         assert part["log_loss"] == outcome.scores[name].log_loss
         assert set(part) >= {"roc_auc", "average_precision", "accuracy", "brier_score", "confusion_matrix"}
 
 
 def test_the_parts_do_not_overlap(outcome: Outcome) -> None:
-    rows = np.concatenate(list(outcome.trained.rows.values()))
+    rows = np.concatenate([outcome.trained.rows[name] for name in ("train", "test")])
     assert sorted(rows) == list(range(1000))
 
 
+@pytest.mark.slow
 def test_nothing_of_the_test_part_is_fitted_on(outcome: Outcome, dataset: Dataset) -> None:
     rows = outcome.trained.rows
     raw = dataset.raw.copy()
     raw[rows["test"], dataset.schema.names.index("Balance")] = 9e9
-    taught = job.teach(replace(dataset, raw=raw), rows, Options())
+    taught = job.teach(replace(dataset, raw=raw), rows, make_options())
     assert taught.preprocessor.to_dict() == outcome.trained.taught.preprocessor.to_dict()
-    for found, expected in zip(taught.model.get_weights(), outcome.trained.taught.model.get_weights(), strict=True):
+    for found, expected in zip(
+        taught.result.model.get_weights(), outcome.trained.taught.result.model.get_weights(), strict=True
+    ):
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(outcome: Outcome, dataset: Dataset) -> None:
-    taught = job.teach(dataset, outcome.trained.rows, Options(seed=1))
-    assert not np.array_equal(taught.model.get_weights()[0], outcome.trained.taught.model.get_weights()[0])
+    taught = job.teach(dataset, outcome.trained.rows, make_options(seed=1))
+    assert not np.array_equal(
+        taught.result.model.get_weights()[0], outcome.trained.taught.result.model.get_weights()[0]
+    )
 
 
+@pytest.mark.slow
 def test_with_nothing_held_out_there_is_one_part(dataset: Dataset, tmp_path: Path) -> None:
-    outcome = job.train(dataset, tmp_path / "models", Options(test_size=0, validation_size=0))
-    assert list(outcome.scores) == ["train"]
+    outcome = job.train(dataset, tmp_path / "models", make_options(test_size=0))
     assert outcome.scores["train"].customers == 1000
-    assert set(read_bundle(outcome.folder).manifest.content["metrics"]) == {"train"}
+    assert set(read_bundle(outcome.folder).manifest.content["metrics"]) == {"train", "validation"}
 
 
+@pytest.mark.slow
 def test_the_reference_network_is_the_tutorials(dataset: Dataset, tmp_path: Path) -> None:
-    outcome = job.train(dataset, tmp_path / "models", Options(network="reference"))
+    outcome = job.train(dataset, tmp_path / "models", make_options(network="reference"))
     assert {name: scores.customers for name, scores in outcome.scores.items()} == {"train": 800, "test": 200}
-    layers = [layer for layer in outcome.trained.taught.model.layers if layer.get_weights()]
+    layers = [layer for layer in outcome.trained.taught.result.model.layers if layer.get_weights()]
     assert [(layer.units, layer.activation.__name__) for layer in layers] == [(6, "relu"), (6, "relu"), (1, "sigmoid")]
     assert {type(layer.kernel_initializer).__name__ for layer in layers} == {"RandomUniform"}
     names = outcome.trained.taught.preprocessor.names
@@ -98,27 +113,41 @@ def test_the_reference_network_is_the_tutorials(dataset: Dataset, tmp_path: Path
     assert np.abs(load_scorer(outcome.folder).score_raw(dataset.raw)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_new_version_may_start_from_an_earlier_one(own_models: Path, dataset: Dataset) -> None:
-    outcome = job.train(dataset, own_models, Options(warm_start=1, promote=False))
+    outcome = job.train(dataset, own_models, make_options(warm_start=1, promote=False))
     assert outcome.version == 2
     assert Registry(own_models).current() == 1
     manifest, earlier = (read_bundle(own_models / name).manifest for name in ("2", "1"))
     assert manifest.content["settings"]["warm_start"] == 1
     assert manifest.preprocessor.to_dict() == earlier.preprocessor.to_dict()
-    first, further = (manifest.content["metrics"]["train"]["log_loss"] for manifest in (earlier, manifest))
-    assert further < first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["default", "reference"])
+def test_a_warm_start_begins_with_the_weights_of_the_earlier_version(
+    network: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    earlier = job.train(dataset, tmp_path / "models", make_options(network=network)).folder
+    rows = {"train": np.arange(100)}
+    options = make_options(network=network, seed=9)
+    short = replace(options, config=replace(options.config, student_steps=1))
+    before = load_scorer(earlier).score_raw(dataset.raw)
+    warm, cold = (job.teach(dataset, rows, short, start).predict(dataset.raw) for start in (earlier, None))
+    assert np.abs(warm - before).mean() < 0.5 * np.abs(cold - before).mean()
 
 
 def test_a_start_from_another_schema_or_no_version_is_refused(own_models: Path, tmp_path: Path) -> None:
     before = contents(own_models)
     other = load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(300)))
     with pytest.raises(BundleError, match="can't start from it: its columns"):
-        job.train(other, own_models, Options(warm_start=1))
+        job.train(other, own_models, make_options(warm_start=1))
     with pytest.raises(RegistryError, match="there is no version 7"):
-        job.train(other, own_models, Options(warm_start=7))
+        job.train(other, own_models, make_options(warm_start=7))
     assert contents(own_models) == before
 
 
+@pytest.mark.slow
 def test_a_network_whose_forms_differ_is_not_published(
     own_models: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +156,7 @@ def test_a_network_whose_forms_differ_is_not_published(
     before = contents(own_models)
     monkeypatch.setattr(export, "EQUAL_TOLERANCE", -1.0)
     with pytest.raises(BundleError, match="not published"):
-        job.train(dataset, own_models, Options())
+        job.train(dataset, own_models, make_options())
     assert contents(own_models) == before
 
 
@@ -135,13 +164,10 @@ def test_a_network_whose_forms_differ_is_not_published(
 
 HALTING = """
 import sys, time
-from dataclasses import replace
-import training.job, training.publication, churn.registry, churn.bundle
-from training.networks import RECIPES
+import pytest, quick, training.job, training.publication
 
 moment, argv = sys.argv[1], sys.argv[2:]
-for name, recipe in RECIPES.items():
-    RECIPES[name] = replace(recipe, epochs=2)
+quick.make_quick(pytest.MonkeyPatch())
 
 training.publication.write_report = lambda path, report: path.write_text("without pictures")
 
@@ -155,7 +181,7 @@ def halt(where, name):
     setattr(where, name, halting)
 
 if moment == "taught":
-    halt(training.job, "fit_network")
+    halt(training.job, "teach")
 elif moment == "exported":
     halt(training.publication.export, "export_network")
 elif moment == "written":
@@ -169,11 +195,11 @@ main()
 def start_and_wait_until(moment: str, data: Path, models: Path) -> subprocess.Popen[str]:
     """Start a training that stands still at a moment; return when it stands."""
     process = subprocess.Popen(  # noqa: S603  our own code
-        [sys.executable, "-c", HALTING, moment, "train", str(data), "--models", str(models)],
+        [sys.executable, "-c", HALTING, moment, "train", str(data), "--models", str(models), "--network", "reference"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -221,16 +247,14 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
 
 WEIGHTS = """
 import hashlib, sys
-from dataclasses import replace
 from pathlib import Path
+from quick import make_options
 from training import job
 from training.dataset import load_dataset
-from training.networks import RECIPES
 
-RECIPES["default"] = replace(RECIPES["default"], epochs=2)
-dataset, options = load_dataset(Path(sys.argv[1])), job.Options(seed=5)
+dataset, options = load_dataset(Path(sys.argv[1])), make_options(seed=5)
 taught = job.teach(dataset, job.choose_rows(dataset.labels, options), options)
-print(hashlib.sha256(b"".join(weight.tobytes() for weight in taught.model.get_weights())).hexdigest())
+print(hashlib.sha256(b"".join(weight.tobytes() for weight in taught.result.model.get_weights())).hexdigest())
 """
 
 
@@ -242,7 +266,7 @@ def test_the_same_seed_gives_the_same_weights_in_two_fresh_processes(bank_csv: P
             capture_output=True,
             text=True,
             check=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
         ).stdout
         for _ in range(2)
     ]

@@ -186,7 +186,7 @@ def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome
 
 
 def test_the_export_says_nothing(outcome: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    export.export_network(outcome.trained.taught.model, tmp_path)
+    export.export_network(outcome.trained.taught.result.model, tmp_path)
     assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.onnx"]
 
@@ -205,7 +205,7 @@ def test_the_fitted_transformer_in_the_bundle_gives_the_networks_matrix(outcome:
 def test_an_earlier_version_is_loaded_with_its_weights_and_preprocessor(outcome: Any) -> None:
     transformer, preprocessor, model = load_earlier(outcome.folder, outcome.trained.dataset.schema)
     taught = outcome.trained.taught
-    for found, expected in zip(model.get_weights(), taught.model.get_weights(), strict=True):
+    for found, expected in zip(model.get_weights(), taught.result.model.get_weights(), strict=True):
         assert np.array_equal(found, expected)
     assert preprocessor.to_dict() == taught.preprocessor.to_dict()
     assert [name for name, _ in transformer.steps] == ["columns", "scale"]

@@ -5,28 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEWTON_STEPS = 20
-
 
 def to_probability(logits: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
     """Return floor + (1 - 2 floor) · sigmoid(logits)."""
-    probabilities: NDArray[np.float64] = floor + (1 - 2 * floor) / (1 + np.exp(-logits))
+    probabilities: NDArray[np.float64] = floor + (1 - 2 * floor) * expit(logits)
     return probabilities
 
 
 def to_logit(probabilities: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
     """Undo `to_probability`, kept away from infinity."""
     inside = np.clip((probabilities - floor) / (1 - 2 * floor), 0.002, 0.998)
-    logits: NDArray[np.float64] = np.log(inside / (1 - inside))
-    return logits
+    return np.asarray(logit(inside), dtype=np.float64)
 
 
 def fit_scaling(logits: NDArray[np.float64], labels: NDArray[np.float32], floor: float) -> tuple[float, float]:
-    """Fit (slope, offset) so that slope · logit + offset has the least log loss, by Fisher scoring.
+    """Fit (slope, offset) so that slope · logit + offset has the least log loss.
 
     Parameters
     ----------
@@ -36,14 +35,11 @@ def fit_scaling(logits: NDArray[np.float64], labels: NDArray[np.float32], floor:
     floor : float
         The noise floor of the probabilities.
     """
-    scaling = np.array([1.0, 0.0])
-    design = np.stack([logits, np.ones_like(logits)], axis=1)
-    for _ in range(NEWTON_STEPS):
-        sigmoid = 1 / (1 + np.exp(-design @ scaling))
-        slope = (1 - 2 * floor) * sigmoid * (1 - sigmoid)
-        probabilities = to_probability(design @ scaling, floor)
-        variance = probabilities * (1 - probabilities)
-        gradient = design.T @ (slope * (probabilities - labels) / variance)
-        information = design.T @ (design * (slope**2 / variance)[:, None]) + 1e-6 * np.eye(2)
-        scaling = scaling - np.linalg.solve(information, gradient)
-    return float(scaling[0]), float(scaling[1])
+
+    def mean_loss(scaling: NDArray[np.float64]) -> float:
+        # Away from 0 and 1, where a slope that is tried may lead and a logarithm ends.
+        probabilities = np.clip(to_probability(scaling[0] * logits + scaling[1], floor), 1e-12, 1 - 1e-12)
+        return float(-np.mean(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities)))
+
+    slope, offset = minimize(mean_loss, [1.0, 0.0], method="BFGS").x
+    return float(slope), float(offset)

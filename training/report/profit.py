@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import isotonic_regression  # type: ignore[import-untyped]  # scipy comes without types
-from scipy.special import betainc  # type: ignore[import-untyped]
+from scipy.optimize import isotonic_regression
+from scipy.special import betainc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

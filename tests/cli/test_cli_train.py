@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bank import draw_customers, write_csv
+from tampering import contents
+
+from churn.bundle import read_bundle
+from churn.registry import Registry
+from training.schema_file import read_schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("quick", "without_pictures")
+
+
+@pytest.mark.slow
+def test_training_prints_what_it_took_the_columns_for_and_how_good_it_became(
+    churn: Any, bank_csv: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    answer = churn("train", bank_csv, "--models", models, "--seed", 3)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("bank.csv: 1,000 customers, ")
+    assert "whom left (label Exited, identifier CustomerId)" in answer.out
+    assert "Geography        category  one of France, Germany, Spain, or null\n" in answer.out
+    assert "Age              integer   a whole number from 0 to 130, seen 18 to 79\n" in answer.out
+    assert "  Surname is dropped: it is free text" in answer.out
+    assert "  Balance has gaps: they are imputed and marked.\n" in answer.out
+    content = read_bundle(models / "1").manifest.content
+    for name in ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_score"):
+        numbers = [f"{content['metrics'][part][name]:.4f}" for part in ("train", "validation", "test")]
+        assert [name.replace("_", " "), *numbers] in [
+            [line[:18].strip(), *line[18:].split()] for line in answer.out.splitlines()
+        ]
+    (kept, alarmed), (missed, caught) = content["metrics"]["test"]["confusion_matrix"]
+    stayed, left = kept + alarmed, missed + caught
+    words = f"test: of {stayed} who stayed {alarmed} were said to leave; of {left} who left {caught} were\n"
+    assert words in answer.out
+    assert answer.out.endswith(f"\nversion 1 is in {models}/1, and current\n")
+    assert content["command"] == f"churn train {bank_csv} --models {models} --seed 3"
+    assert content["seed"] == 3
+
+
+@pytest.mark.parametrize(("size", "folds"), [(0, 1), (0.5, 2), (0.2, 5)])
+def test_the_validation_size_says_how_many_folds_there_are(
+    churn: Any, bank_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: float, folds: int
+) -> None:
+    from churn.errors import ChurnError
+    from training import job
+
+    told = []
+
+    def train(dataset: Any, models: Any, options: Any, **more: Any) -> None:
+        told.append((options.config.folds, options.config.epochs))
+        raise ChurnError(f"{dataset.source['file']} {models} {more}")
+
+    monkeypatch.setattr(job, "train", train)
+    config = tmp_path / "network.toml"
+    config.write_text("[network]\nepochs = 7\n")
+    assert churn("train", bank_csv, "--validation-size", size, "--config", config).code == 1
+    assert told == [(folds, 7)]
+
+
+@pytest.mark.slow
+def test_the_reference_network_prints_what_the_tutorial_prints(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
+    answer = churn("train", bank_csv, "--models", tmp_path / "models", "--network", "reference")
+    assert answer.code == 0
+    assert "as the tutorial prints it (it quotes an accuracy of 85.8 %):\nloss 0." in answer.out
+    assert "the tutorial's customer leaves with probability 0." in answer.out
+
+
+@pytest.mark.slow
+def test_a_version_may_be_trained_without_being_served(churn: Any, own_models: Path, bank_csv: Path) -> None:
+    answer = churn("train", bank_csv, "--models", own_models, "--no-promote", "--warm-start", 1, "--test-size", 0)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.endswith(f"\nversion 2 is in {own_models}/2\n")
+    assert Registry(own_models).current() == 1
+    assert "test" not in read_bundle(own_models / "2").manifest.content["metrics"]
+
+
+def test_a_warm_start_from_another_schema_is_refused_and_nothing_is_published(
+    churn: Any, own_models: Path, tmp_path: Path
+) -> None:
+    before = contents(own_models)
+    table = write_csv(tmp_path / "bank.csv", draw_customers(300))
+    answer = churn("train", table, "--models", own_models, "--warm-start", 1)
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {own_models}/1: can't start from it: its columns")
+    assert contents(own_models) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text[:0], "the file is empty"),
+        (lambda text: text.replace("Female", "?", 1), "column Gender: '?' is an unknown category"),
+        (lambda text: text.replace("Gender", "Age", 1), "line 1: the header names a column twice: Age"),
+    ],
+)
+def test_a_table_that_can_not_be_used_is_refused_in_one_message(
+    churn: Any, bank_csv: Path, tmp_path: Path, change: Any, says: str
+) -> None:
+    path = tmp_path / "dirty.csv"
+    path.write_text(change(bank_csv.read_text()))
+    answer = churn("train", path, "--models", tmp_path / "models")
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {path}: ")
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert not (tmp_path / "models").exists()
+
+
+def test_bad_rows_are_dropped_and_listed_if_asked(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dirty.csv"
+    path.write_text(bank_csv.read_text().replace("Female", "?", 2))
+    answer = churn("train", path, "--on-bad-row", "drop", "--write-schema", tmp_path / "bank.toml")
+    assert answer.code == 0
+    assert "998 customers" in answer.out
+    assert "2 rows are dropped for 2 faults:\n  line " in answer.out
+
+
+def test_too_small_a_part_is_refused_with_the_option_to_change(churn: Any, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "small.csv", draw_customers(200))
+    answer = churn("train", path, "--models", tmp_path / "models", "--test-size", 0.005)
+    assert answer.code == 1
+    assert answer.err.startswith("error: no test part of 0.005 can be held out of 200 customers")
+
+
+def test_the_schema_is_written_to_be_edited_and_nothing_is_trained(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bank.toml"
+    answer = churn("train", bank_csv, "--write-schema", path, "--models", tmp_path / "models")
+    assert answer.code == 0
+    assert answer.out.endswith(f"\nthe schema is in {path}: edit it, then train with --schema {path}\n")
+    assert not (tmp_path / "models").exists()
+    schema = read_schema(path)
+    assert schema.names[0] == "CreditScore"
+    text = path.read_text()
+    path.write_text(text[: text.index("[features.EstimatedSalary]")])
+    answer = churn("train", bank_csv, "--schema", path, "--write-schema", tmp_path / "again.toml")
+    assert answer.code == 0
+    assert read_schema(tmp_path / "again.toml").names == schema.names[:-1]
+
+
+@pytest.mark.parametrize("option", ["--label", "--id", "--keep", "--drop"])
+def test_a_schema_and_an_option_that_says_the_same_are_refused(
+    churn: Any, bank_csv: Path, tmp_path: Path, option: str
+) -> None:
+    path = tmp_path / "bank.toml"
+    churn("train", bank_csv, "--write-schema", path)
+    answer = churn("train", bank_csv, "--schema", path, option, "Exited")
+    assert answer.code == 2
+    assert f"--schema says that already, so leave out: {option}" in answer.err
+
+
+def test_a_schema_file_that_is_none_is_refused(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bank.toml"
+    path.write_text("label = 3")
+    answer = churn("train", bank_csv, "--schema", path)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith(f"error: {path}: the schema's label and identifier are names")
+
+
+def test_a_column_without_a_value_is_shown_without_a_range(churn: Any, tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "bank.csv", draw_customers(200).assign(Later=""))
+    schema = tmp_path / "bank.toml"
+    schema.write_text(
+        'label = "Exited"\n[features.Age]\nkind = "integer"\n[features.Later]\nkind = "number"\nnullable = true\n'
+    )
+    answer = churn("train", table, "--schema", schema, "--write-schema", tmp_path / "again.toml")
+    assert answer.code == 0
+    assert "Later  number    a number, or null\n" in answer.out

@@ -1,0 +1,57 @@
+"""Networks taught in a second or two, for tests that need a network and not a good one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from training.job import Options
+
+CONFIG = {
+    "folds": 2,
+    "repeats": 1,
+    "hidden": [8],
+    "epochs": 2,
+    "student": [16, 8],
+    "student_steps": 200,
+    "synthetic_rows": 500,
+}
+"""What the default network is told."""
+
+EPOCHS = 2
+"""Of the reference network."""
+
+
+def make_options(**chosen: Any) -> Options:
+    """Return options with the quick configuration."""
+    from training.default.config import Config
+    from training.job import Options
+
+    return Options(config=Config.from_dict(CONFIG), **chosen)
+
+
+def write_config(path: Path) -> Path:
+    """Write the quick configuration for ``--config``."""
+    lines = [f"{name} = {value}" for name, value in CONFIG.items()]
+    path.write_text("\n".join(["[network]", *lines]))
+    return path
+
+
+def make_quick(patch: pytest.MonkeyPatch) -> None:
+    """Let every training be quick, whatever it is told."""
+    from training import job, reference
+    from training.default.config import Config
+
+    patch.setattr(reference, "EPOCHS", EPOCHS)
+    teach = job.teach
+
+    def teach_quickly(dataset: Any, rows: Any, options: Any, *rest: Any) -> Any:
+        from dataclasses import replace
+
+        return teach(dataset, rows, replace(options, config=Config.from_dict(CONFIG)), *rest)
+
+    patch.setattr(job, "teach", teach_quickly)
