@@ -151,7 +151,7 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
         transformer, preprocessor = fit_preprocessor(dataset.schema, raw, network.encoding)
         model = None
     else:
-        transformer, preprocessor, model = load_earlier(earlier, dataset.schema)
+        transformer, preprocessor, model = load_earlier(earlier, dataset.schema, options.network)
     lesson = Lesson(
         preprocessor.transform(raw), labels.astype(np.float32), preprocessor, options.config, options.seed, model
     )

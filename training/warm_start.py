@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 
-def load_earlier(folder: Path, schema: Schema) -> tuple[Pipeline, Preprocessor, keras.Model]:
+def load_earlier(folder: Path, schema: Schema, network: str) -> tuple[Pipeline, Preprocessor, keras.Model]:
     """Load a verified bundle to go on training from.
 
     Raises
     ------
     BundleError
-        If the bundle is damaged, another library wrote it, or its schema differs in names, kinds, categories or
-        gaps: then its weights mean something else.
+        If the bundle is damaged, another library wrote it, it holds another network, or its schema differs in names,
+        kinds, categories or gaps: then its weights mean something else.
     """
     manifest = read_bundle(folder).manifest
     if manifest.schema.fingerprint != schema.fingerprint:
@@ -37,6 +37,9 @@ def load_earlier(folder: Path, schema: Schema) -> tuple[Pipeline, Preprocessor, 
             f"{folder}: can't start from it: its columns ({', '.join(manifest.schema.names)}) differ from the table's "
             f"({', '.join(schema.names)}) in name, order, kind, categories or gaps"
         )
+    name = manifest.content["network"]["name"]
+    if name != network:
+        raise BundleError(f"{folder}: can't start from it: it holds the {name} network, and {network} is asked for")
     check_library(manifest, "keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def draw(seed: int, rows: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """Three columns: the first matters, the second is noise, the third matters in its lowest quarter of a percent alone."""
+    """Three columns: one that matters, noise, and one that matters in its lowest quarter of a percent alone."""
     generator = np.random.default_rng(seed)
     matrix = generator.normal(size=(rows, 3)).astype(np.float32)
     logits = 1.5 * matrix[:, 0] - 1 + 8 * (matrix[:, 2] < -2.8)

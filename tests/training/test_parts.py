@@ -203,7 +203,7 @@ def test_the_fitted_transformer_in_the_bundle_gives_the_networks_matrix(outcome:
 
 
 def test_an_earlier_version_is_loaded_with_its_weights_and_preprocessor(outcome: Any) -> None:
-    transformer, preprocessor, model = load_earlier(outcome.folder, outcome.trained.dataset.schema)
+    transformer, preprocessor, model = load_earlier(outcome.folder, outcome.trained.dataset.schema, "default")
     taught = outcome.trained.taught
     for found, expected in zip(model.get_weights(), taught.result.model.get_weights(), strict=True):
         assert np.array_equal(found, expected)
@@ -219,13 +219,13 @@ def test_an_earlier_version_with_another_schema_is_refused(outcome: Any) -> None
         replace(schema, features=tuple(replace(feature, nullable=False) for feature in schema.features)),
     ):
         with pytest.raises(BundleError, match=r"models/1: can't start from it: its columns \(CreditScore, Geography"):
-            load_earlier(outcome.folder, other)
+            load_earlier(outcome.folder, other, "default")
 
 
 def test_a_damaged_earlier_version_is_refused(own_models: Path, dataset: Dataset) -> None:
     tampering.flip_byte(own_models / "1" / "preprocessor.joblib", 100)
     with pytest.raises(BundleError, match=r"preprocessor.joblib: SHA-256 differs"):
-        load_earlier(own_models / "1", dataset.schema)
+        load_earlier(own_models / "1", dataset.schema, "default")
 
 
 def test_an_earlier_version_by_another_scikit_learn_is_refused(own_models: Path, dataset: Dataset) -> None:
@@ -239,7 +239,7 @@ def test_an_earlier_version_by_another_scikit_learn_is_refused(own_models: Path,
         type(transformer).__getstate__ = kept
     tampering.forge_manifest(own_models / "1", dict.copy)
     with pytest.raises(BundleError, match=r"preprocessor.joblib: Trying to unpickle estimator Pipeline from version"):
-        load_earlier(own_models / "1", dataset.schema)
+        load_earlier(own_models / "1", dataset.schema, "default")
 
 
 # --- The tutorial's words --------------------------------------------------------------------------------------------
@@ -291,3 +291,8 @@ def test_a_bundle_keeps_the_training_datas_fingerprint(models: Path, bank_csv: P
     assert content["network"]["name"] == "default"
     assert set(content["metrics"]) == {"train", "validation", "test"}
     assert set(content["histograms"]) == set(read_bundle(models / "1").manifest.schema.names)
+
+
+def test_a_start_from_another_network_is_refused(own_models: Path, dataset: Dataset) -> None:
+    with pytest.raises(BundleError, match="holds the default network, and reference is asked for"):
+        load_earlier(own_models / "1", dataset.schema, "reference")
