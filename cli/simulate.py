@@ -20,9 +20,9 @@ def simulate(output: Path, rows: int, seed: int, *, with_truth: bool) -> None:
     Example: churn simulate --rows 10000 customers.csv
     """
     from tqdm import tqdm
-    from training.simulate import write_simulated
 
     from churn.errors import TableError
+    from training.simulate import write_simulated
 
     with tqdm(total=rows, desc="simulating", unit="row", unit_scale=True, disable=None) as bar:
         try:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+TAGS = ("scoring", "model", "health", "metrics", "open inference protocol")
+"""The sections of the page for developers, what they came for first."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ class ChurnService(FastAPI):
             version=__version__,
             summary="How likely a bank customer is to leave",
             openapi_url=None,
+            openapi_tags=[{"name": tag} for tag in TAGS],
             lifespan=_live,
             exception_handlers={HTTPException: respond_to_http_exception, Exception: respond_to_failure},
         )

@@ -61,7 +61,12 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
     schema : Schema
     """
     document = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
     )
     requests, responses = make_request_models(schema), make_response_models(schema)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
