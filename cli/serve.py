@@ -17,17 +17,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that answer.  [default: one a CPU for ONNX Runtime, one for TensorFlow]",
+)
 @models_option
 @engine_option
-def serve(host: str, port: int, workers: int, models: Path, engine: EngineChoice) -> None:
+def serve(host: str, port: int, workers: int | None, models: Path, engine: EngineChoice) -> None:
     """Serve the current model over HTTP; its page for developers is at /docs.
 
     More settings are environment variables with the prefix CHURN_ (see the README).
 
     Example: churn serve --port 8000
     """
+    from churn.engines import choose_engine
+    from service.cpus import count_cpus
     from service.server import serve as serve_forever
     from service.settings import Settings
 
+    if workers is None:
+        workers = count_cpus() if choose_engine(engine) == "onnx" else 1
     serve_forever(Settings(models=models, engine=engine), host=host, port=port, workers=workers)

@@ -15,7 +15,6 @@ import uvicorn
 
 from churn.bundle import read_bundle
 from churn.errors import ChurnError
-from service.cpus import count_cpus
 from service.state import find_folder
 from service.supervisor import supervise
 
@@ -63,16 +62,15 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     _set_up_logging(settings)
     bundle = read_bundle(find_folder(settings))
     listener = _listen(host, port)
-    threads = settings.threads or max(1, count_cpus() // workers)
     # Every worker serves the version that was verified, even if another becomes current meanwhile.
-    settings = settings.model_copy(update={"threads": threads, "model_version": bundle.manifest.version})
+    settings = settings.model_copy(update={"model_version": bundle.manifest.version})
     _log.info(
         "serving model %s on http://%s:%d, workers: %d, engine threads in each: %d",
         bundle.manifest.version,
         host,
         listener.getsockname()[1],
         workers,
-        threads,
+        settings.threads,
     )
     if workers == 1:
         _run(settings, listener)

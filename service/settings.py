@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn.engines import EngineChoice
@@ -26,8 +26,9 @@ class Settings(BaseSettings):
     engine: EngineChoice = "auto"
     """What runs the network: onnx, tensorflow, or auto (TensorFlow where it sees a GPU, else ONNX Runtime)."""
 
-    threads: NonNegativeInt = 0
-    """Threads of the engine in each worker; 0 divides the CPUs the cgroup gives among the workers."""
+    threads: PositiveInt = 1
+    """Threads of the engine in each worker. One is fastest for every size of request that was measured
+    (docs/performance.md): workers use further CPUs better."""
 
     max_customers: PositiveInt = 10_000
     """Customers in one request; more get a 413."""

@@ -95,7 +95,7 @@ class ModelState:
         _log.error("the model can't be loaded: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
 
     def _load(self) -> ServedModel:
-        scorer = load_scorer(find_folder(self._settings), self._settings.engine, max(1, self._settings.threads))
+        scorer = load_scorer(find_folder(self._settings), self._settings.engine, self._settings.threads)
         model = ServedModel(scorer, FastParser(scorer.schema, self._settings.max_customers), AnswerEncoder(scorer))
         for rows in WARM_UP_ROWS:
             scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))

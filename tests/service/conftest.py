@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # for `bundles`
+sys.path.insert(0, str(Path(__file__).parent))  # for `bundles` and `running`
 import bundles
+from running import start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from starlette.testclient import TestClient
 
 
 @pytest.fixture(scope="session")
@@ -34,22 +30,6 @@ def odd_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
-
-
-@contextmanager
-def start(models: Path, **changes: Any) -> Iterator[TestClient]:
-    """Start a service in this process and wait until it is ready."""
-    app = create_app(Settings(models=models, engine="onnx", **changes))
-    with TestClient(app) as client:
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
-        yield client
-
-
 @pytest.fixture(scope="module")
 def client(bank_models: Path) -> Iterator[TestClient]:
     with start(bank_models) as client:
@@ -60,37 +40,3 @@ def client(bank_models: Path) -> Iterator[TestClient]:
 def odd_client(odd_models: Path) -> Iterator[TestClient]:
     with start(odd_models) as client:
         yield client
-
-
-def send_in_parts(client: TestClient, parts: list[bytes], *, leave: bool = False) -> list[Any]:
-    """Post a body to the application in parts, which TestClient would join; return the messages it sends.
-
-    With `leave`, the client is gone after the last part instead of ending its request.
-    """
-    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
-    if leave:
-        messages.append({"type": "http.disconnect"})
-    else:
-        messages[-1]["more_body"] = False
-    sent: list[Any] = []
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/predict",
-        "headers": [(b"content-type", b"application/json")],
-    }
-
-    async def receive() -> Any:
-        return messages.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
-    return sent
-
-
-def read_metrics(client: Any) -> dict[str, float]:
-    """Scrape; return each series' value."""
-    lines = client.get("/metrics").text.splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import BANK, CUSTOMER, ODD_CUSTOMER, QUOTED, make_preprocessor, probability_of, publish
-from conftest import read_metrics, send_in_parts, start
+from running import read_metrics, send_in_parts, start
 
 from service.intake import INLINE_BYTES
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from bundles import CUSTOMER
-from conftest import read_metrics, start
+from running import read_metrics, start
 
 from service.metrics import SCORES, FastHistogram
 

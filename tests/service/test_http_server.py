@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import CUSTOMER
-from conftest import wait_until
+from running import wait_until
 
 from churn.errors import BundleError, RegistryError
 from service.server import ServeError, serve

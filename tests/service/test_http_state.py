@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import BANK, CUSTOMER, publish
-from conftest import read_metrics, start, wait_until
+from running import read_metrics, start, wait_until
 from starlette.testclient import TestClient
 
 import service.state

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import schemathesis
 from bundles import CUSTOMER, ODD, ODD_CUSTOMER, publish
-from conftest import read_metrics, start
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from running import read_metrics, start
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,

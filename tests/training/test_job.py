@@ -163,7 +163,9 @@ def test_a_network_whose_forms_differ_is_not_published(
 # --- In processes of their own ---------------------------------------------------------------------------------------
 
 HALTING = """
-import sys, time
+import signal, sys, time
+# A shell that starts tests in the background has them ignore Ctrl-C, and so would this process.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import pytest, quick, training.job, training.publication
 
 moment, argv = sys.argv[1], sys.argv[2:]
@@ -239,7 +241,10 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
     before = contents(own_models)
     process = start_and_wait_until(moment, bank_csv, own_models)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors.strip() == "interrupted: nothing was published"
     assert contents(own_models) == before
