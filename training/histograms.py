@@ -34,10 +34,19 @@ def _count(feature: Feature, column: NDArray[np.float64]) -> dict[str, Any]:
         values = list(feature.categories) or ["0", "1"]
         counts = np.bincount(present.astype(np.int64), minlength=len(values))
         return {"values": values, "counts": counts.tolist(), "missing": missing}
-    inner = np.linspace(0, 1, QUANTITY_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(present, inner)) if len(present) else np.empty(0)
+    edges = _find_edges(present)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}
+
+
+def _find_edges(present: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut a quantity into bins of about as many customers, or into its values if it has few."""
+    values = np.unique(present)
+    if len(values) <= QUANTITY_BINS:
+        return values[1:]
+    edges = np.unique(np.quantile(present, np.linspace(0, 1, QUANTITY_BINS + 1)[1:-1]))
+    above: NDArray[np.float64] = edges[edges > values[0]]  # nothing would lie below the least value
+    return above
 
 
 def count_scores(probabilities: NDArray[np.float64]) -> dict[str, Any]:
