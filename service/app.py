@@ -14,10 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from churn import __version__
+from service.access import REQUEST_ID, AccessLog, find_request_id
 from service.errors import respond_to_failure, respond_to_http_exception
 from service.intake import Intake
+from service.logs import bind_request_id, choose_form
 from service.metrics import Metrics
 from service.predict import PATH, PredictEndpoint
+from service.protocol import ShortCut
+from service.recorder import Recorder
 from service.routes import docs, health, metrics, model, v2
 from service.settings import Settings, find_unknown_variables
 from service.state import ModelState
@@ -34,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChurnService(FastAPI):
-    """The application, with a short cut: `POST /predict` skips middleware and routing, which cost more than scoring.
+    """The application. `POST /predict` skips middleware and routing, which cost more than scoring.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ class ChurnService(FastAPI):
     ----------
     model_state : ModelState
     metrics : Metrics
+    short_cut : ShortCut
+        For the server's protocol, which answers most requests before they come here.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,7 +65,10 @@ class ChurnService(FastAPI):
         self.metrics = Metrics()
         self.model_state = ModelState(settings, self.metrics)
         self.intake = Intake(self.metrics, settings)
-        self.predict = PredictEndpoint(self.model_state, self.metrics, self.intake)
+        self.recorder = Recorder(self.metrics)
+        self.access = AccessLog(choose_form(settings)) if settings.access_log else None
+        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake)
+        self.short_cut = ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
             health.make_router(self.model_state),
@@ -77,21 +86,26 @@ class ChurnService(FastAPI):
         """Answer a request, or live through start and end."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-        elif scope["path"] == PATH and scope["method"] == "POST":
-            await self.predict(scope, receive, send)
-        else:
-            await self._answer(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the routes answer; count it, and turn a failure into a problem document."""
+            return
         started = perf_counter()
+        request_id = find_request_id(dict(scope["headers"]))
+        bind_request_id(request_id)
+        scores = scope["path"] == PATH and scope["method"] == "POST"
 
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seconds = perf_counter() - started
-                self.metrics.count_request(self._label(scope), scope["method"], message["status"], seconds)
+                message["headers"] = [*message["headers"], (REQUEST_ID, request_id.encode())]
+                seconds, status, method = perf_counter() - started, message["status"], scope["method"]
+                route = PATH if scores else self._label(scope)
+                if not scores:  # which counts itself
+                    self.metrics.count_request(route, method, status, seconds)
+                if self.access is not None:
+                    self.access.log(request_id, method, route, status, seconds)
             await send(message)
 
+        if scores:
+            await self.predict(scope, receive, watch)
+            return
         # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
         with suppress(Exception):
             await super().__call__(scope, receive, watch)
@@ -125,3 +139,6 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     yield
     await loading
     app.intake.close()
+    app.recorder.flush()
+    if app.access is not None:
+        app.access.flush()

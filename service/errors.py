@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
 MAX_SENT_CHARACTERS = 100
@@ -182,11 +181,11 @@ async def respond_to_http_exception(_request: Request, error: Exception) -> Resp
 
 async def respond_to_failure(request: Request, _error: Exception) -> Response:
     """Answer a request whose route raised what nobody foresaw."""
-    return report_failure(request.scope).respond()
+    return report_failure(request.method, request.url.path).respond()
 
 
-def report_failure(scope: Scope) -> RequestProblem:
+def report_failure(method: str, path: str) -> RequestProblem:
     """Log the exception being handled under an identifier, and return the problem that names it and nothing else."""
     identifier = secrets.token_hex(6)
-    _log.exception("error %s: %s %s failed", identifier, scope["method"], scope["path"])
+    _log.exception("error %s: %s %s failed", identifier, method, path)
     return RequestProblem.internal(identifier)

@@ -11,8 +11,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from churn.drift import Drift
+from service.drift_metrics import DriftMetrics
+from service.process_metrics import ProcessMetrics
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from churn.scorer import Scorer
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder several workers share; must be set before prometheus_client is imported."""
@@ -22,6 +30,9 @@ SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 # One series more for each metric, and absent with several workers anyway.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 0.01, 0.1, 1)
+STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -36,9 +47,9 @@ class FastHistogram(Histogram):
 
     def observe_many(self, amounts: NDArray[np.float64]) -> None:
         """Count every value of an array."""
-        counts = np.bincount(np.searchsorted(self._upper_bounds, amounts), minlength=len(self._buckets))
-        for position in np.flatnonzero(counts).tolist():
-            self._buckets[position].inc(int(counts[position]))
+        for position, count in enumerate(np.bincount(np.searchsorted(self._upper_bounds, amounts)).tolist()):
+            if count:
+                self._buckets[position].inc(count)
         self._sum.inc(float(amounts.sum()))
 
 
@@ -86,13 +97,54 @@ class Metrics:
             **common,
         )
         self._loads = Counter("churn_model_loads_total", "Loads of a model, by outcome.", ("outcome",), **common)
+        self._stages = FastHistogram(
+            "churn_request_stage_duration_seconds",
+            "Seconds that the stages of scored requests took: parse, queue, preprocess, inference, serialise.",
+            ("stage",),
+            buckets=STAGE_DURATIONS,
+            **common,
+        )
+        self._bins = Counter(
+            "churn_feature_bin_total",
+            "Customers scored, by feature and training's bin of its value.",
+            ("feature", "bin"),
+            **common,
+        )
+        self._bin_shares = Gauge(
+            "churn_feature_bin_training_share",
+            "Share of training's customers, by feature and bin.",
+            ("feature", "bin"),
+            multiprocess_mode="livemax",
+            **common,
+        )
+        self._unusual = Counter(
+            "churn_feature_out_of_range_total",
+            "Values scored outside the range that training saw, by feature.",
+            ("feature",),
+            **common,
+        )
+        self._score_bins = Counter(
+            "churn_score_bin_total", "Customers scored, by bin of their probability.", ("bin",), **common
+        )
+        self._score_bin_shares = Gauge(
+            "churn_score_bin_training_share",
+            "Share of training's customers, by bin of their probability.",
+            ("bin",),
+            multiprocess_mode="livemax",
+            **common,
+        )
         self._ready = Gauge(
             "churn_ready_workers", "Workers that are ready to score.", multiprocess_mode="livesum", **common
         )
+        self.process = ProcessMetrics(self._registry)
         # Looked up once: a lookup costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")
+        self._stage_durations = [self._stages.labels(stage) for stage in STAGES]
         self._churn, self._stay = self._customers.labels("churn"), self._customers.labels("stay")
+        self._drift: DriftMetrics | None = None
+        self._threshold = 0.5
+        self.before_exposing: Callable[[], None] = lambda: None
         for outcome in ("ok", "failed"):
             self._loads.labels(outcome)
 
@@ -101,36 +153,50 @@ class Metrics:
         self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
         self._durations.labels(route).observe(seconds)
 
-    def count_prediction(self, seconds: float) -> None:
-        """Count an answered `POST /predict`: `count_request` with its labels bound."""
-        self._scored.inc()
-        self._predict_duration.observe(seconds)
-
     def count_rejection(self, reason: str) -> None:
         """Count a request to score that was refused; `reason` is a problem's kind."""
         self._rejected.labels(reason).inc()
 
-    def count_customer(self, probability: float, *, leaves: bool) -> None:
-        """Count a lone customer."""
-        (self._churn if leaves else self._stay).inc()
-        self._scores.observe(probability)
-        self._batches.observe(1)
+    def count_scored(
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: NDArray[np.float64]
+    ) -> None:
+        """Count answered requests to `POST /predict`: one with many customers, or many with one each.
 
-    def count_customers(self, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]) -> None:
-        """Count a batch."""
-        leaving = int(np.count_nonzero(decisions))
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (customers, features)
+        probabilities : ndarray of float64, shape (customers,)
+        stamps : ndarray of float64, shape (requests, 6)
+            The times of `service.scoring.Stamps`.
+        """
+        self._scored.inc(len(stamps))
+        self._predict_duration.observe_many(stamps[:, -1] - stamps[:, 0])
+        for durations, seconds in zip(self._stage_durations, np.diff(stamps).T, strict=True):
+            durations.observe_many(seconds)
+        self.count_customers(raw, probabilities, requests=len(stamps))
+
+    def count_customers(
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], *, requests: int = 1
+    ) -> None:
+        """Count customers scored: all in one request, or one in each."""
+        leaving = int(np.count_nonzero(probabilities > self._threshold))
         self._churn.inc(leaving)
-        self._stay.inc(len(decisions) - leaving)
+        self._stay.inc(len(probabilities) - leaving)
         self._scores.observe_many(probabilities)
-        self._batches.observe(len(decisions))
+        self._batches.observe_many(np.full(requests, len(raw) / requests))
+        if self._drift is not None:
+            self._drift.count(raw, probabilities)
 
     def count_load(self, outcome: Literal["ok", "failed"]) -> None:
         """Count a load of a model."""
         self._loads.labels(outcome).inc()
 
-    def set_model(self, version: str, engine: str, device: str) -> None:
-        """Say which model is served."""
-        self._model.labels(version, engine, device).set(1)
+    def set_model(self, scorer: Scorer) -> None:
+        """Say which model is served, and how its training's customers were spread."""
+        self._threshold = scorer.threshold
+        self._model.labels(scorer.version, scorer.engine.name, scorer.engine.device).set(1)
+        families = (self._bins, self._bin_shares, self._unusual, self._score_bins, self._score_bin_shares)
+        self._drift = DriftMetrics(Drift(scorer.manifest), *families)
 
     def set_ready(self, *, ready: bool) -> None:
         """Say whether this worker is ready."""
@@ -138,6 +204,8 @@ class Metrics:
 
     def expose(self) -> bytes:
         """Return the text Prometheus reads, summed over the workers where there are several."""
+        self.before_exposing()
+        self.process.update()
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         summed = CollectorRegistry()

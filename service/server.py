@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
 from churn.bundle import read_bundle
 from churn.errors import ChurnError
+from service.logs import set_up_logging
 from service.state import find_folder
 from service.supervisor import supervise
 
@@ -59,7 +60,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     ServeError
         If the address can't be listened on.
     """
-    _set_up_logging(settings)
+    set_up_logging(settings)
     bundle = read_bundle(find_folder(settings))
     listener = _listen(host, port)
     # Every worker serves the version that was verified, even if another becomes current meanwhile.
@@ -125,19 +126,23 @@ class Server(uvicorn.Server):
                 self.config.encoded_headers.append((b"connection", b"close"))
                 counter = 0  # lets uvicorn rebuild the headers it adds to answers
             self.should_exit = time.monotonic() >= self._drain_until
+        if counter % 10 == 0:  # for scrapes that another worker answers
+            self._app.metrics.process.update()
         return await super().on_tick(counter)
 
 
 def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
     """Serve in this process."""
     from service.app import create_app
+    from service.protocol import ChurnProtocol
 
     app: Any = create_app(settings)
     config = uvicorn.Config(
         app,
         backlog=BACKLOG,
         log_config=None,
-        access_log=settings.access_log,
+        access_log=False,  # ours writes the lines, of both ways
+        http=cast("Any", partial(ChurnProtocol, app.short_cut)),
         ws="none",
         lifespan="on",
         server_header=False,
@@ -150,7 +155,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
 def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
     """Serve in a worker process. Ctrl-C in a terminal reaches workers too; the parent alone acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _set_up_logging(settings)
+    set_up_logging(settings)
     _run(settings, listener, parent)
 
 
@@ -165,10 +170,3 @@ def _listen(host: str, port: int) -> socket.socket:
             raise ServeError(f"{host}:{port} can't be listened on: {error.strerror}") from error
         undo.pop_all()
     return listener
-
-
-def _set_up_logging(settings: Settings) -> None:
-    process = f"[{os.getpid()}] " if multiprocessing.parent_process() else ""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format=f"%(asctime)s %(levelname)s {process}%(name)s: %(message)s"
-    )

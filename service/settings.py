@@ -47,8 +47,11 @@ class Settings(BaseSettings):
     shutdown_seconds: PositiveInt = 10
     """After the drain, how long requests in flight may take to finish before they are cut off, in seconds."""
 
-    access_log: bool = False
-    """Whether each request is logged: one line with address, path and status, never a customer."""
+    access_log: bool = True
+    """Whether each request is logged: one line with its identifier, route, status and seconds, never a customer."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How lines of the log are written: json, one object a line; text, for people; auto: text on a terminal."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least grave message that is logged."""

@@ -72,7 +72,7 @@ class ModelState:
             self._fail(str(error) if isinstance(error, ChurnError) else f"{type(error).__name__}: see the log", error)
             return
         self.model = model
-        self._metrics.set_model(model.scorer.version, model.scorer.engine.name, model.scorer.engine.device)
+        self._metrics.set_model(model.scorer)
         self._metrics.count_load("ok")
         if self.phase == "loading":  # not if it was told to stop meanwhile
             self.phase, self.reason = "ready", ""

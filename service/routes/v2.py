@@ -45,6 +45,9 @@ from service.predict import STATUS_DISCONNECTED
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from service.intake import Intake
     from service.metrics import Metrics
     from service.state import ModelState, ServedModel
@@ -68,7 +71,7 @@ class V2Route(APIRoute):
             except Problem as problem:
                 return respond(problem)
             except Exception:  # noqa: BLE001  logged there, whatever it is
-                return respond(report_failure(request.scope))
+                return respond(report_failure(request.method, request.url.path))
 
         return guarded
 
@@ -185,23 +188,27 @@ class InferEndpoint:
                 raise _unsupported_encoding(headers["content-encoding"])
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
-            body, json_size = await self._intake.process(int(headers.get("content-length", 0)), request.receive, work)
+            announced = int(headers.get("content-length", 0))
+            (body, json_size), raw, probabilities = await self._intake.process(announced, request.receive, work)
         except ClientLeftError:
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
             self._metrics.count_rejection(problem.kind)
             raise
+        self._metrics.count_customers(raw, probabilities)
         if json_size is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_SIZE_HEADER: str(json_size)}, media_type="application/octet-stream")
 
-    def _score(self, model: ServedModel, json_size: int | None, body: bytes) -> tuple[bytes, int | None]:
+    def _score(
+        self, model: ServedModel, json_size: int | None, body: bytes
+    ) -> tuple[tuple[bytes, int | None], NDArray[np.float64], NDArray[np.float64]]:
         scorer = model.scorer
         request = read_request(scorer.schema, body, json_size, self._max_customers)
         probabilities = scorer.score_raw(request.raw)
         decisions = scorer.decide(probabilities)
-        self._metrics.count_customers(probabilities, decisions)
-        return encode_answer(request, scorer.version, probabilities, decisions)
+        answer = encode_answer(request, scorer.version, probabilities, decisions)
+        return answer, request.raw, probabilities
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:

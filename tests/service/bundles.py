@@ -17,6 +17,7 @@ from churn.columns import encode_columns
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
 from churn.schema import Feature, Schema
+from training.histograms import count_features, count_scores
 
 BANK = Schema(
     features=(
@@ -72,6 +73,8 @@ def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None =
             "schema": schema.to_dict(),
             "threshold": 0.5,
             "preprocessing": preprocessor.to_dict(),
+            "histograms": count_features(schema, encode_columns(schema, {n: [row.get(n)] for n in schema.names})),
+            "score_histogram": count_scores(np.array([0.1, 0.6])),
             "golden": [{"customer": row, "probability": probability_of(folder, schema, preprocessor, row)}],
             "libraries": {"onnxruntime": onnxruntime.__version__, "keras": "3.15.0"},
             "created": "2026-11-23T12:00:00+00:00",

@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> None:
 @contextmanager
 def start(models: Path, **changes: Any) -> Iterator[TestClient]:
     """Start a service in this process and wait until it is ready."""
-    app = create_app(Settings(models=models, engine="onnx", **changes))
+    app = create_app(Settings(**({"models": models, "engine": "onnx", "access_log": False} | changes)))
     with TestClient(app) as client:
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         yield client

@@ -312,7 +312,7 @@ def test_a_fault_of_ours_tells_nothing_but_an_identifier(
 
     state = client.app.model_state  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(state.model.scorer), "predict" if batch else "score_row", fail)
+        patch.setattr(type(state.model.scorer), "infer" if batch else "infer_row", fail)
         answer = client.post("/predict", json={"customers": [CUSTOMER]} if batch else CUSTOMER)
     document = assert_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

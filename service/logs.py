@@ -1,0 +1,46 @@
+"""How the service logs: one JSON object a line for machines, text on a terminal; every library's lines alike."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def choose_form(settings: Settings) -> Literal["json", "text"]:
+    """Resolve ``auto``: text on a terminal, else JSON."""
+    if settings.log_format != "auto":
+        return settings.log_format
+    return "text" if sys.stderr.isatty() else "json"
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Write what is logged anywhere in this process to standard error, in the form the settings say."""
+    before: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.CallsiteParameterAdder([structlog.processors.CallsiteParameter.PROCESS]),
+    ]
+    if choose_form(settings) == "json":
+        last: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+
+
+def bind_request_id(request_id: str) -> None:
+    """Add a request's identifier to whatever its task logs."""
+    structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -1,0 +1,63 @@
+"""What this worker takes of the machine. The client library's own collector knows one process only, not several."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import Counter, Gauge
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+_STATM = Path("/proc/self/statm")
+
+
+class ProcessMetrics:
+    """Memory and CPU of the worker, summed over workers when scraped.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._workers = Gauge("churn_workers", "Workers that live.", multiprocess_mode="livesum", registry=registry)
+        self._memory = Gauge(
+            "churn_resident_memory_bytes",
+            "Resident memory of the workers.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._cpu = Counter("churn_cpu_seconds_total", "CPU time of the workers.", registry=registry)
+        self._gpu = Gauge(
+            "churn_gpu_memory_bytes",
+            "Memory that TensorFlow holds on a GPU.",
+            ("device",),
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._counted = 0.0
+        self._workers.set(1)
+
+    def update(self) -> None:
+        """Read them anew."""
+        self._memory.set(read_resident_memory())
+        used = time.process_time()
+        self._cpu.inc(used - self._counted)
+        self._counted = used
+        # Only where an engine has brought TensorFlow in: importing it for this would take seconds.
+        tensorflow: Any = sys.modules.get("tensorflow")
+        for gpu in tensorflow.config.list_logical_devices("GPU") if tensorflow else ():
+            device = gpu.name.removeprefix("/device:")
+            self._gpu.labels(device).set(tensorflow.config.experimental.get_memory_info(device)["current"])
+
+
+def read_resident_memory() -> int:
+    """Return this process's resident memory in bytes; 0 where the system does not tell (other than Linux)."""
+    if not _STATM.exists():
+        return 0
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
