@@ -57,7 +57,8 @@ class Running:
 
 def ours(engine: str, models: Path) -> Server:
     """Return our service with one worker."""
-    command = [str(BIN / "churn"), "serve", "--port", "{port}", "--engine", engine, "--models", str(models.absolute())]
+    command = [str(BIN / "churn"), "serve", "--port", "{port}", "--workers", "1", "--engine", engine]
+    command += ["--models", str(models.absolute())]
     return Server(f"churn, {engine}", command, {"CHURN_THREADS": "1", "CHURN_LOG_LEVEL": "warning"})
 
 

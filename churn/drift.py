@@ -128,8 +128,9 @@ class Drift:
 
     def count_unusual(self, raw: NDArray[np.float64]) -> NDArray[np.int64]:
         """Count, per feature, the values outside the range that training saw: shape (features,)."""
-        counts: NDArray[np.int64] = np.count_nonzero((raw < self._low) | (raw > self._high), axis=0)
-        return counts
+        unusual = (raw < self._low) | (raw > self._high)
+        counts: NDArray[np.int64] = np.zeros(len(self.features), dtype=np.int64)
+        return np.count_nonzero(unusual, axis=0) if unusual.any() else counts
 
     def count_scores(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Count probabilities, shape (n,), per bin of the score: shape (bins,)."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from service.gather import Gatherer
+from service.soon import Soon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 
-_PIPE_BYTES = 4096
+PIPE_BYTES = 4096
 """A pipe takes this much at once, so that the lines of several workers don't cut each other up (POSIX: PIPE_BUF)."""
 
 # Only what needs no escaping in a header or in JSON, and not so long that it could flood a log.
@@ -48,20 +47,8 @@ def find_request_id(headers: Mapping[bytes, bytes]) -> str:
     return f"{_prefix}-{next(_numbers):x}"
 
 
-class Access(NamedTuple):
-    """An answered request: nothing about a customer."""
-
-    time: float
-    """Seconds since 1970."""
-    request_id: str
-    method: str
-    route: str
-    status: int
-    seconds: float
-
-
 class AccessLog:
-    """Writes a line for each request to standard error, several lines at a time.
+    """Writes a line for each request to standard error, several lines at a time; nothing about a customer.
 
     Parameters
     ----------
@@ -73,36 +60,33 @@ class AccessLog:
     def __init__(self, form: Literal["json", "text"], descriptor: int | None = None) -> None:
         self._format = _format_json if form == "json" else _format_text
         self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
-        self._lines: Gatherer[Access] = Gatherer(self._write)
-        self.flush = self._lines.flush
+        self._lines = bytearray()
+        self._soon = Soon(self.flush)
 
     def log(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
         """Log an answered request; `route` is one of the service's own paths, not what was asked for."""
-        self._lines.add(Access(time.time(), request_id, method, route, status, seconds))
+        line = self._format(time.time(), request_id, method, route, status, seconds).encode()
+        if len(self._lines) + len(line) > PIPE_BYTES:
+            self.flush()
+        self._lines += line
+        self._soon.ask()
 
-    def _write(self, entries: list[Access]) -> None:
-        chunk: list[bytes] = []
-        size = 0
-        for line in map(str.encode, map(self._format, entries)):
-            if size + len(line) > _PIPE_BYTES:
-                os.write(self._descriptor, b"".join(chunk))
-                chunk, size = [], 0
-            chunk.append(line)
-            size += len(line)
-        os.write(self._descriptor, b"".join(chunk))
+    def flush(self) -> None:
+        """Write what is gathered."""
+        if self._lines:
+            os.write(self._descriptor, self._lines)
+            self._lines.clear()
 
 
-def _format_json(entry: Access) -> str:
-    moment, request_id, method, route, status, seconds = entry
+def _format_json(moment: float, request_id: str, method: str, route: str, status: int, seconds: float) -> str:
     return (
-        f'{{"event": "request", "request_id": "{request_id}", "method": {json.dumps(method)}, "route": "{route}", '
+        f'{{"event": "request", "request_id": "{request_id}", "method": "{method}", "route": "{route}", '
         f'"status": {status}, "duration_seconds": {seconds:.6f}, "level": "info", "logger": "service.access", '
         f'"timestamp": "{_format_time(moment)}"}}\n'
     )
 
 
-def _format_text(entry: Access) -> str:
-    moment, request_id, method, route, status, seconds = entry
+def _format_text(moment: float, request_id: str, method: str, route: str, status: int, seconds: float) -> str:
     return f"{_format_time(moment)} info {method} {route} {status} {seconds * 1000:.3f} ms request_id={request_id}\n"
 
 

@@ -18,7 +18,7 @@ from service.access import REQUEST_ID, AccessLog, find_request_id
 from service.errors import respond_to_failure, respond_to_http_exception
 from service.intake import Intake
 from service.logs import bind_request_id, choose_form
-from service.metrics import Metrics
+from service.metrics import METHODS, Metrics
 from service.predict import PATH, PredictEndpoint
 from service.protocol import ShortCut
 from service.recorder import Recorder
@@ -100,7 +100,7 @@ class ChurnService(FastAPI):
                 if not scores:  # which counts itself
                     self.metrics.count_request(route, method, status, seconds)
                 if self.access is not None:
-                    self.access.log(request_id, method, route, status, seconds)
+                    self.access.log(request_id, method if method in METHODS else "other", route, status, seconds)
             await send(message)
 
         if scores:

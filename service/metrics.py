@@ -45,7 +45,7 @@ class FastHistogram(Histogram):
         self._sum.inc(amount)
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
-    def observe_many(self, amounts: NDArray[np.float64]) -> None:
+    def observe_many(self, amounts: NDArray[np.float64] | NDArray[np.int64]) -> None:
         """Count every value of an array."""
         for position, count in enumerate(np.bincount(np.searchsorted(self._upper_bounds, amounts)).tolist()):
             if count:
@@ -158,14 +158,21 @@ class Metrics:
         self._rejected.labels(reason).inc()
 
     def count_scored(
-        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: NDArray[np.float64]
+        self,
+        raw: NDArray[np.float64],
+        probabilities: NDArray[np.float64],
+        sizes: NDArray[np.int64],
+        stamps: NDArray[np.float64],
     ) -> None:
-        """Count answered requests to `POST /predict`: one with many customers, or many with one each.
+        """Count answered requests to `POST /predict`.
 
         Parameters
         ----------
         raw : ndarray of float64, shape (customers, features)
+            Of all requests.
         probabilities : ndarray of float64, shape (customers,)
+        sizes : ndarray of int64, shape (requests,)
+            Customers in each.
         stamps : ndarray of float64, shape (requests, 6)
             The times of `service.scoring.Stamps`.
         """
@@ -173,17 +180,17 @@ class Metrics:
         self._predict_duration.observe_many(stamps[:, -1] - stamps[:, 0])
         for durations, seconds in zip(self._stage_durations, np.diff(stamps).T, strict=True):
             durations.observe_many(seconds)
-        self.count_customers(raw, probabilities, requests=len(stamps))
+        self.count_customers(raw, probabilities, sizes)
 
     def count_customers(
-        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], *, requests: int = 1
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], sizes: NDArray[np.int64]
     ) -> None:
-        """Count customers scored: all in one request, or one in each."""
+        """Count customers scored, in requests of these sizes."""
         leaving = int(np.count_nonzero(probabilities > self._threshold))
         self._churn.inc(leaving)
         self._stay.inc(len(probabilities) - leaving)
         self._scores.observe_many(probabilities)
-        self._batches.observe_many(np.full(requests, len(raw) / requests))
+        self._batches.observe_many(sizes)
         if self._drift is not None:
             self._drift.count(raw, probabilities)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
 from service.intake import ClientLeftError
-from service.scoring import score_body
+from service.scoring import ScoredLone, score_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,10 @@ class PredictEndpoint:
         else:
             status, fields = 200, [(b"content-type", JSON)]
             # Counted before it is sent, so that who has the answer finds it counted.
-            self._recorder.record(scored)
+            if isinstance(scored, ScoredLone):
+                self._recorder.record_lone(*scored)
+            else:
+                self._recorder.record_batch(scored)
         await send({
             "type": "http.response.start",
             "status": status,

@@ -12,14 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
-import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.access import REQUEST_ID, find_request_id
 from service.intake import INLINE_BYTES
 from service.parse import Lone
 from service.predict import JSON, PATH
-from service.scoring import ScoredLone, Stamps, score_batch, score_lone
+from service.scoring import score_batch, score_lone
 
 if TYPE_CHECKING:
     import asyncio
@@ -92,7 +91,7 @@ class ShortCut:
         except Exception as error:  # noqa: BLE001  counted, logged and answered there, whatever it is
             self._refuse(protocol, request_id, error, received, keep_alive=keep_alive)
             return
-        self.recorder.record(scored)
+        self.recorder.record_batch(scored)
         self._accept(protocol, request_id, answer, received, keep_alive=keep_alive)
 
     def _score_waiting(self) -> None:
@@ -109,7 +108,7 @@ class ShortCut:
         except Exception as error:  # noqa: BLE001
             self._refuse(one.protocol, one.request_id, error, one.received, keep_alive=one.keep_alive)
             return
-        self.recorder.record(scored)
+        self.recorder.record_lone(*scored)
         self._accept(one.protocol, one.request_id, answer, one.received, keep_alive=one.keep_alive)
 
     def _score_together(self, waiting: list[tuple[_Waiting, ServedModel]]) -> None:
@@ -122,7 +121,7 @@ class ShortCut:
         scorer = model.scorer
         started = perf_counter()
         try:
-            matrix = scorer.prepare(np.array([one.request.row for one, _ in waiting], dtype=np.float64))
+            matrix = scorer.prepare_rows([one.request.row for one, _ in waiting])
             prepared = perf_counter()
             probabilities = scorer.infer(matrix).tolist()
         except Exception as error:  # noqa: BLE001
@@ -135,8 +134,8 @@ class ShortCut:
         for (one, _), probability in zip(waiting, probabilities, strict=True):
             one.protocol.is_waiting = False
             answer = encode(one.request, probability, leaves=probability > threshold)
-            stamps = Stamps(one.received, one.parsed, started, prepared, inferred, perf_counter())
-            self.recorder.record(ScoredLone(one.request.row, probability, stamps))
+            stamps = (one.received, one.parsed, started, prepared, inferred, perf_counter())
+            self.recorder.record_lone(one.request.row, probability, stamps)
             self._accept(one.protocol, one.request_id, answer, one.received, keep_alive=one.keep_alive)
 
     def _accept(

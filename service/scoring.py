@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from service.state import ServedModel
 
 
-class Stamps(NamedTuple):
-    """When a request's stages ended, in seconds of `time.perf_counter`."""
+Stamps = tuple[float, float, float, float, float, float]
+"""When a request was received, parsed, started (when the engine was free for it: what lies before is the queue),
+prepared, inferred and serialised, in seconds of `time.perf_counter`."""
 
-    received: float
-    parsed: float
-    started: float
-    """When the engine was free for it: what lies before is the queue."""
-    prepared: float
-    inferred: float
-    serialised: float
+STAMPS = 6
 
 
 class ScoredLone(NamedTuple):
@@ -71,7 +66,7 @@ def score_lone(model: ServedModel, request: Lone, received: float, parsed: float
     probability = scorer.infer_row(matrix)
     inferred = perf_counter()
     answer = model.answers.encode_lone(request, probability, leaves=probability > scorer.threshold)
-    stamps = Stamps(received, parsed, started, prepared, inferred, perf_counter())
+    stamps = (received, parsed, started, prepared, inferred, perf_counter())
     return answer, ScoredLone(request.row, probability, stamps)
 
 
@@ -85,5 +80,5 @@ def score_batch(model: ServedModel, request: Batch, received: float, parsed: flo
     decisions = scorer.decide(probabilities)
     inferred = perf_counter()
     answer = model.answers.encode_batch(request, probabilities, decisions)
-    stamps = Stamps(received, parsed, started, prepared, inferred, perf_counter())
+    stamps = (received, parsed, started, prepared, inferred, perf_counter())
     return answer, ScoredBatch(request.raw, probabilities, decisions, stamps)

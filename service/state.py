@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class ModelState:
             self._fail(str(error) if isinstance(error, ChurnError) else f"{type(error).__name__}: see the log", error)
             return
         self.model = model
+        # What lives now lives long: the garbage collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         self._metrics.set_model(model.scorer)
         self._metrics.count_load("ok")
         if self.phase == "loading":  # not if it was told to stop meanwhile

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response
@@ -45,7 +46,6 @@ from service.predict import STATUS_DISCONNECTED
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from service.intake import Intake
@@ -195,7 +195,7 @@ class InferEndpoint:
         except Problem as problem:
             self._metrics.count_rejection(problem.kind)
             raise
-        self._metrics.count_customers(raw, probabilities)
+        self._metrics.count_customers(raw, probabilities, np.array([len(raw)]))
         if json_size is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_SIZE_HEADER: str(json_size)}, media_type="application/octet-stream")

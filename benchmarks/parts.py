@@ -1,6 +1,6 @@
 """Where a request's microseconds go, part by part, for one customer and for batches.
 
-``python benchmarks/profile.py --models models``. The parts are timed in this process, in medians; what the HTTP server
+``python benchmarks/parts.py --models models``. The parts are timed in this process, in medians; what the HTTP server
 takes is the CPU time that a bare ASGI application needs for a request of the same size, and the whole is the CPU time
 that the service needs, both over loopback on 32 connections. CPU time, because others who use the machine change it
 least. The whole is more than the sum by what the processor's caches lose between the parts of many connections.
