@@ -80,10 +80,7 @@ def test_quantities_are_counted_between_deciles() -> None:
 
 def test_a_value_on_an_edge_belongs_to_the_bin_above() -> None:
     found = histograms.count_features(Schema((AGE,), "left"), np.array([0.0] * 50 + [5.0] * 50).reshape(-1, 1))["age"]
-    assert found["edges"] == [0.0, 2.5, 5.0] or found["edges"] == [0.0, 5.0]
-    assert found["counts"][0] == 0
-    assert found["counts"][-1] == 50
-    assert sum(found["counts"]) == 100
+    assert found == {"edges": [5.0], "counts": [50, 50], "missing": 0}
 
 
 def test_a_quantity_without_a_value_has_no_edges() -> None:
