@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 
-PIPE_BYTES = 4096
-"""A pipe takes this much at once, so that the lines of several workers don't cut each other up (POSIX: PIPE_BUF)."""
+LINES_AT_ONCE = 10
+"""A pipe takes 4,096 bytes at once (POSIX: PIPE_BUF), so that lines of several workers don't cut each other up."""
+
+VALUES = 7
+VALUES_AT_ONCE = VALUES * LINES_AT_ONCE
+
+JSON_LINE = (
+    '{"timestamp": "%s.%06dZ", "level": "info", "logger": "service.access", "event": "request", "request_id": "%s", '
+    '"method": "%s", "route": "%s", "status": %d, "duration_seconds": %.6f}\n'
+)
+TEXT_LINE = "%s.%06dZ info request_id=%s %s %s %d %.6f s\n"
 
 # Only what needs no escaping in a header or in JSON, and not so long that it could flood a log.
 _is_request_id = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
@@ -50,53 +59,41 @@ def find_request_id(headers: Mapping[bytes, bytes]) -> str:
 class AccessLog:
     """Writes a line for each request to standard error, several lines at a time; nothing about a customer.
 
+    What a line says is kept as it is and put into words with its neighbours: that takes half the time.
+
     Parameters
     ----------
     form : {"json", "text"}
-    descriptor : int
+    descriptor : int, optional
         File descriptor to write to.
     """
 
     def __init__(self, form: Literal["json", "text"], descriptor: int | None = None) -> None:
-        self._format = _format_json if form == "json" else _format_text
+        self._line = JSON_LINE if form == "json" else TEXT_LINE
+        self._lines = self._line * LINES_AT_ONCE
         self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
-        self._lines = bytearray()
+        self._values: list[str | float] = []
         self._soon = Soon(self.flush)
+        self._second, self._date = 0, ""
 
     def log(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
         """Log an answered request; `route` is one of the service's own paths, not what was asked for."""
-        line = self._format(time.time(), request_id, method, route, status, seconds).encode()
-        if len(self._lines) + len(line) > PIPE_BYTES:
-            self.flush()
-        self._lines += line
-        self._soon.ask()
+        moment = time.time()
+        second = int(moment)
+        if second != self._second:
+            self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._values += (self._date, (moment - second) * 1e6, request_id, method, route, status, seconds)
+        if len(self._values) == VALUES_AT_ONCE:
+            self._write(self._lines)
+        else:
+            self._soon.ask()
 
     def flush(self) -> None:
         """Write what is gathered."""
-        if self._lines:
-            os.write(self._descriptor, self._lines)
-            self._lines.clear()
+        if self._values:
+            self._write(self._line * (len(self._values) // VALUES))
 
-
-def _format_json(moment: float, request_id: str, method: str, route: str, status: int, seconds: float) -> str:
-    return (
-        f'{{"event": "request", "request_id": "{request_id}", "method": "{method}", "route": "{route}", '
-        f'"status": {status}, "duration_seconds": {seconds:.6f}, "level": "info", "logger": "service.access", '
-        f'"timestamp": "{_format_time(moment)}"}}\n'
-    )
-
-
-def _format_text(moment: float, request_id: str, method: str, route: str, status: int, seconds: float) -> str:
-    return f"{_format_time(moment)} info {method} {route} {status} {seconds * 1000:.3f} ms request_id={request_id}\n"
-
-
-_second, _prefix_of_second = 0, ""
-
-
-def _format_time(moment: float) -> str:
-    """Write a time as ISO 8601 in UTC, as the log's other lines have it; the part down to seconds once a second."""
-    global _second, _prefix_of_second
-    whole = int(moment)
-    if whole != _second:
-        _second, _prefix_of_second = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-    return f"{_prefix_of_second}.{int((moment - whole) * 1e6):06d}Z"
+    def _write(self, lines: str) -> None:
+        text = (lines % tuple(self._values)).encode()
+        self._values.clear()
+        os.write(self._descriptor, text)

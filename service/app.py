@@ -25,6 +25,7 @@ from service.recorder import Recorder
 from service.routes import docs, health, metrics, model, v2
 from service.settings import Settings, find_unknown_variables
 from service.state import ModelState
+from service.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +51,7 @@ class ChurnService(FastAPI):
     metrics : Metrics
     short_cut : ShortCut
         For the server's protocol, which answers most requests before they come here.
+    tracing : Tracing or None
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -67,7 +69,9 @@ class ChurnService(FastAPI):
         self.intake = Intake(self.metrics, settings)
         self.recorder = Recorder(self.metrics)
         self.access = AccessLog(choose_form(settings)) if settings.access_log else None
-        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake)
+        self.tracing = Tracing() if settings.tracing else None
+        self._traced = self.tracing.wrap(self._answer) if self.tracing else None
+        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, self.tracing)
         self.short_cut = ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
@@ -86,7 +90,12 @@ class ChurnService(FastAPI):
         """Answer a request, or live through start and end."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-            return
+        elif self._traced is not None:
+            await self._traced(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         request_id = find_request_id(dict(scope["headers"]))
         bind_request_id(request_id)
@@ -142,3 +151,5 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     app.recorder.flush()
     if app.access is not None:
         app.access.flush()
+    if app.tracing is not None:
+        await asyncio.to_thread(app.tracing.close)

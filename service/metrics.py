@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from churn.drift import Drift
 from service.drift_metrics import DriftMetrics
 from service.process_metrics import ProcessMetrics
+from service.scoring import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,6 @@ SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 0.01, 0.1, 1)
-STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

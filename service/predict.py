@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.metrics import Metrics
     from service.recorder import Recorder
     from service.state import ModelState, ServedModel
+    from service.tracing import Tracing
 
 PATH = "/predict"
 
@@ -42,13 +43,17 @@ class PredictEndpoint:
     metrics : Metrics
     recorder : Recorder
     intake : Intake
+    tracing : Tracing or None
     """
 
-    def __init__(self, state: ModelState, metrics: Metrics, recorder: Recorder, intake: Intake) -> None:
+    def __init__(
+        self, state: ModelState, metrics: Metrics, recorder: Recorder, intake: Intake, tracing: Tracing | None
+    ) -> None:
         self._state = state
         self._metrics = metrics
         self._recorder = recorder
         self._intake = intake
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -70,6 +75,8 @@ class PredictEndpoint:
                 self._recorder.record_lone(*scored)
             else:
                 self._recorder.record_batch(scored)
+            if self._tracing is not None:
+                self._tracing.add_stages(scored)
         await send({
             "type": "http.response.start",
             "status": status,

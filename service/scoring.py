@@ -23,6 +23,9 @@ prepared, inferred and serialised, in seconds of `time.perf_counter`."""
 
 STAMPS = 6
 
+STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
+"""What lies between one stamp and the next."""
+
 
 class ScoredLone(NamedTuple):
     """A customer scored alone."""

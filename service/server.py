@@ -18,6 +18,7 @@ from churn.errors import ChurnError
 from service.logs import set_up_logging
 from service.state import find_folder
 from service.supervisor import supervise
+from service.tracing import check_tracing
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -59,8 +60,12 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
         If there is no model to serve or its files are not what they were.
     ServeError
         If the address can't be listened on.
+    TracingError
+        If traces are asked for and OpenTelemetry is not installed.
     """
     set_up_logging(settings)
+    if settings.tracing:
+        check_tracing()
     bundle = read_bundle(find_folder(settings))
     listener = _listen(host, port)
     # Every worker serves the version that was verified, even if another becomes current meanwhile.
@@ -142,7 +147,8 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         backlog=BACKLOG,
         log_config=None,
         access_log=False,  # ours writes the lines, of both ways
-        http=cast("Any", partial(ChurnProtocol, app.short_cut)),
+        # A trace has the span of an ASGI request, which the short cut never makes.
+        http="httptools" if settings.tracing else cast("Any", partial(ChurnProtocol, app.short_cut)),
         ws="none",
         lifespan="on",
         server_header=False,

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = "auto"
     """How lines of the log are written: json, one object a line; text, for people; auto: text on a terminal."""
 
+    tracing: bool = False
+    """Whether OpenTelemetry traces are sent, where its own variables say (`OTEL_EXPORTER_OTLP_ENDPOINT`). Needs the
+    extra churn[tracing], and takes the fast path's place."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least grave message that is logged."""
 
