@@ -116,8 +116,14 @@ class Bag:
         """Customers a step."""
         return min(self._config.batch_size, *map(len, self._task.rows))
 
-    def teach(self) -> dict[str, list[float]]:
-        """Teach all members; return per epoch the mean training loss and the loss on the rows left out, in nats."""
+    def teach(self, *, show: bool = True) -> dict[str, list[float]]:
+        """Teach all members; return per epoch the mean training loss and the loss on the rows left out, in nats.
+
+        Parameters
+        ----------
+        show : bool
+            Whether progress is shown.
+        """
         history: dict[str, list[float]] = {"loss": [], "val_loss": []}
         task, config = self._task, self._config
         matrix, labels = tf.constant(task.matrix), tf.constant(task.labels)
@@ -146,7 +152,7 @@ class Bag:
                 total += value
             return total / self.steps / task.members
 
-        with tqdm(total=config.epochs, desc="teaching the bag", unit="epoch", disable=None) as bar:
+        with tqdm(total=config.epochs, desc="teaching the bag", unit="epoch", disable=None if show else True) as bar:
             for epoch in range(config.epochs):
                 seed = tf.constant([self._seed * 1000 + epoch, 0], tf.int32)
                 value = run_epoch(self._shuffle(), tf.constant(float(epoch * self.steps)), seed)
