@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.dataset import dataset_options, load_told, print_dataset
 from cli.options import models_option
 
 if TYPE_CHECKING:
-    from training.dataset import Dataset
     from training.job import Outcome
-
-
-_SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "--drop": "drop"}
 
 
 @click.command()
@@ -30,28 +27,11 @@ _SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "
     show_default=True,
     help="reference is the data set's tutorial network, taught as in the tutorial.",
 )
-@click.option("--label", help="The label's column; found by its name if not given.")
-@click.option("--positive", help="The label's value that means leaving, where it is not plain.")
-@click.option("--id", "identifier", help="The column that names a customer; found by its name if not given.")
-@click.option(
-    "--schema",
-    "schema_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file that says what the columns are; inferred if not given.",
-)
+@dataset_options
 @click.option(
     "--write-schema",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the inferred schema to this TOML file, to edit, and stop.",
-)
-@click.option("--keep", multiple=True, metavar="COLUMN", help="Keep a column that would be dropped; repeatable.")
-@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
-@click.option(
-    "--on-bad-row",
-    type=click.Choice(["refuse", "drop"]),
-    default="refuse",
-    show_default=True,
-    help="What to do with a row that can't be used.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same model.")
 @click.option(
@@ -95,7 +75,6 @@ _SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "
 def train(
     data: Path,
     models: Path,
-    schema_file: Path | None,
     write_schema: Path | None,
     config_file: Path | None,
     **chosen: Any,  # noqa: ANN401  the options of click
@@ -106,19 +85,13 @@ def train(
 
     Example: churn train mybank.csv --label left --id client_no
     """
-    given = [option for option, name in _SAID_BY_SCHEMA.items() if chosen[name]]
-    if schema_file and given:
-        raise click.UsageError(f"--schema says that already, so leave out: {', '.join(given)}")
-    from training.dataset import load_dataset
-    from training.schema_file import read_schema, write_schema_file
-
-    dataset = load_dataset(
-        data,
-        schema=read_schema(schema_file) if schema_file else None,
-        **{name: chosen.pop(name) for name in ("label", "positive", "identifier", "keep", "drop", "on_bad_row")},
-    )
-    _print_dataset(dataset)
+    if config_file and chosen["network"] != "default":
+        raise click.UsageError(f"--config is for the default network; {chosen['network']} has nothing to turn")
+    dataset = load_told(data, chosen)
+    print_dataset(dataset)
     if write_schema is not None:
+        from training.schema_file import write_schema_file
+
         write_schema_file(write_schema, dataset.schema)
         click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
         return
@@ -138,21 +111,6 @@ def train(
     if options.network == "reference":
         click.echo(tutorial.summarize(dataset, outcome))
     click.echo(f"\nversion {outcome.version} is in {outcome.folder}" + (", and current" if options.promote else ""))
-
-
-def _print_dataset(dataset: Dataset) -> None:
-    source = dataset.source
-    click.echo(
-        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} of whom left "
-        f"(label {dataset.schema.label}, identifier {dataset.schema.identifier})"
-    )
-    width = max(len(name) for name in dataset.schema.names)
-    for feature in dataset.schema.features:
-        seen = feature.trained_minimum is not None
-        span = f", seen {feature.trained_minimum:.10g} to {feature.trained_maximum:.10g}" if seen else ""
-        click.echo(f"  {feature.name:<{width}}  {feature.kind:<8}  {feature.allowed}{span}")
-    for note in dataset.notes:
-        click.echo(f"  {note}")
 
 
 def _print_scores(outcome: Outcome) -> None:

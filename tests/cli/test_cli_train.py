@@ -64,6 +64,20 @@ def test_the_validation_size_says_how_many_folds_there_are(
     assert told == [(folds, 7)]
 
 
+def test_a_configuration_is_refused_where_nothing_can_be_turned_and_where_it_is_wrong(
+    churn: Any, bank_csv: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "network.toml"
+    config.write_text("[network]\ndepth = 3\n")
+    answer = churn("train", bank_csv, "--network", "reference", "--config", config)
+    assert answer.code == 2
+    assert "--config is for the default network; reference has nothing to turn" in answer.err
+    answer = churn("train", bank_csv, "--models", tmp_path / "models", "--config", config)
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {config}: unknown: depth; known: folds, repeats, hidden, ")
+    assert not (tmp_path / "models").exists()
+
+
 @pytest.mark.slow
 def test_the_reference_network_prints_what_the_tutorial_prints(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
     answer = churn("train", bank_csv, "--models", tmp_path / "models", "--network", "reference")

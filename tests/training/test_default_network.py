@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from churn.layers import TailIndicators
 from training.default import distill
 from training.default.bag import Bag, Task
 from training.default.calibrate import fit_scaling, to_logit, to_probability
-from training.default.config import Config, ConfigError, read_config
+from training.default.config import Config, ConfigError, read_config, write_config
 from training.default.selection import choose_columns, weigh_features
 from training.default.tails import Tail, find_tails, mark_tails, predict_without_tails
 from training.default.teach import _pool_cuts, assemble
@@ -149,6 +150,13 @@ def test_tail_indicators_survive_saving(tmp_path: Path) -> None:
         ({"hidden": ["a"]}, "hidden is"),
         ({"depth": 3}, "unknown: depth"),
         ({"folds": 2.5}, "folds is 2.5"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; allowed: a finite number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"noise": float("inf")}, "noise is inf"),
+        ({"label_noise": 0.5}, "below 0.5"),
+        ({"student": [8, 0]}, "student is"),
+        ({"max_tails": -1}, "max_tails is -1; allowed: a whole number of 0 or more"),
+        ({"epochs": True}, "epochs is True"),
     ],
 )
 def test_an_impossible_configuration_is_refused(values: dict, message: str) -> None:
@@ -164,3 +172,27 @@ def test_a_configuration_file_sets_what_it_names(tmp_path: Path) -> None:
     path.write_text("[network\n")
     with pytest.raises(ConfigError, match=r"config\.toml"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("epochs = 3\n", "it holds epochs; allowed: one table"),
+        ("[network]\nepochs = 3\n[netwrok]\ndropout = 0.1\n", "it holds network, netwrok; allowed: one table"),
+        ("", "it holds nothing"),
+        ("network = 3\n", "it holds network"),
+        ("[network]\ndepth = 3\n", "unknown: depth; known: folds, "),
+    ],
+)
+def test_what_a_configuration_file_says_elsewhere_is_not_passed_over(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"{re.escape(str(path))}: {says}"):
+        read_config(path)
+
+
+def test_a_configuration_that_is_written_is_read_again(tmp_path: Path) -> None:
+    config = replace(Config(), hidden=(8, 4), learning_rate=0.0123, keep_columns=-1.0)
+    write_config(tmp_path / "config.toml", config, ["found", "somewhere"])
+    assert read_config(tmp_path / "config.toml") == config
+    assert (tmp_path / "config.toml").read_text().startswith("# found\n# somewhere\n[network]\n")

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from churn.errors import ChurnError
+from churn.files import replace_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
 class ConfigError(ChurnError):
     """A configuration file that says something a `Config` can't hold."""
+
+
+_Allowed = tuple[str, "Callable[[Any], bool]"]
+_COUNT: _Allowed = ("a whole number of 1 or more", lambda value: value >= 1)
+_COUNT_OR_NONE: _Allowed = ("a whole number of 0 or more", lambda value: value >= 0)
+_LAYERS: _Allowed = (
+    "at least one layer, each of 1 unit or more",
+    lambda value: len(value) > 0 and all(units >= 1 for units in value),
+)
+_SHARE: _Allowed = ("a number from 0 to below 1", lambda value: 0 <= value < 1)
+_SIZE: _Allowed = ("a finite number of 0 or more", lambda value: 0 <= value < math.inf)
+_ALLOWED: dict[str, _Allowed] = {
+    "folds": _COUNT,
+    "repeats": _COUNT,
+    "hidden": _LAYERS,
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "learning_rate": ("a finite number above 0", lambda value: 0 < value < math.inf),
+    "warm_up": _SHARE,
+    "weight_decay": _SIZE,
+    "dropout": _SHARE,
+    "noise": _SIZE,
+    "averaging": _SHARE,
+    "label_noise": ("a number from 0 to below 0.5", lambda value: 0 <= value < 0.5),
+    "max_tails": _COUNT_OR_NONE,
+    "tail_gain": _SIZE,
+    "keep_columns": ("a finite number", math.isfinite),
+    "tree_weight": ("a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "student": _LAYERS,
+    "student_steps": _COUNT,
+    "synthetic_rows": _COUNT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +114,10 @@ class Config:
     synthetic_rows: int = 40_000
 
     def __post_init__(self) -> None:
-        for name in ("folds", "repeats", "epochs", "batch_size", "student_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; allowed: a whole number of 1 or more")
-        for name in ("dropout", "averaging", "tree_weight", "label_noise", "warm_up"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; allowed: a number from 0 to below 1")
-        if not self.hidden or not self.student:
-            raise ConfigError("hidden and student need at least one layer each")
+        for name, (wanted, allows) in _ALLOWED.items():
+            value = getattr(self, name)
+            if not allows(value):
+                raise ConfigError(f"{name} is {value}; allowed: {wanted}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as plain data."""
@@ -117,15 +149,28 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read a TOML file with a table ``[network]``.
+    """Read a TOML file with a table ``[network]``; what it does not name stays as it is shipped.
 
     Raises
     ------
     ConfigError
-        Naming the file and what is wrong in it.
+        Naming the file, what is wrong in it, and what is allowed.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Config.from_dict(data.get("network", {}))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ConfigError, AttributeError) as error:
+        return Config.from_dict(_find_table(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _find_table(data: dict[str, Any]) -> dict[str, Any]:
+    table = data.get("network")
+    if not isinstance(table, dict) or len(data) > 1:
+        found = ", ".join(data) or "nothing"
+        raise ConfigError(f"it holds {found}; allowed: one table [network] with the hyperparameters, nothing else")
+    return table
+
+
+def write_config(path: Path, config: Config, words: Sequence[str] = ()) -> None:
+    """Write a file that `read_config` reads, with some lines of words on top; whole or not at all."""
+    head = "".join(f"# {line}\n" for line in words)
+    replace_text(path, head + tomli_w.dumps({"network": config.to_dict()}))
