@@ -14,6 +14,7 @@ from cli.score import score
 from cli.serve import serve
 from cli.simulate import simulate
 from cli.train import train
+from cli.tune import tune
 
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
@@ -28,7 +29,7 @@ def churn() -> None:
     """
 
 
-for command in (train, serve, score, simulate, models):
+for command in (train, tune, serve, score, simulate, models):
     churn.add_command(command)
 
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("optuna", reason="the extra tune is not installed")
+
+from training.default.config import Config, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """Judge without teaching; the list has what was judged, and a None in it is a Ctrl-C."""
+    from training.tuning import objective
+
+    tried: list[Any] = []
+
+    def judge(self: Any, config: Config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if tried and tried[-1] is None:
+            tried.pop()
+            raise KeyboardInterrupt
+        tried.append(config)
+        for part in self._parts:
+            noise = np.random.default_rng(0).normal(size=len(part.left_out)) * 1e-6
+            yield part.left_out, 0.3 + (config.dropout - 0.4) ** 2 + noise
+
+    monkeypatch.setattr(objective.Objective, "judge", judge)
+    return tried
+
+
+def test_a_search_says_what_it_found_and_how_to_train_with_it(
+    churn: Any, bank_csv: Path, tmp_path: Path, judged: list[Config]
+) -> None:
+    output = tmp_path / "tuned.toml"
+    answer = churn("tune", bank_csv, "--output", output, "--trials", 9, "--confirm", 1)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("bank.csv: 1,000 customers, ")
+    assert "\ntrial 1: 0.34000 (best 0.34000)\ntrial 2: " in answer.out
+    assert " of 5 parts (best 0." in answer.out
+    assert "Best of 9 configurations tried: cross-validated log loss 0.3" in answer.out
+    assert " nats over seeds 1: better than what is shipped.\n" in answer.out
+    assert answer.out.endswith(f"\nthe configuration is in {output}: churn train {bank_csv} --config {output}\n")
+    assert judged[0] == judged[-2] == Config()
+    assert judged[-1] == read_config(output)
+
+
+def test_an_interrupted_search_keeps_the_best_so_far_and_goes_on(
+    churn: Any, bank_csv: Path, tmp_path: Path, judged: list[Any]
+) -> None:
+    output = tmp_path / "tuned.toml"
+    command = ("tune", bank_csv, "--output", output, "--confirm", 0, "--trials")
+    judged.append(None)
+    answer = churn(*command, 4)
+    assert answer.code == 130
+    assert answer.err == "\ninterrupted: the same command goes on where it was\n"
+    assert churn(*command, 2).code == 0
+    before = output.read_text()
+    judged.append(None)
+    answer = churn(*command, 4)
+    assert answer.code == 130
+    assert answer.err == f"\ninterrupted: the best so far is in {output}; the same command goes on where it was\n"
+    assert output.read_text() == before
+    answer = churn(*command, 4)
+    assert answer.code == 0
+    assert f"going on after 2 trials in {tmp_path / 'tuned.sqlite'}\ntrial 3: " in answer.out
+
+
+def test_what_can_not_be_tuned_is_refused_in_one_message(
+    churn: Any, bank_csv: Path, tmp_path: Path, judged: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "tuned.toml"
+    assert churn("tune", bank_csv, "--output", output, "--trials", 1).code == 0
+    answer = churn("tune", bank_csv, "--output", output, "--trials", 1, "--seed", 1)
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {tmp_path / 'tuned.sqlite'}: its trials are of another search (seed differ)")
+    assert len(judged) == 1
+    monkeypatch.setattr("training.tuning.errors.find_spec", lambda _: None)
+    answer = churn("tune", bank_csv, "--output", output)
+    assert (answer.code, answer.err) == (
+        1,
+        "error: the search needs Optuna, which is not installed: pip install 'churn[tune]'\n",
+    )

@@ -1,0 +1,5 @@
+"""The search for hyperparameters of the default network: validation parts only, resumable, the same for the same seed.
+
+From left to right: `space` says what may be tried, `objective` cross-validates one configuration, `pruning` gives up
+on one that is worse, `storage` remembers, `search` walks the line, `confirm` asks on other folds whether it was luck.
+"""

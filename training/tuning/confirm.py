@@ -1,0 +1,78 @@
+"""Asks whether what was found is better than what is shipped, or was only lucky on the search's folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from training.default.config import Config
+    from training.tuning.search import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Log loss of one configuration minus another's, paired by customer and seed.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In nats, with the 95 % interval over customers; below 0 the first is better.
+    seeds : list of int
+        Of the folds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: list[int]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the first is better beyond noise."""
+        return self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}] nats over seeds {', '.join(map(str, self.seeds))}"
+
+
+def compare(differences: NDArray[np.float64], seeds: list[int]) -> Comparison:
+    """Return the mean of each customer's differences, shape (seeds, n), with the normal interval over customers."""
+    own = differences.mean(axis=0)
+    reach = 1.96 * own.std(ddof=1) / np.sqrt(len(own))
+    return Comparison(float(own.mean()), float(own.mean() - reach), float(own.mean() + reach), seeds)
+
+
+def confirm(
+    make_judge: Callable[[int], Callable[[Config], Iterable[Part]]],
+    found: Config,
+    base: Config,
+    customers: int,
+    seeds: list[int],
+    on_seed: Callable[[], object],
+) -> Comparison:
+    """Judge both on folds of other seeds.
+
+    Parameters
+    ----------
+    make_judge : callable (seed) -> callable (Config) -> iterable of (rows, losses)
+    found, base : Config
+    customers : int
+    seeds : list of int
+    on_seed : callable
+        Called after each seed.
+    """
+    differences = np.zeros((len(seeds), customers))
+    for index, seed in enumerate(seeds):
+        judge = make_judge(seed)
+        for config, sign in ((base, -1), (found, 1)):
+            for rows, losses in judge(config):
+                differences[index, rows] += sign * losses
+        on_seed()
+    return compare(differences, seeds)

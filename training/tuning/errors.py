@@ -1,0 +1,35 @@
+"""What can go wrong in a search."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from churn.errors import ChurnError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+TRIALS_SUFFIX = ".sqlite"
+"""Of the file of trials, beside the configuration file and with its name."""
+
+
+class TuningError(ChurnError):
+    """A search that can't begin or go on: Optuna is not installed, or the file of trials is of another search."""
+
+
+def require_optuna() -> None:
+    """Raise TuningError, with what to install, where Optuna is missing."""
+    if find_spec("optuna") is None:
+        raise TuningError("the search needs Optuna, which is not installed: pip install 'churn[tune]'")
+
+
+def check_output(output: Path) -> None:
+    """Raise TuningError where a configuration can't be written, or one that no search wrote would be lost."""
+    if not output.absolute().parent.is_dir():
+        raise TuningError(f"{output.parent}: there is no such folder; make it, or name another --output")
+    if output.suffix == TRIALS_SUFFIX:
+        raise TuningError(f"{output}: that is where the trials are kept; name the configuration file, as in tuned.toml")
+    if output.exists() and not output.with_suffix(TRIALS_SUFFIX).exists():
+        raise TuningError(f"{output} is there, and no trials beside it: move it away, or name another --output")
