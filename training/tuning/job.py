@@ -149,7 +149,7 @@ def _run(
             best = study.best_trial
             if best.number == trial.number:
                 _write(output, _sum_up(study, options))
-            pruned = f"given up after {len(trial.intermediate_values)} of {options.parts} parts"
+            pruned = f"worse than the best after {len(trial.intermediate_values)} of {options.parts} parts"
             ended = pruned if trial.state == TrialState.PRUNED else f"{trial.value:.5f}"
             bar.update()
             bar.clear()
