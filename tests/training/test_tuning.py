@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from training.tuning.pruning import BLOCKS, is_worse
 from training.tuning.search import search
 from training.tuning.space import as_parameters, suggest
 from training.tuning.storage import open_study
+from training.tuning.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,12 +185,12 @@ def test_a_comparison_says_whether_a_gain_stands_out() -> None:
 def test_both_are_judged_on_the_same_folds_of_each_other_seed() -> None:
     seeds: list[int] = []
 
-    def make_judge(seed: int) -> Any:
+    def judging(seed: int) -> Any:
         seeds.append(seed)
-        return judge
+        return nullcontext(judge)
 
     found = replace(Config(), dropout=0.4)
-    comparison = confirm(make_judge, found, Config(), ROWS, [7, 8], lambda: None)
+    comparison = confirm(judging, found, Config(), ROWS, [7, 8], lambda: None)
     assert seeds == [7, 8]
     assert comparison.mean == pytest.approx(-(0.2**2))
 
@@ -209,7 +211,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> TuningOptions:
     monkeypatch.setattr(space, "INTEGERS", {"epochs": (1, 2), "max_tails": (0, 1)})
     monkeypatch.setattr(space, "WIDTHS", (4, 8))
     base = replace(Config.from_dict(CONFIG), max_tails=1)
-    return TuningOptions(seed=2, trials=2, parts=2, members=2, confirm=1, base=base)
+    return TuningOptions(seed=2, trials=2, parts=2, members=2, confirm=0, base=base)
 
 
 @pytest.mark.slow
@@ -217,13 +219,13 @@ def test_a_table_becomes_a_configuration_and_no_test_row_is_looked_at(
     dataset: Dataset, tiny: TuningOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    make = Objective.__init__
+    make = Worker.__init__
 
-    def watch(self: Objective, schema: Any, raw: np.ndarray, labels: np.ndarray, **more: Any) -> None:
+    def watch(self: Worker, schema: Any, raw: np.ndarray, labels: np.ndarray, **more: Any) -> None:
         seen.append(raw)
         make(self, schema, raw, labels, **more)
 
-    monkeypatch.setattr(Objective, "__init__", watch)
+    monkeypatch.setattr(Worker, "__init__", watch)
     lines: list[str] = []
     output = tmp_path / "tuned.toml"
     found = job.tune(dataset, output, tiny, lines.append)
@@ -233,20 +235,34 @@ def test_a_table_becomes_a_configuration_and_no_test_row_is_looked_at(
     assert [line.split(":")[0] for line in lines] == ["trial 1", "trial 2"]
     assert read_config(output) == found.config
     assert output.read_text().startswith("# For churn train --config, written by churn tune.\n# Best of 2 ")
-    again = job.tune(dataset, output, replace(tiny, confirm=0), lines.append)
-    assert replace(again, comparison=None) == replace(found, comparison=None)
+    again = job.tune(dataset, output, tiny, lines.append)
+    assert again == found
     assert lines[2] == f"going on after 2 trials in {tmp_path / 'tuned.sqlite'}"
 
 
 @pytest.mark.slow
 def test_every_customer_is_judged_once_by_those_who_were_not_taught_on_him(
-    dataset: Dataset, tiny: TuningOptions
+    dataset: Dataset, tiny: TuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective = Objective(dataset.schema, dataset.raw, dataset.labels, seed=0, parts=2, members=2)
     config = replace(tiny.base, epochs=12, batch_size=64, learning_rate=0.02)
-    (first, losses), (second, others) = objective.judge(config)
+    first, losses = objective.judge_part(config, 0)
+    second, others = objective.judge_part(config, 1)
     np.testing.assert_array_equal(np.sort(np.concatenate([first, second])), np.arange(len(dataset.labels)))
     share = dataset.labels.mean()
     ignorant = -(share * np.log(share) + (1 - share) * np.log(1 - share))
     assert np.concatenate([losses, others]).mean() < ignorant
-    np.testing.assert_array_equal(next(iter(objective.judge(config)))[1], losses)
+    with Worker(dataset.schema, dataset.raw, dataset.labels, seed=0, parts=2, members=2) as worker:
+        parts = worker.judge(config)
+        np.testing.assert_array_equal(next(parts)[1], losses)
+        assert worker._process is not None
+        worker._process.kill()
+        with pytest.raises(TuningError, match=r"ended by itself \(exit code -9\)"):
+            next(parts)
+        monkeypatch.setattr("training.tuning.worker.FITS", 1)
+        processes = []
+        for index, (rows, found) in enumerate(worker.judge(config)):
+            processes.append(worker._process)
+            np.testing.assert_array_equal(rows, (first, second)[index])
+            np.testing.assert_array_equal(found, (losses, others)[index])
+        assert processes[0] is not processes[1]

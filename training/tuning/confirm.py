@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from training.default.config import Config
-    from training.tuning.search import Part
+    from training.tuning.search import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def compare(differences: NDArray[np.float64], seeds: list[int]) -> Comparison:
 
 
 def confirm(
-    make_judge: Callable[[int], Callable[[Config], Iterable[Part]]],
+    judging: Callable[[int], AbstractContextManager[Judge]],
     found: Config,
     base: Config,
     customers: int,
@@ -61,7 +62,7 @@ def confirm(
 
     Parameters
     ----------
-    make_judge : callable (seed) -> callable (Config) -> iterable of (rows, losses)
+    judging : callable (seed) -> context manager of a callable (Config) -> iterable of (rows, losses)
     found, base : Config
     customers : int
     seeds : list of int
@@ -70,9 +71,9 @@ def confirm(
     """
     differences = np.zeros((len(seeds), customers))
     for index, seed in enumerate(seeds):
-        judge = make_judge(seed)
-        for config, sign in ((base, -1), (found, 1)):
-            for rows, losses in judge(config):
-                differences[index, rows] += sign * losses
+        with judging(seed) as judge:
+            for config, sign in ((base, -1), (found, 1)):
+                for rows, losses in judge(config):
+                    differences[index, rows] += sign * losses
         on_seed()
     return compare(differences, seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,20 @@ from training import job
 from training.default.config import Config, write_config
 from training.tuning.confirm import Comparison, confirm
 from training.tuning.errors import TRIALS_SUFFIX
-from training.tuning.objective import Objective
 from training.tuning.search import count_finished, search
 from training.tuning.space import suggest
 from training.tuning.storage import open_study
+from training.tuning.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import optuna
     from optuna.trial import FrozenTrial
 
     from training.dataset import Dataset
+    from training.tuning.search import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,30 +121,29 @@ def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[
     rows = job.choose_rows(dataset.labels, job.Options(seed=options.seed, test_size=options.test_size))["train"]
     raw, labels = dataset.raw[rows], dataset.labels[rows]
 
-    def make_objective(seed: int) -> Objective:
-        return Objective(dataset.schema, raw, labels, seed=seed, parts=options.parts, members=options.members)
+    @contextmanager
+    def judging(seed: int) -> Iterator[Judge]:
+        with Worker(dataset.schema, raw, labels, seed=seed, parts=options.parts, members=options.members) as worker:
+            yield worker.judge
 
     identity = _identify(dataset, options)
     kept = output.with_suffix(TRIALS_SUFFIX)
     with open_study(kept, identity) as study:
         if count_finished(study):
             say(f"going on after {count_finished(study)} trials in {kept}")
-        _run(study, make_objective(options.seed), output, options, say)
+        with judging(options.seed) as judge:
+            _run(study, judge, output, options, say)
         found = _sum_up(study, options)
         if options.confirm and found.value < found.base_value:
             seeds = [options.seed + 1 + index for index in range(options.confirm)]
             with tqdm(total=len(seeds), desc="asking on other folds", unit="seed", disable=None) as bar:
-                comparison = confirm(
-                    lambda seed: make_objective(seed).judge, found.config, options.base, len(labels), seeds, bar.update
-                )
+                comparison = confirm(judging, found.config, options.base, len(labels), seeds, bar.update)
             found = Found(found.config, found.value, found.base_value, found.trials, comparison)
     _write(output, found)
     return found
 
 
-def _run(
-    study: optuna.Study, objective: Objective, output: Path, options: TuningOptions, say: Callable[[str], None]
-) -> None:
+def _run(study: optuna.Study, judge: Judge, output: Path, options: TuningOptions, say: Callable[[str], None]) -> None:
     with tqdm(total=options.trials, initial=count_finished(study), desc="tuning", unit="trial", disable=None) as bar:
 
         def on_trial(trial: FrozenTrial) -> None:
@@ -157,7 +158,7 @@ def _run(
 
         search(
             study,
-            objective.judge,
+            judge,
             options.base,
             seed=options.seed,
             trials=options.trials,

@@ -17,8 +17,6 @@ from training.networks import NETWORKS
 from training.preprocess import fit_preprocessor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from churn.preprocessing import Preprocessor
@@ -71,20 +69,18 @@ class Objective:
             self._parts.append(_Part(matrix, self._labels[rows], preprocessor, left_out, other))
         self._surveys: dict[tuple[Any, ...], Survey] = {}
 
-    def judge(self, config: Config) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Yield, part by part, the customers left out and each one's log loss in nats."""
+    def judge_part(self, config: Config, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the customers left out of one part, and each one's log loss in nats."""
         config = replace(config, folds=self._members, repeats=1)
-        for index, part in enumerate(self._parts):
-            # The graphs of those before would pile up.
-            keras.backend.clear_session()
-            keras.utils.set_random_seed(self._seed)
-            tf.config.experimental.enable_op_determinism()
-            with threadpool_limits(1, user_api="openmp"):
-                teachers = Teachers(
-                    part.matrix, part.labels, self._survey(index, config), config, self._seed, show=False
-                )
-                probabilities = teachers.judge(part.left_out_matrix)
-            yield part.left_out, loss(self._labels[part.left_out], probabilities)
+        part = self._parts[index]
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(self._seed)
+        tf.config.experimental.enable_op_determinism()
+        with threadpool_limits(1, user_api="openmp"):
+            found = self._survey(index, config)
+            teachers = Teachers(part.matrix, part.labels, found, config, self._seed, show=False)
+            probabilities = teachers.judge(part.left_out_matrix)
+        return part.left_out, loss(self._labels[part.left_out], probabilities)
 
     def _survey(self, index: int, config: Config) -> Survey:
         """Return the survey of a part, which configurations with as many tails share."""

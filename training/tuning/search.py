@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from training.default.config import Config
 
     Part = tuple[NDArray[np.int64], NDArray[np.float64]]
+    Judge = Callable[[Config], Iterable[Part]]
+    """Yields, part by part, the customers left out and each one's log loss in nats."""
 
 RANDOM_TRIALS = 8
 """Trials before the sampler trusts what it has seen."""
@@ -39,7 +41,7 @@ def count_finished(study: optuna.Study) -> int:
 
 def search(
     study: optuna.Study,
-    judge: Callable[[Config], Iterable[Part]],
+    judge: Judge,
     base: Config,
     *,
     seed: int,

@@ -1,0 +1,121 @@
+"""A process that judges configurations and is replaced now and then: TensorFlow keeps every graph it compiled."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from typing import TYPE_CHECKING, Any
+
+from training.tuning.errors import TuningError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from churn.schema import Schema
+    from training.default.config import Config
+
+FITS = 40
+"""After so many a process is replaced: it has grown by about a gigabyte then."""
+
+
+class Worker:
+    """Judges as `training.tuning.objective.Objective` does, in a process of its own; a context manager.
+
+    Parameters
+    ----------
+    schema, raw, labels, **options
+        Of `Objective`.
+    """
+
+    def __init__(self, schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.float64], **options: int) -> None:
+        self._arguments = (schema, raw, labels)
+        self._options = options
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._fits = 0
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def judge(self, config: Config) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield, part by part, the customers left out and each one's log loss in nats.
+
+        Raises
+        ------
+        TuningError
+            If the process came to an end, as for want of memory.
+        """
+        for part in range(self._options["parts"]):
+            if self._fits == FITS:
+                self._stop()
+            yield self._ask(config, part)
+
+    def _ask(self, config: Config, part: int) -> Any:  # noqa: ANN401  what the process says
+        connection = self._connection or self._start()
+        self._fits += 1
+        try:
+            connection.send((config, part))
+            answer = connection.recv()
+        except (EOFError, OSError) as error:
+            code = self._stop()
+            raise TuningError(
+                f"the process that teaches ended by itself (exit code {code}), perhaps for want of memory; the same "
+                "command goes on where it was"
+            ) from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._arguments, self._options), name="tuning", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._connection, self._fits = ours, 0
+        return ours
+
+    def _stop(self) -> int | None:
+        """End the process, wherever it is; return its exit code."""
+        if self._process is None or self._connection is None:
+            return None
+        self._connection.close()
+        self._process.join(0.1)
+        code = self._process.exitcode
+        self._process.terminate()
+        self._process.join()
+        self._process = self._connection = None
+        self._fits = 0
+        return code
+
+
+def _serve(connection: Connection, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Answer (configuration, part) until nobody asks any more."""
+    # Ctrl-C goes to both; the one that asked decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from training.tuning.objective import Objective
+
+    objective = Objective(*arguments, **options)
+    while True:
+        try:
+            config, part = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: Any = objective.judge_part(config, part)
+        except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+            answer = error
+        connection.send(answer)
