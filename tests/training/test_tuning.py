@@ -46,7 +46,7 @@ def judge(config: Config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def run(path: Path, trials: int, judged: Any = judge, **more: Any) -> list[tuple[TrialState, dict[str, Any]]]:
     with open_study(path, IDENTITY) as study:
-        told = {"seed": 3, "trials": trials, "seconds": 600, "on_trial": lambda _: None} | more
+        told = {"seed": 3, "parts": 4, "trials": trials, "seconds": 600, "on_trial": lambda _: None} | more
         search(study, judged, Config(), **told)
         return [(trial.state, trial.params) for trial in study.trials if trial.state != TrialState.FAIL]
 
@@ -118,6 +118,13 @@ def test_a_trial_is_cut_off_between_two_parts_when_the_time_is_up(
     clock = iter([0.0, 1.0, 100.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     assert len(run(path, 9, seconds=10)) == 1
+    # One whose last part is judged is whole, whatever the time.
+    clock = iter([0.0, 1.0, *[2.0] * 3, 100.0])
+
+    def better(config: Config) -> Iterator[Any]:
+        return judge(replace(config, dropout=0.4))
+
+    assert [state for state, _ in run(path, 9, better, seconds=10)] == [TrialState.COMPLETE] * 2
 
 
 def test_trials_of_another_search_are_refused(tmp_path: Path) -> None:

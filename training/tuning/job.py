@@ -161,6 +161,7 @@ def _run(study: optuna.Study, judge: Judge, output: Path, options: TuningOptions
             judge,
             options.base,
             seed=options.seed,
+            parts=options.parts,
             trials=options.trials,
             seconds=60 * options.minutes,
             on_trial=on_trial,

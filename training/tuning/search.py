@@ -45,6 +45,7 @@ def search(
     base: Config,
     *,
     seed: int,
+    parts: int,
     trials: int | None,
     seconds: float,
     on_trial: Callable[[FrozenTrial], None],
@@ -61,6 +62,8 @@ def search(
     base : Config
         What is shipped.
     seed : int
+    parts : int
+        That `judge` yields.
     trials : int or None
         In the study, those of earlier runs among them.
     seconds : float
@@ -76,8 +79,8 @@ def search(
         trial = study.ask()
         value, ending = None, TrialState.FAIL
         try:
-            parts = judge(suggest(trial, base))
-            value = run_parts(trial, parts if done == 0 else _until(deadline, parts))
+            judged = judge(suggest(trial, base))
+            value = run_parts(trial, judged if done == 0 else _until(deadline, judged, parts))
             ending = TrialState.COMPLETE
         except optuna.TrialPruned:
             ending = TrialState.PRUNED
@@ -88,8 +91,8 @@ def search(
         on_trial(told)
 
 
-def _until(deadline: float, parts: Iterable[Part]) -> Iterator[Part]:
-    for part in parts:
+def _until(deadline: float, judged: Iterable[Part], parts: int) -> Iterator[Part]:
+    for number, part in enumerate(judged, 1):
         yield part
-        if time.monotonic() > deadline:
+        if number < parts and time.monotonic() > deadline:
             raise OutOfTimeError

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from training.tuning.errors import TuningError
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from churn.schema import Schema
     from training.default.config import Config
+    from training.tuning.objective import Objective
 
 FITS = 40
 """After so many a process is replaced: it has grown by about a gigabyte then."""
@@ -106,16 +111,20 @@ def _serve(connection: Connection, arguments: tuple[Any, ...], options: dict[str
     """Answer (configuration, part) until nobody asks any more."""
     # Ctrl-C goes to both; the one that asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # tqdm's own lock is a semaphore of the system, which a process that is ended would leave behind.
+    tqdm.set_lock(threading.RLock())
     from training.tuning.objective import Objective
 
     objective = Objective(*arguments, **options)
-    while True:
-        try:
+    # Once nobody asks or listens any more, there is nothing left to do.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
             config, part = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer: Any = objective.judge_part(config, part)
-        except Exception as error:  # noqa: BLE001  it is raised where it was asked for
-            answer = error
-        connection.send(answer)
+            connection.send(_answer(objective, config, part))
+
+
+def _answer(objective: Objective, config: Config, part: int) -> Any:  # noqa: ANN401  the answer, or the error
+    try:
+        return objective.judge_part(config, part)
+    except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+        return error
