@@ -59,7 +59,7 @@ def tune(data: Path, output: Path, **chosen: Any) -> None:  # noqa: ANN401  the 
     Looks at validation parts alone, gives up early on what is worse, and writes the best so far to --output, which
     churn train takes with --config. The first to be tried is what is shipped.
 
-    Example: churn tune mybank.csv --minutes 60 && churn train mybank.csv --config tuned.toml
+    Example: churn tune mybank.csv --label left --id client_no --trials 20
     """
     from training.tuning.errors import check_output, require_optuna
 

@@ -2,37 +2,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
+from quick import judge_without_teaching
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
 from training.default.config import Config, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """Judge without teaching; the list has what was judged, and a None in it is a Ctrl-C."""
-    from training.tuning.worker import Worker
-
-    tried: list[Any] = []
-
-    def judge(self: Any, config: Config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        if tried and tried[-1] is None:
-            tried.pop()
-            raise KeyboardInterrupt
-        tried.append(config)
-        customers = len(self._arguments[-1])
-        noise = np.random.default_rng(0).normal(size=customers) * 1e-6
-        for rows in np.array_split(np.arange(customers), 5):
-            yield rows, 0.3 + (config.dropout - 0.4) ** 2 + noise[rows]
-
-    monkeypatch.setattr(Worker, "judge", judge)
-    return tried
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was judged, without teaching; a None that is put in is a Ctrl-C."""
+    return judge_without_teaching(monkeypatch)
 
 
 def test_a_search_says_what_it_found_and_how_to_train_with_it(
