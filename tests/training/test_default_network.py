@@ -90,6 +90,17 @@ def test_the_bag_learns_and_each_member_from_its_own_rows() -> None:
     assert not np.allclose(logits[0], logits[1], atol=0.01)
 
 
+@pytest.mark.parametrize("floor", [0.0, 1e-9])
+def test_without_a_noise_floor_the_bag_learns_what_is_certain(floor: float) -> None:
+    matrix = np.random.default_rng(0).normal(size=(600, 1)).astype(np.float32)
+    labels = (matrix[:, 0] > 0).astype(np.float32)
+    config = replace(Config(), hidden=(8,), epochs=30, batch_size=64, learning_rate=0.3, dropout=0.0, label_noise=floor)
+    task = Task(matrix, labels, np.zeros((1, 600, 0), np.float32), [np.arange(600)], np.zeros(1, np.float32))
+    bag = Bag(task, config, seed=0)
+    assert np.isfinite(bag.teach()["loss"]).all()
+    assert np.abs(bag.smooth_logits(100 * matrix)).max() > 30
+
+
 def test_made_up_customers_take_whole_features_from_real_ones() -> None:
     matrix = np.arange(40, dtype=np.float32).reshape(10, 4)
     groups = [np.array([0, 1]), np.array([2]), np.array([3])]

@@ -127,6 +127,17 @@ def test_a_trial_is_cut_off_between_two_parts_when_the_time_is_up(
     assert [state for state, _ in run(path, 9, better, seconds=10)] == [TrialState.COMPLETE] * 2
 
 
+def test_a_configuration_without_finite_losses_is_given_up_and_the_search_goes_on(tmp_path: Path) -> None:
+    def spoil(config: Config) -> Iterator[Any]:
+        for rows, losses in judge(config):
+            yield rows, losses if config == Config() else np.full_like(losses, np.nan)
+
+    states = [state for state, _ in run(tmp_path / "a.sqlite", 4, spoil)]
+    assert states == [TrialState.COMPLETE, *[TrialState.PRUNED] * 3]
+    with pytest.raises(TuningError, match="what is shipped comes to no finite log loss"):
+        run(tmp_path / "b.sqlite", 4, lambda config: ((rows, losses * np.nan) for rows, losses in judge(config)))
+
+
 def test_trials_of_another_search_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     run(path, 1)

@@ -29,6 +29,9 @@ TAIL_SCALE = 3.0
 
 PREDICT_ROWS = 4000
 
+LEAST_FLOOR = 1e-5
+"""Below it a probability may round to 1 in float32, whose complement has no logarithm; so no floor is taken there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -165,6 +168,8 @@ class Bag:
     def _loss(self, logits: Any, target: Any) -> Any:  # noqa: ANN401  tensors
         """Return the members' summed mean log loss, with a share of the labels taken to be chance."""
         floor = self._config.label_noise
+        if floor < LEAST_FLOOR:
+            return tf.reduce_sum(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits), axis=[1, 2]))
         probability = floor + (1 - 2 * floor) * tf.sigmoid(logits)
         likelihood = target * tf.math.log(probability) + (1 - target) * tf.math.log(1 - probability)
         return -tf.reduce_sum(tf.reduce_mean(likelihood, axis=[1, 2]))

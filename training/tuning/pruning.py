@@ -62,11 +62,13 @@ def run_parts(trial: Trial, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.
     Raises
     ------
     optuna.TrialPruned
-        Where the trial is given up.
+        Where the trial is given up, or its losses are not finite.
     """
     seen: list[NDArray[np.float64]] = []
     blocks: list[float] = []
     for step, (_, losses) in enumerate(parts):
+        if not np.isfinite(losses).all():
+            raise TrialPruned
         seen.append(losses)
         blocks += [float(block.mean()) for block in np.array_split(losses, max(2, len(losses) // BLOCK_ROWS))]
         trial.set_user_attr(BLOCKS, blocks)

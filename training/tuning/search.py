@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from training.tuning.errors import TuningError
 from training.tuning.pruning import run_parts
 from training.tuning.space import as_parameters, suggest
 
@@ -69,6 +70,11 @@ def search(
     seconds : float
     on_trial : callable (FrozenTrial) -> None
         Called after each trial that came to an end.
+
+    Raises
+    ------
+    TuningError
+        If what is shipped can't be judged.
     """
     deadline = time.monotonic() + seconds
     if not count_finished(study):
@@ -88,6 +94,8 @@ def search(
             return
         finally:
             told = study.tell(trial, value, state=ending)
+        if done == 0 and ending != TrialState.COMPLETE:
+            raise TuningError("what is shipped comes to no finite log loss on this table: there is nothing to search")
         on_trial(told)
 
 
