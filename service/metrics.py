@@ -201,6 +201,8 @@ class Metrics:
     def set_model(self, scorer: Scorer) -> None:
         """Say which model is served, and how its training's customers were spread."""
         self._threshold = scorer.threshold
+        if scorer.engine.device != "CPU":
+            self.process.watch_gpu(scorer.engine.device)
         self._model.labels(scorer.version, scorer.engine.name, scorer.engine.device).set(1)
         families = (self._bins, self._bin_shares, self._unusual, self._score_bins, self._score_bin_shares)
         self._drift = DriftMetrics(Drift(scorer.manifest), *families)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
@@ -42,6 +41,11 @@ class ProcessMetrics:
         )
         self._counted = 0.0
         self._workers.set(1)
+        self._device = ""
+
+    def watch_gpu(self, device: str) -> None:
+        """Read this GPU's memory from now on; TensorFlow, whose import takes seconds, must have been loaded for it."""
+        self._device = device
 
     def update(self) -> None:
         """Read them anew."""
@@ -49,11 +53,10 @@ class ProcessMetrics:
         used = time.process_time()
         self._cpu.inc(used - self._counted)
         self._counted = used
-        # Only where an engine has brought TensorFlow in: importing it for this would take seconds.
-        tensorflow: Any = sys.modules.get("tensorflow")
-        for gpu in tensorflow.config.list_logical_devices("GPU") if tensorflow else ():
-            device = gpu.name.removeprefix("/device:")
-            self._gpu.labels(device).set(tensorflow.config.experimental.get_memory_info(device)["current"])
+        if self._device:
+            import tensorflow as tf
+
+            self._gpu.labels(self._device).set(tf.config.experimental.get_memory_info(self._device)["current"])
 
 
 def read_resident_memory() -> int:

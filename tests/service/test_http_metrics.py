@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 from bundles import CUSTOMER
 from running import read_metrics, start
 
-from service.metrics import SCORES, FastHistogram
+from service.metrics import SCORES, FastHistogram, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,3 +112,12 @@ def test_every_metric_is_documented_with_its_labels_and_help(client: TestClient)
         for label in re.findall(r'(\w+)="', name):
             base = re.sub(r"_(bucket|sum|count)$", "", name.split("{")[0])
             assert label == "le" or f"`{label}`" in rows[base]
+
+
+def test_memory_is_read_while_tensorflow_is_only_half_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tick of the server may come in the middle of an import that takes seconds in another thread."""
+    monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
+    process = Metrics().process
+    process.update()
