@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 from tqdm import tqdm
 
-from batch.encode import encode_batch
+from churn.arrow import encode_batch
 from churn.errors import InvalidCustomersError, TableError
 from churn.files import find_delimiter, write_aside
 
@@ -146,7 +146,7 @@ def _choose_columns(source: Path, schema: Schema, names: list[str]) -> list[str]
 
 def _score_batch(scorer: Scorer, source: Path, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
     try:
-        raw = encode_batch(scorer.schema, batch)
+        raw = encode_batch(scorer.schema, batch).check()
     except InvalidCustomersError as error:
         shown = [
             f"  row {first_row + bad.row}, column {bad.field}: {bad.sent!r} {bad.reason}; allowed: {bad.allowed}"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
 from batch import score as batch_score
-from batch.encode import encode_batch
 from batch.score import Summary, score_file
+from churn.arrow import encode_batch
 from churn.columns import MAX_VIOLATIONS
 from churn.errors import InvalidCustomersError, TableError
 from churn.schema import MISSING_WORDS, Feature, InvalidValueError, Schema
@@ -315,11 +315,11 @@ def check(feature: Feature, cells: list[Any], column: pa.Array) -> None:
     batch = pa.record_batch([column], ["x"])
     if wrong:
         with pytest.raises(InvalidCustomersError) as error:
-            encode_batch(schema, batch)
+            encode_batch(schema, batch).check()
         assert [bad.row for bad in error.value.violations] == wrong
         assert {bad.reason for bad in error.value.violations} != {"is not allowed"}
     else:
-        assert repr(encode_batch(schema, batch)[:, 0].tolist()) == repr(numbers)
+        assert repr(encode_batch(schema, batch).check()[:, 0].tolist()) == repr(numbers)
 
 
 @example(feature=FEATURES[5], cells=[" a ", "a"], large=False)
@@ -355,14 +355,14 @@ def test_a_column_of_nothing_is_missing(feature: Feature) -> None:
 def test_whole_numbers_may_be_categories() -> None:
     schema = Schema((Feature("x", "category", categories=("1", "2"), nullable=True),), "left")
     for column in (pa.array([1, 2, None]), pa.array([1.0, 2.0, None]), pa.array(["1", "2", ""])):
-        found = encode_batch(schema, pa.record_batch([column], ["x"]))
+        found = encode_batch(schema, pa.record_batch([column], ["x"])).check()
         assert repr(found[:, 0].tolist()) == repr([0.0, 1.0, math.nan])
 
 
 def test_decimals_are_read_to_the_nearest_number() -> None:
     cells = [decimal.Decimal(f"{number}.95") for number in range(61_000, 61_200)]
     schema = Schema((Feature("x", "number"),), "left")
-    found = encode_batch(schema, pa.record_batch([pa.array(cells)], ["x"]))
+    found = encode_batch(schema, pa.record_batch([pa.array(cells)], ["x"])).check()
     assert found[:, 0].tolist() == [float(cell) for cell in cells]
 
 

@@ -1,7 +1,11 @@
-"""Arrow columns to the raw matrix; a text column is read as the schema says its feature is written."""
+"""Arrow columns to the raw matrix; a text column is read as the schema says its feature is written.
+
+Needs pyarrow, which serving customers one by one does not.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,32 +22,71 @@ if TYPE_CHECKING:
 _MISSING = pa.array(sorted(MISSING_WORDS), pa.string())
 
 
-def encode_batch(schema: Schema, batch: pa.RecordBatch) -> NDArray[np.float64]:
-    """Encode a batch's columns by name into the raw matrix of `churn.columns`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """Customers as numbers, and what of them can't be scored.
 
-    Raises
-    ------
-    InvalidCustomersError
-        With the first values that can't be scored, in the order of the rows.
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`; what stands in a wrong row means nothing.
+    wrong : ndarray of bool, shape (n,)
+        The rows that can't be scored.
+    violations : list of Violation
+        Every value that can't be scored, in the order of the rows.
     """
+
+    raw: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+    violations: list[Violation]
+
+    def check(self) -> NDArray[np.float64]:
+        """Return the raw matrix.
+
+        Raises
+        ------
+        InvalidCustomersError
+            If a row can't be scored: with the first violations.
+        """
+        if self.violations:
+            raise InvalidCustomersError(self.violations[:MAX_VIOLATIONS])
+        return self.raw
+
+
+def encode_batch(schema: Schema, batch: pa.RecordBatch) -> Encoded:
+    """Encode a batch's columns by name; columns the schema does not know are ignored."""
     raw = np.empty((len(batch), len(schema.features)), dtype=np.float64)
+    wrong = np.zeros(len(batch), dtype=bool)
     violations: list[Violation] = []
     for position, feature in enumerate(schema.features):
-        column = _simplify(batch.column(feature.name), as_text=feature.kind == "category")
-        numbers = _as_numbers(feature, column)
-        wrong = np.isnan(numbers) & (not feature.nullable)
-        if feature.kind == "category":
-            wrong |= np.isnan(numbers) & ~_is_missing(column)
-        else:
-            wrong |= find_wrong_numbers(feature, numbers) | (np.isnan(numbers) & ~_is_missing(column))
+        column = batch.column(feature.name)
+        numbers, is_missing = _read_column(feature, column)
+        bad = _find_wrong(feature, numbers, is_missing)
         raw[:, position] = numbers
-        violations += [
-            _explain(feature, row, column[row].as_py()) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS].tolist()
-        ]
-    if violations:
-        violations.sort(key=lambda violation: violation.row)
-        raise InvalidCustomersError(violations[:MAX_VIOLATIONS])
-    return raw
+        if bad.any():
+            wrong |= bad
+            plain = _simplify(column, as_text=feature.kind == "category")
+            violations += [_explain(feature, row, plain[row].as_py()) for row in np.flatnonzero(bad).tolist()]
+    violations.sort(key=lambda violation: violation.row)
+    return Encoded(raw, wrong, violations)
+
+
+def _find_wrong(feature: Feature, numbers: NDArray[np.float64], is_missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    unread = np.isnan(numbers) & ~is_missing
+    wrong = is_missing & (not feature.nullable) | unread
+    if feature.kind != "category":
+        wrong |= find_wrong_numbers(feature, numbers)
+    return wrong
+
+
+def _read_column(feature: Feature, column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a column's numbers, NaN where a cell is missing or can't be read, and which are missing."""
+    if pa.types.is_dictionary(column.type):  # each different value is read once
+        numbers, is_missing = _read_column(feature, column.dictionary)
+        codes = np.asarray(column.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False), dtype=np.int64)
+        return np.append(numbers, np.nan)[codes], np.append(is_missing, [True])[codes]
+    simple = _simplify(column, as_text=feature.kind == "category")
+    return _as_numbers(feature, simple), _is_missing(simple)
 
 
 def _simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
@@ -63,7 +106,7 @@ def _simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
 
 
 def _as_numbers(feature: Feature, column: pa.Array) -> NDArray[np.float64]:
-    """Read a column; NaN where a cell is missing or can't be read."""
+    """Read a simplified column; NaN where a cell is missing or can't be read."""
     if feature.is_numeric or (feature.kind == "flag" and not _is_text(column)):
         try:
             return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

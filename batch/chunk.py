@@ -1,0 +1,144 @@
+"""Some rows of a table, scored: each row becomes a score or a reject, never both, never neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from churn.arrow import encode_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from churn.schema import Schema
+    from churn.scorer import Scorer
+
+BLOCK_ROWS = 8192
+"""Rows preprocessed and scored at once, so that what lies between stays in the processor's cache."""
+
+REJECTS = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("identifier", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("reason", pa.string()),
+        ("allowed", pa.string()),
+    ]
+)
+"""A value that can't be scored. ``row`` is its row in the input, counted from 1; a row with several such values stands
+several times."""
+
+NO_REJECTS = pa.record_batch([pa.array([], field.type) for field in REJECTS], schema=REJECTS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """What became of some rows.
+
+    Attributes
+    ----------
+    scores : pyarrow.RecordBatch
+        In the form of `score_schema`: the rows that could be scored, in order.
+    rejects : pyarrow.RecordBatch
+        In the form of `REJECTS`, in the order of the rows.
+    rows : int
+        All of them.
+    raw : ndarray of float64, shape (scored rows, features)
+    probabilities : ndarray of float64, shape (scored rows,)
+    leavers : int
+    """
+
+    scores: pa.RecordBatch
+    rejects: pa.RecordBatch
+    rows: int
+    raw: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    leavers: int
+
+    @property
+    def rejected(self) -> int:
+        """Rows that could not be scored."""
+        return self.rows - len(self.scores)
+
+
+def score_schema(schema: Schema, kept: Sequence[pa.Field] = ()) -> pa.Schema:
+    """Return the form of scores: identifier as text, kept columns, probability, decision, model version."""
+    return pa.schema(
+        [
+            (schema.identifier, pa.string()),
+            *kept,
+            ("probability", pa.float64()),
+            ("churn", pa.bool_()),
+            ("model_version", pa.string()),
+        ]
+    )
+
+
+def score_batch(
+    scorer: Scorer, batch: pa.RecordBatch, first_row: int | NDArray[np.int64], keep: Sequence[str] = ()
+) -> Chunk:
+    """Score the rows of a batch.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    batch : pyarrow.RecordBatch
+        Columns by name, in any order; numbers as numbers or as text.
+    first_row : int or ndarray of int64, shape (n,)
+        Number of the first row, or of each, counted from 1; names a customer where the table does not.
+    keep : sequence of str
+        Columns handed through.
+    """
+    count = len(batch)
+    numbers = np.arange(first_row, first_row + count) if isinstance(first_row, int) else first_row
+    encoded = encode_batch(scorer.schema, batch)
+    identifier = scorer.schema.identifier
+    if identifier in batch.schema.names:
+        names = batch.column(identifier).cast(pa.string())
+    else:
+        names = pa.array(numbers).cast(pa.string())
+    kept = [batch.column(name) for name in keep]
+    raw = encoded.raw
+    rejects = NO_REJECTS
+    if encoded.violations:
+        bad = encoded.violations
+        rows = np.array([violation.row for violation in bad])
+        rejects = pa.record_batch(
+            [
+                pa.array(numbers[rows], pa.int64()),
+                names.take(pa.array(rows)),
+                pa.array([violation.field for violation in bad], pa.string()),
+                pa.array([_as_text(violation.sent) for violation in bad], pa.string()),
+                pa.array([violation.reason for violation in bad], pa.string()),
+                pa.array([violation.allowed for violation in bad], pa.string()),
+            ],
+            schema=REJECTS,
+        )
+        fine = pa.array(~encoded.wrong)
+        names, kept, raw = names.filter(fine), [column.filter(fine) for column in kept], raw[~encoded.wrong]
+    probabilities = score_blocks(scorer, raw)
+    decisions = scorer.decide(probabilities)
+    fields = [batch.schema.field(name) for name in keep]
+    version = pa.array([scorer.version]).take(pa.array(np.zeros(len(raw), dtype=np.int8)))
+    scores = pa.record_batch(
+        [names, *kept, probabilities, decisions, version], schema=score_schema(scorer.schema, fields)
+    )
+    return Chunk(scores, rejects, count, raw, probabilities, int(np.count_nonzero(decisions)))
+
+
+def score_blocks(scorer: Scorer, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probabilities of a checked raw matrix, block by block."""
+    probabilities = np.empty(len(raw), dtype=np.float64)
+    for start in range(0, len(raw), BLOCK_ROWS):
+        probabilities[start : start + BLOCK_ROWS] = scorer.score_raw(raw[start : start + BLOCK_ROWS])
+    return probabilities
+
+
+def _as_text(value: object) -> str | None:
+    return None if value is None else str(value)
