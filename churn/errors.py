@@ -21,6 +21,10 @@ class TableError(ChurnError):
     """A training or input table that can't be understood; the message names file, line and column."""
 
 
+class TooManyRejectsError(ChurnError):
+    """More rows of a batch job could not be scored than its limit allows."""
+
+
 class BundleError(ChurnError):
     """A model folder that is incomplete, altered, of another version or does not score as it did."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import score_sql
 from cli.options import engine_option, models_option
 
 if TYPE_CHECKING:
@@ -14,18 +15,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="INPUT", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.argument("source", metavar="[INPUT]", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @models_option
 @engine_option
-def score(source: Path, output: Path, models: Path, engine: EngineChoice) -> None:
+@score_sql.add_options
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Column to pass through; may be given several times.")
+@click.option("--max-rejects", metavar="N|P%", help="Fail where more rows than this can't be scored.")
+@click.option("--resume", is_flag=True, help="Go on with what a killed job left.")
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of what was done.")
+def score(source: Path | None, output: Path | None, models: Path, engine: EngineChoice, **options: Any) -> None:  # noqa: ANN401
     """Score every customer of INPUT (.csv or .parquet) with the current model.
 
     OUTPUT (.csv or .parquet) gets the identifier, probability, churn and model_version, in the order of INPUT. It
-    appears when it is whole.
+    appears when it is whole. With --sql, the rows of a query are scored into a table: docs/batch-sql.md.
 
     Example: churn score customers.csv --output scores.csv
     """
+    if options["sql"] is not None:
+        return score_sql.run(models, engine, options)
+    if source is None or output is None:
+        raise click.UsageError("score needs INPUT and --output, or --sql with --url and --table")
     from batch.score import score_file
     from churn.registry import Registry
     from churn.scorer import load_scorer
@@ -36,3 +46,4 @@ def score(source: Path, output: Path, models: Path, engine: EngineChoice) -> Non
         f"{summary.customers:,} customers scored with version {scorer.version}: {summary.leavers:,} are said to leave "
         f"({summary.customers_per_second:,.0f} a second); the result is in {output}"
     )
+    return None

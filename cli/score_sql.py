@@ -1,0 +1,111 @@
+"""`churn score --sql`: the rows of a query in, a table of scores out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from churn.errors import EngineError, TooManyRejectsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from churn.engines import EngineChoice
+
+    Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_TOO_MANY_REJECTS = 2
+
+_OPTIONS = (
+    click.option("--sql", metavar="QUERY", help="Score the rows of this query instead of INPUT."),
+    click.option(
+        "--url",
+        envvar="CHURN_SQL_URL",
+        help="With --sql: the query's database, as SQLAlchemy writes it. The environment variable CHURN_SQL_URL keeps "
+        "a password out of the list of processes.",
+    ),
+    click.option(
+        "--target-url",
+        envvar="CHURN_SQL_TARGET_URL",
+        help="With --sql: the tables' database, likewise.  [default: the query's]",
+    ),
+    click.option("--table", help="With --sql: the table to write."),
+    click.option("--rejects-table", help="With --sql: the table of what can't be scored.  [default: TABLE_rejects]"),
+    click.option("--key", help="With --sql: the column that gives the rows their order.  [default: the identifier]"),
+    click.option(
+        "--if-exists",
+        type=click.Choice(["fail", "replace"]),
+        default="fail",
+        show_default=True,
+        help="With --sql: what to do where the tables exist.",
+    ),
+)
+
+
+def add_options(command: Command) -> Command:
+    """Add the options of this way of scoring to a command."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
+
+
+def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+    """Score the rows of ``--sql`` into ``--table``.
+
+    Parameters
+    ----------
+    models : Path
+        The registry's folder.
+    engine : {"auto", "onnx", "tensorflow"}
+    options : mapping of str to object
+        Those of `add_options`, and ``keep``, ``max_rejects``, ``resume`` and ``summary``, which files have as well.
+
+    Raises
+    ------
+    click.UsageError
+        If ``--url`` or ``--table`` is absent.
+    EngineError
+        If SQLAlchemy is not installed.
+    """
+    for name in ("url", "table"):
+        if not options[name]:
+            raise click.UsageError(f"--sql needs --{name}")
+    try:
+        import sqlalchemy  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise EngineError("SQLAlchemy is not installed: pip install 'churn[sql]'") from error
+    from batch.sql import SqlJob, score_query
+    from batch.tally import RejectLimit
+    from churn.files import replace_text
+    from churn.registry import Registry
+    from churn.scorer import load_scorer
+
+    limit = options["max_rejects"]
+    job = SqlJob(
+        query=options["sql"],
+        url=options["url"],
+        table=options["table"],
+        rejects_table=options["rejects_table"],
+        target_url=options["target_url"],
+        key=options["key"],
+        keep=tuple(options["keep"]),
+        max_rejects=None if limit is None else RejectLimit.parse(limit),
+        if_exists=options["if_exists"],
+        resume=options["resume"],
+    )
+    scorer = load_scorer(Registry(models).current_folder(), engine)
+    try:
+        summary = score_query(scorer, job)
+    except TooManyRejectsError as error:
+        click.echo(f"error: {error}; what is written can be gone on with by --resume and a higher limit", err=True)
+        sys.exit(EXIT_TOO_MANY_REJECTS)
+    if options["summary"] is not None:
+        replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
+    click.echo(
+        f"{summary['rows']:,} customers: {summary['scored']:,} scored with version {scorer.version} into "
+        f"{summary['table']}, of whom {summary['leavers']:,} are said to leave; {summary['rejected']:,} rejected into "
+        f"{summary['rejects_table']}"
+    )
