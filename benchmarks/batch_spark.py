@@ -1,0 +1,104 @@
+"""Spark on the cores of this machine: time, cores busy and rows lost, for one core and for two.
+
+``python benchmarks/batch_spark.py --rows 1000000``. Simulated customers are scored by the command ``churn score
+--spark local[N]``; the processor time of all its processes (the JVM, the Python workers) is read from /proc every
+fifth of a second. The scores are held against those of one process without Spark, row by row, which is timed as well.
+Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from batch.chunk import score_batch  # noqa: E402
+from churn.registry import Registry  # noqa: E402
+from churn.scorer import load_scorer  # noqa: E402
+from training.simulate import write_simulated  # noqa: E402
+
+TICKS = os.sysconf("SC_CLK_TCK")
+EVERY = 0.2
+BUSY = 0.9
+"""Share of the cores from which a moment counts as all busy."""
+
+
+def processor_seconds(session: int, spent: dict[int, float]) -> float:
+    """Return the seconds all processes of a session have used, those that ended included."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session:
+            spent[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(spent.values())
+
+
+def run(cores: int, source: Path, output: Path, models: Path) -> tuple[dict[str, float], list[tuple[float, float]]]:
+    """Score with Spark; return the summary and (time, processor seconds) of every moment."""
+    command = [sys.executable, "-c", "from cli.main import main; main()", "score", str(source), "--output", str(output)]
+    summary = output.with_suffix(".json")
+    command += ["--spark", f"local[{cores}]", "--models", str(models), "--summary", str(summary)]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    spent: dict[int, float] = {}
+    moments = []
+    process = subprocess.Popen(  # noqa: S603  our own code
+        command, env=environment, start_new_session=True, stderr=subprocess.PIPE
+    )
+    while process.poll() is None:
+        moments.append((time.perf_counter(), processor_seconds(process.pid, spent)))
+        time.sleep(EVERY)
+    if process.returncode:
+        sys.exit(process.stderr.read().decode() if process.stderr else "the command failed")
+    return json.loads(summary.read_text()), moments
+
+
+def main() -> None:
+    """Measure, check and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="customers")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="of each run")
+    parser.add_argument("--models", type=Path, default=HERE.parent / "models", help="folder of the models")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "customers.parquet"
+        write_simulated(source, options.rows, 0)
+        scorer = load_scorer(Registry(options.models).current_folder(), "onnx")
+        began = time.perf_counter()
+        batches = parquet.ParquetFile(source).iter_batches(65_536)
+        expected = pa.Table.from_batches([score_batch(scorer, batch, 1).scores for batch in batches])
+        print(f"one process without Spark: {time.perf_counter() - began:.1f} s to read and score, nothing written")
+        expected = expected.sort_by("CustomerId")
+        for cores in options.cores:
+            output = folder / f"scores{cores}"
+            summary, moments = run(cores, source, output, options.models)
+            # The job alone, without the start of Python and of the JVM.
+            job = [moment for moment in moments if moment[0] >= moments[-1][0] - summary["seconds"]]
+            rates = [(then[1] - now[1]) / (then[0] - now[0]) for now, then in pairwise(job)]
+            busy = sum(rate >= BUSY * cores for rate in rates) / len(rates)
+            same = parquet.read_table(output).sort_by("CustomerId").equals(expected)
+            print(
+                f"local[{cores}]: {moments[-1][0] - moments[0][0]:.1f} s, of which the job {summary['seconds']:.1f} s, "
+                f"{summary['rows'] / summary['seconds']:,.0f} rows a second; processor seconds a second in the job "
+                f"{(job[-1][1] - job[0][1]) / (job[-1][0] - job[0][0]):.2f}, {busy:.0%} of the time at {BUSY:.0%} of "
+                f"{cores} cores or more; {summary['scored']:,} scored, {summary['rejected']:,} rejected, "
+                f"scores {'the same as' if same else 'NOT those'} without Spark"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""`churn score --spark`: a table in, folders of scores and rejects out, on a cluster or some cores of this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churn.errors import EngineError, TooManyRejectsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from churn.engines import EngineChoice
+
+EXIT_TOO_MANY_REJECTS = 2
+
+add_options = click.option(
+    "--spark",
+    metavar="MASTER",
+    help="Score on Spark: local[2], yarn, spark://host:7077, k8s://…; submit: what spark-submit was told.",
+)
+
+
+def run(source: str | None, output: str | None, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+    """Score a table on Spark.
+
+    Parameters
+    ----------
+    source, output : str
+        As `batch.spark_job.SparkJob` takes them.
+    models : Path
+        The registry's folder, on the driver.
+    engine : {"auto", "onnx", "tensorflow"}
+        What runs the network on the executors; auto: ONNX Runtime.
+    options : mapping of str to object
+        ``spark``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+
+    Raises
+    ------
+    click.UsageError
+        If ``INPUT`` or ``--output`` is absent, or ``--resume`` is given.
+    EngineError
+        If pyspark or Java is not installed.
+    """
+    if source is None or output is None:
+        raise click.UsageError("--spark needs INPUT and --output")
+    if options["resume"]:
+        raise click.UsageError("--spark knows no --resume: Spark repeats failed tasks itself, a killed job begins anew")
+    try:
+        import pyspark  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise EngineError("Spark is not installed: pip install 'churn[spark]'") from error
+    from batch.spark_job import SparkJob, score_table
+    from batch.spark_session import open_session
+    from batch.tally import RejectLimit
+    from churn.files import replace_text
+    from churn.registry import Registry
+
+    limit = options["max_rejects"]
+    job = SparkJob(source, output, tuple(options["keep"]), None if limit is None else RejectLimit.parse(limit))
+    model = Registry(models).current_folder()
+    try:
+        with open_session(options["spark"]) as session:
+            summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)
+    except TooManyRejectsError as error:
+        click.echo(f"error: {error}; nothing was published", err=True)
+        sys.exit(EXIT_TOO_MANY_REJECTS)
+    if options["summary"] is not None:
+        replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
+    click.echo(
+        f"{summary['rows']:,} customers: {summary['scored']:,} scored with version {summary['model_version']} into "
+        f"{summary['output']}, of whom {summary['leavers']:,} are said to leave; {summary['rejected']:,} rejected into "
+        f"{summary['rejects']}"
+    )

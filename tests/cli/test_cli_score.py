@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bank import draw_customers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = "SELECT * FROM customers"
+
+
+@pytest.fixture
+def workplace(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a database of three hundred customers, one of whom has no age."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHURN_MODELS", str(models))
+    monkeypatch.setenv("CHURN_ENGINE", "onnx")
+    table = draw_customers(300)
+    table.loc[7, "Age"] = None
+    with sqlite3.connect("bank.db") as database:
+        table.to_sql("customers", database, index=False)
+    database.close()
+    return tmp_path
+
+
+@pytest.fixture
+def promoted(models: Path) -> None:
+    """Make the trained version the current one."""
+    (models / "current").exists() or (models / "current").write_text("1\n")
+
+
+@pytest.mark.usefixtures("promoted")
+def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
+    options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores", "--summary", "summary.json")
+    answer = churn("score", *options, "--keep", "Age", "--keep", "Surname", "--max-rejects", "1%")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores, of whom ")
+    assert answer.out.endswith("1 rejected into scores_rejects\n")
+    summary = json.loads((workplace / "summary.json").read_text())
+    assert (summary["rows"], summary["scored"], summary["reasons"]) == (300, 299, {"Age is missing": 1})
+    with sqlite3.connect("bank.db") as database:
+        names = [column[0] for column in database.execute("SELECT * FROM scores").description]
+    database.close()
+    assert names == ["CustomerId", "Age", "Surname", "probability", "churn", "model_version"]
+
+
+@pytest.mark.usefixtures("promoted", "workplace")
+def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
+    options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores")
+    answer = churn("score", *options, "--max-rejects", "0")
+    assert answer.code == 2
+    assert answer.err.startswith("error: 1 of 300 rows could not be scored; allowed: 0; what is written can be gone on")
+    assert churn("score", *options, "--resume").code == 0
+    answer = churn("score", *options)
+    assert (answer.code, answer.err) == (
+        1,
+        "error: scores: the table exists; replace it with --if-exists replace, or name another\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "score needs INPUT and --output, or --sql with --url and --table"),
+        (("--sql", ALL), "--sql needs --url"),
+        (("--sql", ALL, "--url", "sqlite:///bank.db"), "--sql needs --table"),
+        (("--spark", "local[2]"), "--spark needs INPUT and --output"),
+        (("--spark", "local[2]", "a.csv", "--output", "b", "--resume"), "--spark knows no --resume"),
+    ],
+)
+def test_what_is_absent_is_named(churn: Any, arguments: tuple[str, ...], message: str) -> None:
+    answer = churn("score", *arguments)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("sqlalchemy", ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "t"), "sql"),
+        ("pyspark", ("a.csv", "--spark", "local[2]", "--output", "b"), "spark"),
+    ],
+)
+def test_without_the_extra_the_error_names_it(
+    churn: Any, monkeypatch: pytest.MonkeyPatch, module: str, arguments: tuple[str, ...], extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    answer = churn("score", *arguments)
+    assert answer.code == 1
+    assert answer.err.endswith(f"is not installed: pip install 'churn[{extra}]'\n")
