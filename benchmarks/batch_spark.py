@@ -1,9 +1,10 @@
 """Spark on the cores of this machine: time, cores busy and rows lost, for one core and for two.
 
 ``python benchmarks/batch_spark.py --rows 1000000``. Simulated customers are scored by the command ``churn score
---spark local[N]``; the processor time of all its processes (the JVM, the Python workers) is read from /proc every
-fifth of a second. The scores are held against those of one process without Spark, row by row, which is timed as well.
-Linux only.
+--spark local[N]``; the processor time of all its threads (the JVM's, the Python workers') is read from /proc every
+fifth of a second, and with it the time they were ready to run and waited for a core, which on a machine that does
+other work is what they would have used. The scores are held against those of one process without Spark, row by row,
+which is timed as well. Linux only.
 """
 
 from __future__ import annotations
@@ -29,41 +30,52 @@ from churn.registry import Registry  # noqa: E402
 from churn.scorer import load_scorer  # noqa: E402
 from training.simulate import write_simulated  # noqa: E402
 
-TICKS = os.sysconf("SC_CLK_TCK")
 EVERY = 0.2
 BUSY = 0.9
 """Share of the cores from which a moment counts as all busy."""
 
+Moment = tuple[float, float, float]
 
-def processor_seconds(session: int, spent: dict[int, float]) -> float:
-    """Return the seconds all processes of a session have used, those that ended included."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
+
+def take_moment(session: int, spent: dict[str, tuple[int, int]], workers: dict[str, float]) -> Moment:
+    """Return the time, and the seconds all threads of a session have run and have waited for a core until now.
+
+    The seconds that each Python worker has run are written to `workers`.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
+            if int((process / "stat").read_text().rpartition(")")[2].split()[3]) != session:
+                continue
+            for thread in (process / "task").iterdir():
+                ran, waited, _ = (thread / "schedstat").read_text().split()
+                spent[thread.name] = int(ran), int(waited)
+            if b"pyspark.daemon" in (process / "cmdline").read_bytes():
+                threads = [thread.name for thread in (process / "task").iterdir()]
+                workers[process.name] = sum(spent.get(name, (0, 0))[0] for name in threads) / 1e9
+        except OSError:  # it has just ended; what it used stays counted
             continue
-        if int(fields[3]) == session:
-            spent[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-    return sum(spent.values())
+    ran, waited = map(sum, zip(*spent.values(), strict=True))
+    return time.perf_counter(), ran / 1e9, waited / 1e9
 
 
-def run(cores: int, source: Path, output: Path, models: Path) -> tuple[dict[str, float], list[tuple[float, float]]]:
-    """Score with Spark; return the summary and (time, processor seconds) of every moment."""
+def run(cores: int, source: Path, output: Path, models: Path) -> tuple[dict[str, float], list[Moment], list[float]]:
+    """Score with Spark; return the summary, every moment, and the seconds that each Python worker ran."""
     command = [sys.executable, "-c", "from cli.main import main; main()", "score", str(source), "--output", str(output)]
     summary = output.with_suffix(".json")
     command += ["--spark", f"local[{cores}]", "--models", str(models), "--summary", str(summary)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
-    spent: dict[int, float] = {}
+    spent: dict[str, tuple[int, int]] = {}
+    workers: dict[str, float] = {}
     moments = []
     process = subprocess.Popen(  # noqa: S603  our own code
         command, env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
     while process.poll() is None:
-        moments.append((time.perf_counter(), processor_seconds(process.pid, spent)))
+        moments.append(take_moment(process.pid, spent, workers))
         time.sleep(EVERY)
     if process.returncode:
         sys.exit(process.stderr.read().decode() if process.stderr else "the command failed")
-    return json.loads(summary.read_text()), moments
+    return json.loads(summary.read_text()), moments, sorted(workers.values(), reverse=True)[: cores + 1]
 
 
 def main() -> None:
@@ -85,17 +97,20 @@ def main() -> None:
         expected = expected.sort_by("CustomerId")
         for cores in options.cores:
             output = folder / f"scores{cores}"
-            summary, moments = run(cores, source, output, options.models)
+            summary, moments, workers = run(cores, source, output, options.models)
             # The job alone, without the start of Python and of the JVM.
             job = [moment for moment in moments if moment[0] >= moments[-1][0] - summary["seconds"]]
-            rates = [(then[1] - now[1]) / (then[0] - now[0]) for now, then in pairwise(job)]
-            busy = sum(rate >= BUSY * cores for rate in rates) / len(rates)
+            seconds, ran, waited = (last - first for first, last in zip(job[0], job[-1], strict=True))
+            wanted = [(then[1] + then[2] - now[1] - now[2]) / (then[0] - now[0]) for now, then in pairwise(job)]
+            busy = sum(rate >= BUSY * cores for rate in wanted) / len(wanted)
             same = parquet.read_table(output).sort_by("CustomerId").equals(expected)
             print(
                 f"local[{cores}]: {moments[-1][0] - moments[0][0]:.1f} s, of which the job {summary['seconds']:.1f} s, "
-                f"{summary['rows'] / summary['seconds']:,.0f} rows a second; processor seconds a second in the job "
-                f"{(job[-1][1] - job[0][1]) / (job[-1][0] - job[0][0]):.2f}, {busy:.0%} of the time at {BUSY:.0%} of "
-                f"{cores} cores or more; {summary['scored']:,} scored, {summary['rejected']:,} rejected, "
+                f"{summary['rows'] / summary['seconds']:,.0f} rows a second\n"
+                f"  cores used in the job: {ran / seconds:.2f}; used or waited for: {(ran + waited) / seconds:.2f}, "
+                f"and {BUSY:.0%} of {cores} or more in {busy:.0%} of the time\n"
+                f"  seconds that each Python worker ran: {', '.join(f'{worker:.1f}' for worker in workers)}\n"
+                f"  {summary['scored']:,} scored, {summary['rejected']:,} rejected; "
                 f"scores {'the same as' if same else 'NOT those'} without Spark"
             )
 

@@ -28,13 +28,6 @@ def workplace(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-@pytest.fixture
-def promoted(models: Path) -> None:
-    """Make the trained version the current one."""
-    (models / "current").exists() or (models / "current").write_text("1\n")
-
-
-@pytest.mark.usefixtures("promoted")
 def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
     options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores", "--summary", "summary.json")
     answer = churn("score", *options, "--keep", "Age", "--keep", "Surname", "--max-rejects", "1%")
@@ -49,7 +42,7 @@ def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
     assert names == ["CustomerId", "Age", "Surname", "probability", "churn", "model_version"]
 
 
-@pytest.mark.usefixtures("promoted", "workplace")
+@pytest.mark.usefixtures("workplace")
 def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
     options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores")
     answer = churn("score", *options, "--max-rejects", "0")
