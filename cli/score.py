@@ -13,6 +13,9 @@ from cli.options import engine_option, models_option
 if TYPE_CHECKING:
     from churn.engines import EngineChoice
 
+ONLY_TABLES = ("table", "rejects_table", "key", "keep", "max_rejects", "resume", "summary")
+"""Options that a file on one machine does not have."""
+
 
 @click.command()
 @click.argument("source", metavar="[INPUT]", required=False)
@@ -35,11 +38,18 @@ def score(source: str | None, output: str | None, models: Path, engine: EngineCh
     Example: churn score customers.csv --output scores.csv
     """
     if options["sql"] is not None:
+        if source is not None or output is not None or options["spark"] is not None:
+            raise click.UsageError(
+                "--sql reads its rows from --url and writes them to --table: no INPUT, --output, --spark"
+            )
         return score_sql.run(models, engine, options)
     if options["spark"] is not None:
         return score_spark.run(source, output, models, engine, options)
     if source is None or output is None:
         raise click.UsageError("score needs INPUT and --output, or --sql with --url and --table")
+    wrong = [f"--{name.replace('_', '-')}" for name in ONLY_TABLES if options[name]]
+    if wrong:
+        raise click.UsageError(f"{', '.join(wrong)}: only with --sql or --spark")
     from batch.score import score_file
     from churn.registry import Registry
     from churn.scorer import load_scorer

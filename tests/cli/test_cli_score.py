@@ -61,6 +61,8 @@ def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
     [
         ((), "score needs INPUT and --output, or --sql with --url and --table"),
         (("--sql", ALL), "--sql needs --url"),
+        (("--sql", ALL, "a.csv"), "no INPUT, --output, --spark"),
+        (("a.csv", "--output", "b.csv", "--keep", "x", "--resume"), "--keep, --resume: only with --sql or --spark"),
         (("--sql", ALL, "--url", "sqlite:///bank.db"), "--sql needs --table"),
         (("--spark", "local[2]"), "--spark needs INPUT and --output"),
         (("--spark", "local[2]", "a.csv", "--output", "b", "--resume"), "--spark knows no --resume"),
