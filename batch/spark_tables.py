@@ -53,7 +53,7 @@ class Folder:
         # A name Spark itself does not read, nor anybody who reads the folder above.
         self._aside = f"{parent}{slash}_{bare}.partial"
         self._kind = "csv" if self.name.removesuffix(".rejects").endswith(".csv") else "parquet"
-        hadoop: Any = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]  # noqa: SLF001  no other way
+        hadoop: Any = spark._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001  no other way
         self._final_path, self._aside_path = hadoop(self.name), hadoop(self._aside)
         self._system = self._final_path.getFileSystem(spark._jsc.hadoopConfiguration())  # noqa: SLF001
 

@@ -25,7 +25,7 @@ EXIT_INTERRUPTED = 130
 def churn() -> None:
     """Train, serve and explain how likely each customer is to leave.
 
-    Exit codes: 0 done; 1 refused, with the reason; 2 wrong usage; 130 interrupted.
+    Exit codes: 0 done; 1 refused, with the reason; 2 wrong usage or too many rejects; 130 interrupted.
     """
 
 
