@@ -24,6 +24,9 @@ EngineChoice = Literal["auto", "onnx", "tensorflow"]
 BLOCK_ROWS = 8192
 """Rows run at once: a block's activations stay in the processor's cache, and memory stays flat."""
 
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
+"""Device files of NVIDIA's driver: in Linux and in containers, and in Windows' Linux."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -202,7 +205,7 @@ def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     has_onnx = importlib.util.find_spec("onnxruntime") is not None
     # Importing TensorFlow takes seconds, so it is asked for GPUs only where the driver's device files are.
-    if has_tensorflow and _has_gpu_driver() and import_tensorflow().config.list_physical_devices("GPU"):
+    if has_tensorflow and find_gpu_files() and import_tensorflow().config.list_physical_devices("GPU"):
         return "tensorflow"
     if has_onnx:
         return "onnx"
@@ -211,8 +214,9 @@ def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
     raise EngineError("no engine is installed: pip install onnxruntime, or 'churn[tensorflow]'")
 
 
-def _has_gpu_driver() -> bool:
-    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))  # noqa: PTH110
+def find_gpu_files() -> list[str]:
+    """Return those of `GPU_FILES` that exist."""
+    return [path for path in GPU_FILES if os.path.exists(path)]  # noqa: PTH110
 
 
 def load_engine(choice: EngineChoice, folder: Path, threads: int = 1) -> Engine:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 
 from churn.bundle import read_bundle
+from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
+from service.cpus import count_cpus
 from service.logs import set_up_logging
 from service.state import find_folder
 from service.supervisor import supervise
@@ -58,6 +60,8 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     ------
     BundleError, RegistryError
         If there is no model to serve or its files are not what they were.
+    EngineError
+        If a GPU is required and there is none.
     ServeError
         If the address can't be listened on.
     TracingError
@@ -66,6 +70,9 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     set_up_logging(settings)
     if settings.tracing:
         check_tracing()
+    _log.info("devices: %s", describe_devices(count_cpus()))
+    if settings.require_gpu:
+        require_gpu(settings.engine)
     bundle = read_bundle(find_folder(settings))
     listener = _listen(host, port)
     # Every worker serves the version that was verified, even if another becomes current meanwhile.

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     engine: EngineChoice = "auto"
     """What runs the network: onnx, tensorflow, or auto (TensorFlow where it sees a GPU, else ONNX Runtime)."""
 
+    require_gpu: bool = False
+    """Whether to refuse to start where the network would not run on a GPU, saying what was found instead."""
+
     threads: PositiveInt = 1
     """Threads of the engine in each worker. One is fastest for every size of request that was measured
     (docs/performance.md): workers use further CPUs better."""

@@ -122,7 +122,7 @@ def test_auto_is_tensorflow_with_a_gpu_else_onnx_else_tensorflow(
 ) -> None:
     tensorflow = SimpleNamespace(config=SimpleNamespace(list_physical_devices=lambda kind: [kind] * gpus))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
-    monkeypatch.setattr(engines, "_has_gpu_driver", lambda: driver)
+    monkeypatch.setattr(engines, "find_gpu_files", lambda: ["/dev/nvidia0"] * driver)
     monkeypatch.setattr(engines, "import_tensorflow", lambda: tensorflow)
     assert choose_engine("auto") == chosen
     assert choose_engine("onnx") == "onnx"
@@ -130,7 +130,7 @@ def test_auto_is_tensorflow_with_a_gpu_else_onnx_else_tensorflow(
 
 
 def test_without_a_driver_tensorflow_is_not_even_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_has_gpu_driver", lambda: False)
+    monkeypatch.setattr(engines, "find_gpu_files", list)
     monkeypatch.setattr(engines, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
     assert choose_engine("auto") == "onnx"
 
@@ -138,7 +138,7 @@ def test_without_a_driver_tensorflow_is_not_even_imported(monkeypatch: pytest.Mo
 def test_a_driver_is_seen_by_its_device_files(monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (set(), {"/dev/nvidiactl"}, {"/dev/dxg"}):
         monkeypatch.setattr("os.path.exists", there.__contains__)
-        assert engines._has_gpu_driver() == bool(there)
+        assert engines.find_gpu_files() == sorted(there)
 
 
 def test_without_any_engine_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import pytest
 from bundles import CUSTOMER
 from running import wait_until
 
-from churn.errors import BundleError, RegistryError
+from churn.errors import BundleError, EngineError, RegistryError
 from service.server import ServeError, serve
 from service.settings import Settings
 
@@ -300,6 +300,14 @@ def test_a_taken_port_is_said(bank_models: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServeError, match=f"127.0.0.1:{port} can't be listened on: Address already in use"):
             serve(Settings(models=bank_models, engine="onnx"), port=port)
+
+
+def test_a_required_gpu_that_is_missing_is_said_before_anything_starts(
+    bank_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("churn.devices.find_gpu_files", list)
+    with pytest.raises(EngineError, match=r"a GPU is required .* and there is none to use"):
+        serve(Settings(models=bank_models, require_gpu=True))
 
 
 def test_an_unknown_host_is_said(bank_models: Path) -> None:
