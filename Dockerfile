@@ -1,0 +1,126 @@
+# The service and the offline jobs as images; docs/containers.md says how each is built and run.
+#   docker build --target cpu .      the service on the CPU: ONNX Runtime, no TensorFlow
+#   docker build --target batch .    the same, and what scores files
+#   docker build --target train .    the offline job: training with TensorFlow on the CPU
+#   docker build .                   the service on a GPU, and on the CPU where there is none
+# Stages stand in this order so that a builder that makes every stage before the target makes none in vain.
+ARG PYTHON=3.11-slim-bookworm
+
+# What only building needs, pip too: mounted while it is used, so that no target has it and no layer is copied.
+FROM python:${PYTHON} AS tools
+RUN mkdir /tools && cp -r "$(python -c 'import pip; print(*pip.__path__)')" /tools/
+COPY --chmod=755 deploy/images/install-packages /tools/
+
+FROM python:${PYTHON} AS code
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements/build.txt .
+RUN python -m venv /venv && /venv/bin/python -m pip install --quiet --require-hashes --no-deps -r build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY churn churn
+COPY batch batch
+COPY service service
+COPY training training
+COPY cli cli
+RUN /venv/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --no-compile --target /app . \
+ && sed -i '1s|.*|#!/opt/churn/bin/python|' /app/bin/churn \
+ && python -m compileall -q --invalidation-mode unchecked-hash /app
+
+FROM python:${PYTHON} AS runtime
+# Nothing in the image can install anything. The environment sees the code in /app, which changes more often than it.
+RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel \
+ && rm -rf "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" /usr/share/python-wheels /usr/local/bin/pip* \
+ && groupadd --gid 10001 churn \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin churn \
+ && install -d /app && install -d -o churn -g churn /data \
+ && python -m venv --without-pip /opt/churn \
+ && /opt/churn/bin/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/app\n')"
+# The root file system may be read-only: bytecode is in the image, and what libraries cache goes to /tmp.
+# Drain (1 s) and shutdown together stay below the 10 s that `docker stop` waits.
+ENV PATH=/opt/churn/bin:/app/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    CHURN_MODELS=/models \
+    CHURN_SHUTDOWN_SECONDS=8
+WORKDIR /app
+USER 10001:10001
+ENTRYPOINT ["churn"]
+
+FROM runtime AS serving
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=2m --retries=3 CMD ["python", "-I", "-S", "/app/service/probe.py"]
+CMD ["serve", "--host", "0.0.0.0"]
+
+FROM serving AS cpu
+USER 0:0
+COPY requirements/serve.txt /opt/churn/requirements.txt
+RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /mnt/install-packages /opt/churn/requirements.txt
+USER 10001:10001
+COPY models /models
+COPY --from=code /app /app
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="churn: service on the CPU" \
+      org.opencontainers.image.description="Answers over HTTP how likely a bank customer is to leave" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+# Python as process 1 would not notice SIGTERM; at SIGINT a job ends without leaving half a result.
+FROM runtime AS batch
+STOPSIGNAL SIGINT
+USER 0:0
+COPY requirements/batch.txt /opt/churn/requirements.txt
+RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /mnt/install-packages /opt/churn/requirements.txt
+USER 10001:10001
+COPY models /models
+COPY --from=code /app /app
+WORKDIR /data
+CMD ["score", "--help"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="churn: batch scoring" \
+      org.opencontainers.image.description="Scores files of bank customers by how likely each is to leave" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+FROM runtime AS train
+STOPSIGNAL SIGINT
+USER 0:0
+COPY requirements/train.txt /opt/churn/requirements.txt
+RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /mnt/install-packages /opt/churn/requirements.txt
+USER 10001:10001
+COPY --from=code /app /app
+WORKDIR /data
+CMD ["train", "--help"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="churn: training" \
+      org.opencontainers.image.description="Trains the model that says how likely a bank customer is to leave" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+FROM serving AS gpu
+# NVIDIA_VISIBLE_DEVICES is left to whoever starts the container: "all" here would take every GPU of a shared node.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 0:0
+COPY requirements/gpu.txt /opt/churn/requirements.txt
+RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /mnt/install-packages /opt/churn/requirements.txt
+USER 10001:10001
+COPY models /models
+COPY --from=code /app /app
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="churn: service on a GPU" \
+      org.opencontainers.image.description="Answers over HTTP how likely a bank customer is to leave" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
