@@ -12,10 +12,10 @@ SERVE := .venv/serve
 DEV := .venv/dev
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help serve setup test test-fast train lint format lock openapi clean
+.PHONY: help serve setup test test-fast test-deploy train lint format lock openapi clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
 	$(SERVE)/bin/churn serve --host $(HOST) --port $(PORT)
@@ -27,6 +27,11 @@ test: $(DEV)/.ready ## run every test, with coverage
 
 test-fast: $(DEV)/.ready ## run the tests that need no training
 	$(DEV)/bin/pytest -m "not slow"
+
+test-deploy: $(DEV)/.ready ## check and simulate Prometheus' rules (needs promtool), and test what watches the service
+	promtool check rules deploy/prometheus/rules/*.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+	$(DEV)/bin/pytest tests/deploy
 
 train: $(DEV)/.ready ## train the next version on DATA=table.csv
 	@test -n "$(DATA)" || { echo "make: name a table: make train DATA=customers.csv" >&2; exit 1; }
