@@ -55,9 +55,9 @@ class Running:
     ready_seconds: float
 
 
-def ours(engine: str, models: Path) -> Server:
-    """Return our service with one worker."""
-    command = [str(BIN / "churn"), "serve", "--port", "{port}", "--workers", "1", "--engine", engine]
+def ours(engine: str, models: Path, workers: int = 1) -> Server:
+    """Return our service."""
+    command = [str(BIN / "churn"), "serve", "--port", "{port}", "--workers", str(workers), "--engine", engine]
     command += ["--models", str(models.absolute())]
     return Server(f"churn, {engine}", command, {"CHURN_THREADS": "1", "CHURN_LOG_LEVEL": "warning"})
 
@@ -105,9 +105,7 @@ def find_peers(folder: Path, names: list[str]) -> list[Server]:
 @contextlib.contextmanager
 def launch(server: Server, first: Customers, log: Path) -> Iterator[Running]:
     """Start a server, wait for its first answer, and end it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     command = [part.replace("{port}", str(port)) for part in server.command]
     body = json.dumps(server.wire(first)).encode()
     started = time.perf_counter()
@@ -129,6 +127,14 @@ def launch(server: Server, first: Customers, log: Path) -> Iterator[Running]:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def find_free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _answers(port: int, path: str, body: bytes) -> bool:

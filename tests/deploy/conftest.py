@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from bank import REPOSITORY
+
+for folder in ("benchmarks", "deploy/grafana"):  # commands that the tests run
+    sys.path.append(str(REPOSITORY / folder))
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servers import Running
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The shipped model, served by two workers."""
+    from servers import BIN, launch, ours
+    from watching import draw
+
+    if not (BIN / "churn").exists():
+        pytest.skip("the command churn is not installed")
+    server = ours("onnx", REPOSITORY / "models", workers=2)
+    with launch(server, draw(1, 0), tmp_path_factory.mktemp("service") / "log") as running:
+        yield running

@@ -1,0 +1,109 @@
+"""A real Prometheus scrapes a real service of two workers: what panels show, and what wakes somebody."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bank import REPOSITORY
+from drift import OLDER_RICHER
+from make_dashboards import make_dashboards
+from watching import Traffic, watch
+
+from churn.bundle import read_bundle
+from churn.drift import Drift, population_stability_index
+from churn.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servers import Running
+    from watching import Watcher
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="prometheus is not installed (Debian's package prometheus has it)"
+    ),
+]
+
+WINDOWS = {"1h": "10s", "1d": "20s"}
+FIRING = 'ALERTS{alertstate="firing"}'
+QUERIES = {
+    (name, panel["title"], target["expr"].replace("$feature", "Age"))
+    for name, dashboard in make_dashboards().items()
+    for panel in dashboard["panels"]
+    for target in panel["targets"]
+}
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.5)
+
+
+def refuse(port: int) -> None:
+    """Send what is refused, for the panels of errors."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("POST", "/predict", "{", {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 400
+
+
+@pytest.fixture(scope="module")
+def traffic(service: Running) -> Iterator[Traffic]:
+    refuse(service.port)
+    with Traffic(service.port).flow() as traffic:
+        yield traffic
+    assert traffic.requests
+    assert not traffic.mistakes
+
+
+@pytest.fixture(scope="module")
+def watcher(service: Running, traffic: Traffic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
+    del traffic  # it flows
+    with watch(service.port, tmp_path_factory.mktemp("prometheus"), WINDOWS, "2s") as watcher:
+        wait_until(lambda: watcher.ask("churn:score_customers:increase1d > 1000"), "no customer was counted")
+        yield watcher
+
+
+def test_every_panel_has_data(service: Running, watcher: Watcher) -> None:
+    refuse(service.port)
+    wait_until(lambda: watcher.ask("churn:rejected_requests:rate5m > 0"), "no refusal was seen")
+    wait_until(lambda: watcher.ask("churn:request_errors:ratio_rate6h"), "no ratio of errors was recorded")
+    empty = [query for query in sorted(QUERIES) if not watcher.ask(query[2])]
+    assert not empty
+    not_numbers = [query for query in sorted(QUERIES) if any(one["value"][1] == "NaN" for one in watcher.ask(query[2]))]
+    assert not not_numbers
+
+
+def test_drift_is_that_of_batch_jobs(watcher: Watcher) -> None:
+    manifest = read_bundle(Registry(REPOSITORY / "models").current_folder()).manifest
+    moment = time.time()
+    asked = f"@ {moment}"
+    for bins in Drift(manifest).features:
+        found = watcher.ask(f'churn:feature_bin_customers:increase1h{{feature="{bins.name}"}} {asked}')
+        counts = {one["metric"]["bin"]: float(one["value"][1]) for one in found}
+        (index,) = watcher.ask(f'churn:feature_psi:1h{{feature="{bins.name}"}} {asked}')
+        expected = population_stability_index(bins.counts, [counts[label] for label in bins.labels])
+        assert float(index["value"][1]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_an_older_richer_population_wakes_somebody_and_nothing_else_does(traffic: Traffic, watcher: Watcher) -> None:
+    assert not watcher.ask(FIRING)
+    traffic.population = OLDER_RICHER
+
+    def fired() -> set[tuple[str, str]]:
+        found = watcher.ask('ALERTS{alertstate="firing",severity="critical"}')
+        return {(one["metric"]["alertname"], one["metric"].get("feature", "")) for one in found}
+
+    expected = {("ChurnFeatureDrift", "Age"), ("ChurnFeatureDrift", "Balance")}
+    wait_until(lambda: fired() >= expected, "no alert")
+    time.sleep(5)
+    seen = watcher.ask('max_over_time(ALERTS{alertstate="firing"}[5m])')
+    assert {(one["metric"]["alertname"], one["metric"].get("feature", "")) for one in seen} == expected
