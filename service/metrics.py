@@ -145,8 +145,13 @@ class Metrics:
         self._drift: DriftMetrics | None = None
         self._threshold = 0.5
         self.before_exposing: Callable[[], None] = lambda: None
+        # There from the start: to Prometheus a counter's first value is no increase, so first failures would go unseen.
         for outcome in ("ok", "failed"):
             self._loads.labels(outcome)
+        for status in ("500", "503"):
+            self._requests.labels("/predict", "POST", status)
+        for reason in ("not-ready", "overloaded"):
+            self._rejected.labels(reason)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answered request."""

@@ -68,6 +68,17 @@ def test_refusals_are_counted_by_reason(client: TestClient) -> None:
     assert metrics["churn_score_count"] == 0
 
 
+def test_failures_are_there_before_they_happen_so_that_the_first_is_an_increase(client: TestClient) -> None:
+    metrics = read_metrics(client)
+    for series in (
+        'churn_requests_total{method="POST",route="/predict",status="500"}',
+        'churn_requests_total{method="POST",route="/predict",status="503"}',
+        'churn_rejected_requests_total{reason="overloaded"}',
+        'churn_model_loads_total{outcome="failed"}',
+    ):
+        assert metrics[series] == 0
+
+
 def test_strangers_make_no_new_series(client: TestClient) -> None:
     for path in ("/a", "/b?c=d", "/predict/1", "/docs-static/x", "/docs-static/swagger-ui.css", "/health/live"):
         client.get(path)
@@ -79,6 +90,8 @@ def test_strangers_make_no_new_series(client: TestClient) -> None:
     }
     assert labels == {
         'method="POST",route="/predict",status="200"',
+        'method="POST",route="/predict",status="500"',
+        'method="POST",route="/predict",status="503"',
         'method="other",route="/predict",status="405"',
         'method="GET",route="other",status="404"',
         'method="GET",route="/docs-static",status="404"',
