@@ -75,6 +75,13 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert named == set(RUNBOOKS.glob("*.md"))
 
 
+def test_every_alert_is_in_the_operators_table_and_links_lead_somewhere() -> None:
+    document = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\bChurn[A-Z]\w+", document)) == {alert["alert"] for alert in ALERTS}
+    for target in re.findall(r"\]\(([^)#]+)\)", document):
+        assert (REPOSITORY / "docs" / target).exists(), target
+
+
 def test_rules_read_metrics_that_the_service_has_and_records_that_are_recorded() -> None:
     documented = set(re.findall(r"^\| `(churn_\w+)`", (REPOSITORY / "docs" / "metrics.md").read_text(), re.MULTILINE))
     rules = [rule for path in RULES for group in groups(path.name) for rule in group["rules"]]
