@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from bank import REPOSITORY
+from scraping import WORKERS, scrape
 
 for folder in ("benchmarks", "deploy/grafana"):  # commands that the tests run
     sys.path.append(str(REPOSITORY / folder))
@@ -23,6 +25,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
     if not (BIN / "churn").exists():
         pytest.skip("the command churn is not installed")
-    server = ours("onnx", REPOSITORY / "models", workers=2)
+    server = ours("onnx", REPOSITORY / "models", workers=WORKERS)
     with launch(server, draw(1, 0), tmp_path_factory.mktemp("service") / "log") as running:
+        end = time.monotonic() + 60
+        while scrape(running.port).get("churn_ready_workers") != WORKERS:
+            assert time.monotonic() < end, "a worker did not become ready"
+            time.sleep(0.1)
         yield running

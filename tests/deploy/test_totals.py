@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from scraping import WORKERS, scrape
 from watching import draw
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ SENDERS, REQUESTS = 4, 1500
 BATCH_EVERY, BATCH = 10, 7
 TOTAL = re.compile(r"_(total|count|bucket|sum)(\{|$)")
 SCORED = 'churn_requests_total{method="POST",route="/predict",status="200"}'
-
-
-def scrape(port: int) -> dict[str, float]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def send(port: int, bodies: list[str]) -> None:
@@ -51,8 +44,7 @@ def test_totals_never_fall_and_end_at_what_was_sent(service: Running) -> None:
     ]
     sent = SENDERS * REQUESTS
     people = SENDERS * sum(BATCH if number % BATCH_EVERY == 0 else 1 for number in range(REQUESTS))
-    before = scrape(service.port)
-    assert before["churn_workers"] == 2
+    assert scrape(service.port)["churn_workers"] == WORKERS
     while scrape(service.port)[SCORED] < 1:  # the fixture's own request may still be on its way
         time.sleep(0.05)
     before = scrape(service.port)

@@ -84,6 +84,8 @@ def test_every_panel_has_data(service: Running, watcher: Watcher) -> None:
 
 def test_drift_is_that_of_batch_jobs(watcher: Watcher) -> None:
     manifest = read_bundle(Registry(REPOSITORY / "models").current_folder()).manifest
+    # Rules are evaluated one after another: wait for the last of them.
+    wait_until(lambda: len(watcher.ask("churn:feature_psi:1h")) == len(manifest.schema.features), "no index")
     moment = time.time()
     asked = f"@ {moment}"
     for bins in Drift(manifest).features:
