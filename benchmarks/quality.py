@@ -12,7 +12,9 @@ import argparse
 import functools
 import hashlib
 import json
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +52,15 @@ def main() -> None:
     arguments = parse_arguments()
     dataset = load_dataset(arguments.data)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    wanted = [(model, seed) for model in arguments.models for seed in arguments.seeds]
-    for model, seed in tqdm(wanted, desc="fitting", unit="fit"):
-        path = result_path(arguments.output, model, seed)
-        if not path.exists():
-            fit_once(dataset, model, seed, path)
+    with tqdm(total=len(arguments.models) * len(arguments.seeds), desc="fitting", unit="fit") as bar:
+        for model in arguments.models:
+            # A process for each model: PyTorch and TensorFlow end a process that has them both.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                for seed in arguments.seeds:
+                    path = result_path(arguments.output, model, seed)
+                    if not path.exists():
+                        process.submit(fit_once, dataset, model, seed, path).result()
+                    bar.update()
     results = {
         model: [json.loads(result_path(arguments.output, model, seed).read_text()) for seed in arguments.seeds]
         for model in arguments.models
