@@ -17,6 +17,7 @@ from churn.bundle import read_bundle
 from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
 from service.cpus import count_cpus
+from service.imports import keep_out
 from service.logs import set_up_logging
 from service.state import find_folder
 from service.supervisor import supervise
@@ -40,6 +41,7 @@ class ServeError(ChurnError):
     """The service can't be started, e.g. because its port is taken."""
 
 
+@keep_out()
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -165,6 +167,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
     Server(config, app, settings.drain_seconds, parent).run([listener])
 
 
+@keep_out()
 def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
     """Serve in a worker process. Ctrl-C in a terminal reaches workers too; the parent alone acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

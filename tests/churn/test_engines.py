@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib.util
 import logging
 import sys
@@ -145,6 +146,29 @@ def test_without_any_engine_the_message_says_what_to_install(monkeypatch: pytest
     monkeypatch.setattr(importlib.util, "find_spec", {}.get)
     with pytest.raises(EngineError, match="no engine is installed: pip install onnxruntime"):
         choose_engine("auto")
+
+
+def test_tensorflow_traces_the_network_once_for_any_number_of_rows(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    traces: list[Any] = []
+    call = keras.layers.Dense.call
+
+    @functools.wraps(call)  # Keras asks for its parameters
+    def count(layer: Any, *inputs: Any, **options: Any) -> Any:
+        traces.append(layer)
+        return call(layer, *inputs, **options)
+
+    monkeypatch.setattr(keras.layers.Dense, "call", count)
+    engine = TensorFlowEngine(models / "1" / "model.keras")
+    assert traces
+    traces.clear()
+    width = engine._function.inputs[0].shape[-1]
+    for rows in (1, 2, 3, 100, 8_192, 8_193, 20_000, 1):
+        assert engine.predict(np.zeros((rows, width), np.float32)).shape == (rows,)
+    assert not traces
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BODY = json.dumps(CUSTOMER)
+LEAN = """
+import sys
+from service.imports import UNUSED, keep_out
+with keep_out():
+    import keras
+    print(*(name for name in UNUSED if sys.modules.get(name) is not None))
+import matplotlib, pandas, sklearn
+"""
 ROOT = Path(__file__).parents[2]
 START = """
 import sys
@@ -146,6 +154,15 @@ print(sorted(unwanted & sys.modules.keys()))
     assert second == "[]"
     assert float(seconds) < 2.5  # processor time, so that a busy machine does not fail it
     assert int(kilobytes) < 120 * 1024
+
+
+@pytest.mark.slow
+def test_a_service_keeps_tensorflow_from_importing_what_it_has_no_use_for() -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", LEAN], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout == "\n"
 
 
 @pytest.mark.slow
