@@ -1,9 +1,10 @@
 """Where a request's microseconds go, part by part, for one customer and for batches.
 
-``python benchmarks/parts.py --models models``. The parts are timed in this process, in medians; what the HTTP server
-takes is the CPU time that a bare ASGI application needs for a request of the same size, and the whole is the CPU time
-that the service needs, both over loopback on 32 connections. CPU time, because others who use the machine change it
-least. The whole is more than the sum by what the processor's caches lose between the parts of many connections.
+``python benchmarks/parts.py --models models``. The parts are timed in this process, in medians; the whole is the CPU
+time that the service needs for a request over loopback on one connection, and what the parts leave of it is HTTP, the
+event loop and the kernel. On 32 connections requests share what they can: wake-ups, and the network's call. CPU time,
+because others who use the machine change it least. A bare ASGI application under the same load, which reads nothing
+and answers a constant, is there to compare with.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from serving import draw_customers
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
+from service.access import AccessLog
 from service.app import ChurnService
 from service.open_inference import OUTPUTS, encode_answer, read_request
 from service.parse import Lone
+from service.predict import PATH
+from service.scoring import score_batch, score_lone
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
     from service.state import ServedModel
 
 SIZES = (1, 100, 1_000)
+CONNECTIONS = (1, 32)
+REST = "HTTP, event loop, kernel"
+TOGETHER = 100
+"""Requests that are counted and logged together, as happens under load."""
+
 DATATYPES = {str: "BYTES", int: "INT64", float: "FP64"}
 
 
@@ -53,66 +62,42 @@ def time_call(call: Callable[[], object], seconds: float) -> float:
     return float(np.median(times)) * 1e6
 
 
-def time_parts(
-    app: ChurnService, model: ServedModel, customers: list[dict[str, Any]], seconds: float
-) -> dict[str, float]:
-    """Return the microseconds of each part of a request to `POST /predict`."""
+async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
+    """Return the microseconds of each part of a request to `POST /predict`; a coroutine, as counting needs a loop."""
+    model = app.model_state.model
+    if model is None:
+        raise SystemExit(f"the model can't be loaded: {app.model_state.reason}")
     body = json.dumps({"customers": customers} if len(customers) > 1 else customers[0]).encode()
-    scorer, request = model.scorer, model.parser.parse(body)
+    scorer, recorder, request = model.scorer, app.recorder, model.parser.parse(body)
     parts: dict[str, Callable[[], object]] = {"parse and validate": lambda: model.parser.parse(body)}
     if isinstance(request, Lone):
-        transform = scorer.manifest.preprocessor.make_row_transform()
-        matrix = transform(request.row)
-        probability = scorer.score_row(request.row)
-        parts["preprocess"] = lambda: transform(request.row)
-        parts["inference"] = lambda: scorer.engine.predict(matrix)
-        parts["preprocess, inference, round"] = lambda: scorer.score_row(request.row)
+        row, matrix, probability = request.row, scorer.prepare_row(request.row), scorer.score_row(request.row)
+        parts["preprocess"] = lambda: scorer.prepare_row(row)
+        parts["inference"] = lambda: scorer.infer_row(matrix)
         parts["serialise"] = lambda: model.answers.encode_lone(request, probability, leaves=False)
-        parts["metrics"] = lambda: _count(app, lambda: app.metrics.count_customer(probability, leaves=False))
+        scored: Any = score_lone(model, request, 0.0, 0.0)[1]
+        record = partial(recorder.record_lone, *scored)
     else:
-        matrix = scorer.manifest.preprocessor.transform(request.raw)
-        probabilities = scorer.score_raw(request.raw)
+        raw, matrix = request.raw, scorer.prepare(request.raw)
+        probabilities = scorer.infer(matrix)
         decisions = scorer.decide(probabilities)
-        parts["preprocess"] = lambda: scorer.manifest.preprocessor.transform(request.raw)
-        parts["inference"] = lambda: scorer.engine.predict(matrix)
-        parts["preprocess, inference, round"] = lambda: scorer.decide(scorer.score_raw(request.raw))
+        parts["preprocess"] = lambda: scorer.prepare(raw)
+        parts["inference"] = lambda: scorer.decide(scorer.infer(matrix))
         parts["serialise"] = lambda: model.answers.encode_batch(request, probabilities, decisions)
-        parts["metrics"] = lambda: _count(app, lambda: app.metrics.count_customers(probabilities, decisions))
+        record = partial(recorder.record_batch, score_batch(model, request, 0.0, 0.0)[1])
     found = {name: time_call(call, seconds) for name, call in parts.items()}
-    both = found.pop("preprocess, inference, round")
-    found["round, decide"] = max(0.0, both - found["preprocess"] - found["inference"])
-    whole = time_whole(app, body, seconds)
-    found["receive and send (ASGI), headers, limits"] = max(0.0, whole - sum(found.values()))
+    found["count"] = time_call(partial(_repeat, record, recorder.flush), seconds) / TOGETHER
+    with Path(os.devnull).open("wb") as sink:
+        access = AccessLog("json", sink.fileno())
+        log = partial(access.log, "0123456789ab-1", "POST", PATH, 200, 1e-4)
+        found["access line"] = time_call(partial(_repeat, log, access.flush), seconds) / TOGETHER
     return found
 
 
-def _count(app: ChurnService, count: Callable[[], None]) -> None:
-    count()
-    app.metrics.count_prediction(1e-3)
-
-
-def time_whole(app: ChurnService, body: bytes, seconds: float) -> float:
-    """Return the median of a whole request to the application, without an HTTP server, in microseconds."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body}
-
-    async def send(message: Any) -> None:  # noqa: ANN401  as ASGI has it
-        if message.get("status", 200) != 200:
-            raise RuntimeError(f"the service answered {message}")
-
-    async def repeat() -> float:
-        times = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < 10:
-            started = time.perf_counter()
-            await app(scope, receive, send)
-            times.append(time.perf_counter() - started)
-        return float(np.median(times)) * 1e6
-
-    return asyncio.run(repeat())
+def _repeat(call: Callable[[], object], end: Callable[[], object]) -> None:
+    for _ in range(TOGETHER):
+        call()
+    end()
 
 
 def time_open_inference(model: ServedModel, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
@@ -149,35 +134,44 @@ def encode_tensors(customers: list[dict[str, Any]], *, binary: bool) -> tuple[by
     return b"".join([head, *tail]), len(head) if binary else None
 
 
-def measure_http(server: Server, customers: list[dict[str, Any]], clients: Clients, seconds: float) -> list[float]:
-    """Return the CPU microseconds a server needs for a request over loopback, by size."""
-    found = []
+def measure_http(
+    server: Server, customers: list[dict[str, Any]], clients: Clients, seconds: float
+) -> dict[int, list[float]]:
+    """Return the CPU microseconds a server needs for a request over loopback, by connections and size."""
+    found: dict[int, list[float]] = {connections: [] for connections in CONNECTIONS}
     with tempfile.TemporaryDirectory() as folder, launch(server, customers[:1], Path(folder, "log")) as running:
         for size in SIZES:
             body = json.dumps(server.wire(customers[:size])).encode()
             target = Target(running.port, "/predict", body)
-            clients.run(target, 32, seconds / 4)
-            before = measure_cpu(running.pid)
-            load = run_wrk(target, 32, seconds) if has_wrk() else clients.run(target, 32, seconds)
-            if load.errors:
-                raise RuntimeError(f"{server.name} answered with {load.errors} errors")
-            found.append((measure_cpu(running.pid) - before) / load.requests * 1e6)
+            for connections, costs in found.items():
+                clients.run(target, connections, seconds / 4)
+                before = measure_cpu(running.pid)
+                load = run_wrk(target, connections, seconds) if has_wrk() else clients.run(target, connections, seconds)
+                if load.errors:
+                    raise RuntimeError(f"{server.name} answered with {load.errors} errors")
+                costs.append((measure_cpu(running.pid) - before) / load.requests * 1e6)
     return found
 
 
-def print_table(title: str, columns: Sequence[dict[str, float]], whole: Sequence[float] | None = None) -> None:
-    """Print microseconds by part and size, with shares of the whole where it is known."""
+async def time_sizes(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> list[dict[str, float]]:
+    """Load the model, and return the parts by size."""
+    await app.model_state.load()
+    return [await time_parts(app, customers[:size], seconds) for size in SIZES]
+
+
+def print_table(title: str, columns: Sequence[dict[str, float]], whole: dict[int, list[float]] | None = None) -> None:
+    """Print microseconds by part and size, with shares of the whole on one connection where it is known."""
     print(f"\n| {title} | " + " | ".join(f"{size:,}" for size in SIZES) + " |")
     print("|---" * (len(SIZES) + 1) + "|")
-    for name in columns[0]:
+    for name in columns[0] if columns else ():
         values = [column[name] for column in columns]
-        shares = (
-            [""] * len(values) if whole is None else [f" ({v / w:.0%})" for v, w in zip(values, whole, strict=True)]
-        )
+        shares = [""] * len(values)
+        if whole is not None:
+            shares = [f" ({value / cpu:.0%})" for value, cpu in zip(values, whole[1], strict=True)]
         print(f"| {name} | " + " | ".join(f"{v:,.1f}{share}" for v, share in zip(values, shares, strict=True)) + " |")
-    if whole is not None:
-        print("| **sum** | " + " | ".join(f"{sum(column.values()):,.1f}" for column in columns) + " |")
-        print("| **the service over loopback, CPU** | " + " | ".join(f"{one:,.1f}" for one in whole) + " |", flush=True)
+    for connections, costs in (whole or {}).items():
+        print(f"| **CPU over loopback, connections: {connections}** | " + " | ".join(f"{c:,.1f}" for c in costs) + " |")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -193,18 +187,15 @@ def main() -> None:
         for engine in options.engines.split(","):
             whole = measure_http(ours(engine, options.models), customers, clients, options.seconds * 4)
             app = ChurnService(Settings(models=options.models, engine=engine, threads=1))
-            asyncio.run(app.model_state.load())
-            model = app.model_state.model
-            if model is None:
-                raise SystemExit(f"the model can't be loaded: {app.model_state.reason}")
-            columns = []
-            for size, http in zip(SIZES, bare, strict=True):
-                parts = time_parts(app, model, customers[:size], options.seconds)
-                columns.append({"HTTP server and kernel": http} | parts)
+            columns = asyncio.run(time_sizes(app, customers, options.seconds))
+            for column, cpu in zip(columns, whole[1], strict=True):
+                column[REST] = max(0.0, cpu - sum(column.values()))
             print_table(f"POST /predict, {engine}, µs (part of the whole)", columns, whole)
-    print_table(
-        "Open Inference Protocol, µs", [time_open_inference(model, customers[:size], options.seconds) for size in SIZES]
-    )
+    model = app.model_state.model
+    if model is not None:
+        columns = [time_open_inference(model, customers[:size], options.seconds) for size in SIZES]
+        print_table("Open Inference Protocol, µs", columns)
+    print_table("a bare ASGI application, µs", [], bare)
     sys.stdout.write(f"\nload average while this ran: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs\n")
 
 
