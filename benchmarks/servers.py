@@ -55,9 +55,9 @@ class Running:
     ready_seconds: float
 
 
-def ours(engine: str, models: Path, workers: int = 1) -> Server:
-    """Return our service."""
-    command = [str(BIN / "churn"), "serve", "--port", "{port}", "--workers", str(workers), "--engine", engine]
+def ours(engine: str, models: Path, workers: int = 1, folder: Path = BIN) -> Server:
+    """Return our service; `folder` has its command."""
+    command = [str(folder / "churn"), "serve", "--port", "{port}", "--workers", str(workers), "--engine", engine]
     command += ["--models", str(models.absolute())]
     return Server(f"churn, {engine}", command, {"CHURN_THREADS": "1", "CHURN_LOG_LEVEL": "warning"})
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from load import Clients, Load, Target, has_wrk, run_wrk
-from servers import Running, Server, find_peers, launch, limit, measure_cpu, measure_machine, measure_memory, ours
+from servers import BIN, Running, Server, find_peers, launch, limit, measure_cpu, measure_machine, measure_memory, ours
 from serving_report import describe, draw, write_table
 
 from churn.bundle import read_bundle
@@ -149,6 +149,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
     parser.add_argument("--engines", default="onnx,tensorflow", help="engines of ours, with commas")
+    parser.add_argument(
+        "--bin", type=Path, default=BIN, help="folder of the command churn for ONNX Runtime, such as .venv/serve/bin"
+    )
     parser.add_argument("--points", default=keys, help=f"loads, with commas: {keys}")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3, help="of each kind of load")
@@ -181,7 +184,11 @@ def main() -> None:
     customers = [make_example(schema), *draw_customers(schema, max(point.customers for point in options.points))]
     servers = [
         limit(options.models),
-        *(ours(engine, options.models) for engine in options.engines.split(",") if engine),
+        *(
+            ours(engine, options.models, folder=options.bin if engine == "onnx" else BIN)
+            for engine in options.engines.split(",")
+            if engine
+        ),
     ]
     if options.peers:
         servers += find_peers(Path(options.peers), options.peer_names.split(","))
