@@ -62,8 +62,9 @@ def main() -> None:
         clients = stack.enter_context(Clients(1))
         for connections in (1, 32):
             costs: list[list[float]] = [[], []]
+            times: list[list[float]] = [[], []]
             for turn in range(options.rounds + 1):
-                for one, cost in zip(running, costs, strict=True):
+                for one, cost, spent in zip(running, costs, times, strict=True):
                     target = Target(one.port, "/predict", body)
                     before = measure_cpu(one.pid)
                     if has_wrk():
@@ -72,12 +73,14 @@ def main() -> None:
                         load = clients.run(target, connections, options.seconds)
                     if turn:  # the first warms
                         cost.append((measure_cpu(one.pid) - before) / load.requests * 1e6)
-            ratio = np.array(costs[0]) / np.array(costs[1])
-            sys.stdout.write(
-                f"{connections} connections: {np.median(costs[0]):.1f} µs of CPU a request, {np.median(costs[1]):.1f} "
-                f"without instruments: {np.median(ratio) - 1:+.1%} (quartiles {np.quantile(ratio, 0.25) - 1:+.1%} to "
-                f"{np.quantile(ratio, 0.75) - 1:+.1%})\n"
-            )
+                        spent.append(connections / load.per_second * 1e6)
+            for what, (full, bare) in (("CPU of the service", costs), ("time until the answer", times)):
+                ratio = np.array(full) / np.array(bare)
+                sys.stdout.write(
+                    f"connections: {connections}: {what}: {np.median(full):.1f} µs a request, {np.median(bare):.1f} "
+                    f"without instruments: {np.median(ratio) - 1:+.1%} (quartiles {np.quantile(ratio, 0.25) - 1:+.1%} "
+                    f"to {np.quantile(ratio, 0.75) - 1:+.1%})\n"
+                )
 
 
 if __name__ == "__main__":

@@ -183,12 +183,6 @@ class Feature:
             raise InvalidValueError(f"is beyond {LARGEST:g}")
         return number
 
-    def is_unusual(self, number: float) -> bool:
-        """Whether an encoded, allowed value lies outside the range seen in training."""
-        return (self.trained_minimum is not None and number < self.trained_minimum) or (
-            self.trained_maximum is not None and number > self.trained_maximum
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Schema:

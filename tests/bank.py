@@ -7,21 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from training.simulate import COLUMNS
+
 REPOSITORY = Path(__file__).parents[1]
 REAL_TABLE = REPOSITORY.parent / "shared" / "data" / "Churn_Modelling.csv"
 LABEL = "Exited"
-FEATURES = (
-    "CreditScore",
-    "Geography",
-    "Gender",
-    "Age",
-    "Tenure",
-    "Balance",
-    "NumOfProducts",
-    "HasCrCard",
-    "IsActiveMember",
-    "EstimatedSalary",
-)
+FEATURES = tuple(name for name in COLUMNS if name not in {"RowNumber", "CustomerId", "Surname", LABEL})
 
 
 def draw_customers(rows: int, seed: int = 0) -> pd.DataFrame:

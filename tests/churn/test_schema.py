@@ -243,12 +243,6 @@ def test_what_is_allowed_is_said_in_words(feature: Feature, words: str) -> None:
     assert feature.allowed == words
 
 
-def test_a_value_is_unusual_outside_the_range_of_training_only() -> None:
-    feature = Feature("x", "number", trained_minimum=2, trained_maximum=5)
-    assert [feature.is_unusual(number) for number in (1.9, 2, 5, 5.1, math.nan)] == [True, False, False, True, False]
-    assert not NUMBER.is_unusual(1e9)
-
-
 def test_a_feature_is_found_by_name() -> None:
     assert SCHEMA["f"] is FLAG
     with pytest.raises(KeyError):
