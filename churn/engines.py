@@ -176,6 +176,8 @@ def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a mod
         import tensorflow as tf
     except ImportError as error:
         raise EngineError("TensorFlow is not installed: pip install 'churn[tensorflow]'") from error
+    # Off: it keeps 10 of a float32's 23 bits, so a GPU's probabilities would differ from a CPU's by more than allowed.
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, enable=True)

@@ -43,11 +43,20 @@ class TailIndicators(keras.layers.Layer):  # type: ignore[misc] # Keras ships no
         self.signs = [int(sign) for sign in signs]
         self.cuts = [float(cut) for cut in cuts]
 
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Make the matrix that picks the columns: a product with it is exact, as each sum has one term that is not 0.
+
+        Gathering the columns takes three times as long in ONNX Runtime, which copies them number by number.
+        """
+        self._picker = np.zeros((input_shape[1], len(self.columns)), dtype=np.float32)
+        self._picker[self.columns, np.arange(len(self.columns))] = self.signs
+        super().build(input_shape)
+
     def call(self, matrix: Any) -> Any:  # noqa: ANN401  tensors
-        """Return float32 of shape (n, cuts) for a matrix of shape (n, width)."""
+        """Return float32 of shape (n, cuts) for a matrix of finite numbers of shape (n, width)."""
         signs = np.array(self.signs, dtype=np.float32)
-        picked = keras.ops.take(matrix, np.array(self.columns, dtype=np.int32), axis=1)
-        beyond = keras.ops.less(picked * signs, np.array(self.cuts, dtype=np.float32) * signs)
+        picked = keras.ops.matmul(matrix, self._picker)
+        beyond = keras.ops.less(picked, np.array(self.cuts, dtype=np.float32) * signs)
         return keras.ops.cast(beyond, "float32")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:

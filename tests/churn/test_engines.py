@@ -232,6 +232,14 @@ def test_what_a_user_has_set_for_tensorflow_stays(monkeypatch: pytest.MonkeyPatc
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
+def test_a_gpu_multiplies_whole_float32_numbers() -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=True)
+    engines.import_tensorflow()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_the_oracle_refuses_a_layer_it_does_not_know() -> None:
     import keras
 
