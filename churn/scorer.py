@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +49,7 @@ class Scorer:
         self.threshold = bundle.manifest.threshold
         self.engine = engine
         self._preprocessor = bundle.manifest.preprocessor
+        self._pack = struct.Struct(f"{len(self.schema.features)}d").pack
         self.prepare_row: Callable[[Sequence[float]], NDArray[np.float32]] = self._preprocessor.make_row_transform()
         """Return the network's matrix, shape (1, width), of one checked row: `prepare` for a customer alone."""
 
@@ -82,11 +85,23 @@ class Scorer:
         """Return the network's matrix, shape (n, width), of a checked raw matrix."""
         return self._preprocessor.transform(raw)
 
-    def prepare_rows(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float32]:
-        """Return the network's matrix, shape (n, width), of some checked rows: `prepare`, fast for a few as well."""
+    def stack_rows(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """Return checked rows as a raw matrix, shape (n, features)."""
+        # Packing row by row in C takes a quarter of the time that NumPy takes for Python floats.
+        return np.frombuffer(b"".join(starmap(self._pack, rows))).reshape(len(rows), -1)
+
+    def prepare_rows(self, rows: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the network's matrix, shape (n, width), of some checked rows: `prepare`, fast for a few as well.
+
+        Parameters
+        ----------
+        rows : sequence of sequence of float
+        raw : ndarray of float64, shape (n, features)
+            The same rows stacked.
+        """
         if len(rows) <= FEW_ROWS:
             return np.concatenate([self.prepare_row(row) for row in rows])
-        return self.prepare(np.array(rows, dtype=np.float64))
+        return self.prepare(raw)
 
     def infer(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities, shape (n,), rounded, of the network's matrix."""

@@ -12,6 +12,8 @@ from churn.columns import find_unusual
 from churn.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from churn.schema import Schema
@@ -57,6 +59,15 @@ class AnswerEncoder:
             for warnings in describe_unusual(self._schema, np.array([request.row])).values():
                 answer.warnings = warnings
         return self._encode(answer)
+
+    def encode_lones(
+        self, requests: Sequence[Lone], probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
+    ) -> list[bytes]:
+        """Return the answer for each of several customers, each sent by itself."""
+        return [
+            self.encode_lone(request, probability, leaves=leaves)
+            for request, probability, leaves in zip(requests, probabilities.tolist(), decisions.tolist(), strict=True)
+        ]
 
     def encode_batch(
         self,

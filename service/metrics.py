@@ -40,6 +40,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class FastHistogram(Histogram):
     """A histogram that finds its bucket by bisection and takes a whole array at once."""
 
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._bounds = np.array(self._upper_bounds)
+
     def observe(self, amount: float, exemplar: Any = None) -> None:  # noqa: ANN401, ARG002  the parent's signature
         """Count one value."""
         self._sum.inc(amount)
@@ -47,7 +51,7 @@ class FastHistogram(Histogram):
 
     def observe_many(self, amounts: NDArray[np.float64] | NDArray[np.int64]) -> None:
         """Count every value of an array."""
-        for position, count in enumerate(np.bincount(np.searchsorted(self._upper_bounds, amounts)).tolist()):
+        for position, count in enumerate(np.bincount(self._bounds.searchsorted(amounts)).tolist()):
             if count:
                 self._buckets[position].inc(count)
         self._sum.inc(float(amounts.sum()))

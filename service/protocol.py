@@ -12,13 +12,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
+import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.access import REQUEST_ID, find_request_id
 from service.intake import INLINE_BYTES
 from service.parse import Lone
 from service.predict import JSON, PATH
-from service.scoring import score_batch, score_lone
+from service.scoring import STAMPS, score_batch, score_lone
 
 if TYPE_CHECKING:
     import asyncio
@@ -118,24 +119,29 @@ class ShortCut:
             for one, own in waiting:
                 self._score_one(one, own)
             return
+        requests = [one.request for one, _ in waiting]
         scorer = model.scorer
         started = perf_counter()
         try:
-            matrix = scorer.prepare_rows([one.request.row for one, _ in waiting])
+            rows = [request.row for request in requests]
+            raw = scorer.stack_rows(rows)
+            matrix = scorer.prepare_rows(rows, raw)
             prepared = perf_counter()
-            probabilities = scorer.infer(matrix).tolist()
+            probabilities = scorer.infer(matrix)
+            inferred = perf_counter()
+            answers = model.answers.encode_lones(requests, probabilities, scorer.decide(probabilities))
         except Exception as error:  # noqa: BLE001
             for one, _ in waiting:
                 one.protocol.is_waiting = False
                 self._refuse(one.protocol, one.request_id, error, one.received, keep_alive=one.keep_alive)
             return
-        inferred = perf_counter()
-        threshold, encode = scorer.threshold, model.answers.encode_lone
-        for (one, _), probability in zip(waiting, probabilities, strict=True):
+        stamps = np.empty((len(waiting), STAMPS))
+        stamps[:, 0] = [one.received for one, _ in waiting]
+        stamps[:, 1] = [one.parsed for one, _ in waiting]
+        stamps[:, 2:] = started, prepared, inferred, perf_counter()
+        self.recorder.record_together(raw, probabilities, stamps)
+        for (one, _), answer in zip(waiting, answers, strict=True):
             one.protocol.is_waiting = False
-            answer = encode(one.request, probability, leaves=probability > threshold)
-            stamps = (one.received, one.parsed, started, prepared, inferred, perf_counter())
-            self.recorder.record_lone(one.request.row, probability, stamps)
             self._accept(one.protocol, one.request_id, answer, one.received, keep_alive=one.keep_alive)
 
     def _accept(

@@ -13,14 +13,19 @@ from service.soon import Soon
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from service.metrics import Metrics
     from service.scoring import ScoredBatch, Stamps
+
+    Stacked = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+    """Customers, their probabilities, how many each request had, the requests' stamps: `Metrics.count_scored`'s."""
 
 GATHERED_BYTES = 64 * 1024
 """Lone customers, as bytes, that are counted together at most: few enough to stay in the processor's cache."""
 
 GATHERED_ROWS = 4096
-"""Customers of batches that are counted together at most."""
+"""Customers scored together that are counted together at most."""
 
 
 class Recorder:
@@ -38,7 +43,7 @@ class Recorder:
         self._lone = bytearray()
         self._features = 0
         self._pack = struct.Struct("").pack
-        self._batches: list[ScoredBatch] = []
+        self._stacked: list[Stacked] = []
         self._rows = 0
         metrics.before_exposing = self.flush
 
@@ -54,12 +59,21 @@ class Recorder:
         else:
             self._soon.ask()
 
+    def record_together(
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: NDArray[np.float64]
+    ) -> None:
+        """Count answered requests with one customer each, that were scored together; stamps of shape (requests, 6)."""
+        self._keep((raw, probabilities, np.ones(len(raw), np.int64), stamps))
+
     def record_batch(self, scored: ScoredBatch) -> None:
         """Count an answered request with several customers."""
-        if self._batches and scored.raw.shape[1] != self._batches[0].raw.shape[1]:  # another model's
+        self._keep((scored.raw, scored.probabilities, np.array([len(scored.raw)]), np.array([scored.stamps])))
+
+    def _keep(self, stacked: Stacked) -> None:
+        if self._stacked and stacked[0].shape[1] != self._stacked[0][0].shape[1]:  # another model's
             self.flush()
-        self._batches.append(scored)
-        self._rows += len(scored.raw)
+        self._stacked.append(stacked)
+        self._rows += len(stacked[0])
         if self._rows >= GATHERED_ROWS:
             self.flush()
         else:
@@ -72,11 +86,7 @@ class Recorder:
             self._lone.clear()
             raw, probabilities, stamps = np.split(records, [self._features, self._features + 1], axis=1)
             self._metrics.count_scored(raw, probabilities[:, 0], np.ones(len(raw), np.int64), stamps)
-        if self._batches:
-            batches, self._batches, self._rows = self._batches, [], 0
-            self._metrics.count_scored(
-                np.concatenate([one.raw for one in batches]),
-                np.concatenate([one.probabilities for one in batches]),
-                np.array([len(one.raw) for one in batches]),
-                np.array([one.stamps for one in batches]),
-            )
+        if self._stacked:
+            stacked, self._stacked, self._rows = self._stacked, [], 0
+            raw, probabilities, sizes, stamps = map(np.concatenate, zip(*stacked, strict=True))
+            self._metrics.count_scored(raw, probabilities, sizes, stamps)

@@ -201,12 +201,15 @@ def test_gpus_share_their_memory_and_threads_are_set_before_tensorflow_runs(monk
     )
     config = SimpleNamespace(
         list_physical_devices=lambda kind: [f"{kind}:0"],
-        experimental=SimpleNamespace(set_memory_growth=lambda gpu, enable: done.append((gpu, enable))),
+        experimental=SimpleNamespace(
+            enable_tensor_float_32_execution=lambda enabled: done.append(("TF32", enabled)),
+            set_memory_growth=lambda gpu, enable: done.append((gpu, enable)),
+        ),
         threading=threading,
     )
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))  # type: ignore[arg-type]
     engines.import_tensorflow(3)
-    assert done == [("GPU:0", True), ("intra", 3), ("inter", 1)]
+    assert done == [("TF32", False), ("GPU:0", True), ("intra", 3), ("inter", 1)]
 
 
 def test_a_tensorflow_that_already_runs_keeps_its_threads(
@@ -215,7 +218,8 @@ def test_a_tensorflow_that_already_runs_keeps_its_threads(
     def refuse(kind: str) -> None:
         raise RuntimeError(kind)
 
-    tensorflow = SimpleNamespace(config=SimpleNamespace(list_physical_devices=refuse))
+    experimental = SimpleNamespace(enable_tensor_float_32_execution=lambda enabled: enabled)
+    tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental, list_physical_devices=refuse))
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)  # type: ignore[arg-type]
     with caplog.at_level(logging.DEBUG):
         assert engines.import_tensorflow(3) is tensorflow
