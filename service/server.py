@@ -19,6 +19,7 @@ from churn.errors import ChurnError
 from service.cpus import count_cpus
 from service.imports import keep_out
 from service.logs import set_up_logging
+from service.memory import return_large_blocks
 from service.state import find_folder
 from service.supervisor import supervise
 from service.tracing import check_tracing
@@ -150,6 +151,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
     from service.app import create_app
     from service.protocol import ChurnProtocol
 
+    return_large_blocks()
     app: Any = create_app(settings)
     config = uvicorn.Config(
         app,
