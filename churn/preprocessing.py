@@ -7,7 +7,7 @@ scikit-learn to apply. The manifest carries them, so that serving imports NumPy 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,9 @@ class Preprocessor:
     missing_source: NDArray[np.int64]
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
+    _spiked: list[int] = field(init=False, repr=False)
+    _scaled_ones: NDArray[np.float32] = field(init=False, repr=False)
+    _scaled_zeros: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         blocks = len(self.value_source) + len(self.equal_source) + len(self.missing_source)
@@ -74,6 +77,11 @@ class Preprocessor:
             and len(self.equal_source) == len(self.equal_value)
         ):
             raise BundleError("the preprocessor's arrays differ in length")
+        first = len(self.value_source)
+        center, scale = self.center[first:], self.scale[first:]
+        object.__setattr__(self, "_spiked", np.flatnonzero(~np.isnan(self.value_spike)).tolist())
+        object.__setattr__(self, "_scaled_ones", ((1.0 - center) / scale).astype(np.float32))
+        object.__setattr__(self, "_scaled_zeros", ((0.0 - center) / scale).astype(np.float32))
 
     @property
     def width(self) -> int:
@@ -94,15 +102,24 @@ class Preprocessor:
         """
         values_end = len(self.value_source)
         equals_end = values_end + len(self.equal_source)
-        matrix = np.empty((len(raw), self.width), dtype=np.float64)
-        values = raw[:, self.value_source]
-        values = np.where(values == self.value_spike, self.spike_fill, values)
-        matrix[:, :values_end] = np.where(np.isnan(values), self.value_fill, values)
-        matrix[:, values_end:equals_end] = raw[:, self.equal_source] == self.equal_value
-        matrix[:, equals_end:] = np.isnan(raw[:, self.missing_source])
-        matrix -= self.center
-        matrix /= self.scale
-        return matrix.astype(np.float32)
+        matrix = np.empty((len(raw), self.width), dtype=np.float32)
+        values = raw.take(self.value_source, axis=1)
+        for position in self._spiked:
+            column = values[:, position]
+            column[column == self.value_spike[position]] = self.spike_fill[position]
+        gaps = np.isnan(values)
+        if gaps.any():
+            values = np.where(gaps, self.value_fill, values)
+        values -= self.center[:values_end]
+        np.divide(values, self.scale[:values_end], out=matrix[:, :values_end], casting="same_kind")
+        # An indicator has two values once it is scaled: choosing one takes less than scaling it again.
+        marks = matrix[:, values_end:]
+        marks[:] = self._scaled_zeros
+        is_marked = raw.take(self.equal_source, axis=1) == self.equal_value
+        if equals_end < self.width:
+            is_marked = np.concatenate([is_marked, np.isnan(raw.take(self.missing_source, axis=1))], axis=1)
+        np.copyto(marks, self._scaled_ones, where=is_marked)
+        return matrix
 
     def make_row_transform(self) -> Callable[[Sequence[float]], NDArray[np.float32]]:
         """Return a function that does to one customer what `transform` does to a matrix, to the last bit.
