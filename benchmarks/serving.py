@@ -41,18 +41,24 @@ class Point:
     rate: float | None = None
     """Constant arrivals a second, or None: closed loop."""
     share: float = 0.0
-    """Or constant arrivals at this part of what the server reached at the point before."""
+    """Or constant arrivals at this part of what the limit reached at the point before: the same for all."""
 
     @property
     def is_paced(self) -> bool:
-        """Whether arrivals are constant, which makes latencies honest."""
+        """Whether arrivals are constant, which makes latencies honest where several connections share a server."""
         return self.rate is not None or self.share > 0
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether latencies are what is asked for. On one connection in a closed loop nothing waits in a queue."""
+        return self.is_paced or self.connections == 1
 
 
 POINTS = (
+    Point("lone", "one customer, 1 connection, one after the other", 1, 1),
     Point("calm", "one customer, 1 connection, 200 arrivals/s", 1, 1, rate=200),
     Point("one", "one customer, 32 connections", 1, 32),
-    Point("paced", "one customer, 32 connections, arrivals at half of that", 1, 32, share=0.5),
+    Point("paced", "one customer, 32 connections, arrivals at half of the limit's", 1, 32, share=0.5),
     Point("b100", "batches of 100, 4 connections", 100, 4),
     Point("b1000", "batches of 1,000, 4 connections", 1_000, 4),
     Point("b10000", "batches of 10,000, 4 connections", 10_000, 4),
@@ -107,9 +113,8 @@ class Bench:
         for server in [*servers * self._options.rounds, servers[0]]:
             rate = point.rate
             if point.share and before is not None:
-                rate = point.share * float(
-                    np.median([one["per_second"] for one in self.figures[server.name][before.key]])
-                )
+                reached = self.figures[servers[0].name][before.key]
+                rate = point.share * float(np.median([one["per_second"] for one in reached]))
             found = self._load(server, point, rate)
             self.figures[server.name].setdefault(point.key, []).append(found)
             print(f"{point.words}: {server.name}: {describe(found)}", flush=True)
@@ -134,8 +139,8 @@ def _summarise(point: Point, load: Load, rate: float | None, server_cpu: float, 
         "rows": load.per_second * point.customers,
         "rows_per_cpu": load.requests * point.customers / server_cpu,
         "rate": rate,
-        "p50": load.percentile(50),
-        "p99": load.percentile(99),
+        "p50": load.p50,
+        "p99": load.p99,
         "errors": load.errors,
         "server_cpu": server_cpu / load.seconds,
         "client_cpu": load.client_cpu / load.seconds,

@@ -56,7 +56,7 @@ def write_table(figures: Figures, facts: dict[str, dict[str, float]], points: Se
         add(words, (f"{median:,.{digits}f} ({ratio:.2f})" for median, ratio in pairs))
 
     for point in points:
-        if point.is_paced:
+        if point.is_timed:
             add_ratios(f"{point.words}: p50 ms", point, "p50", 2)
             p99 = [[one["p99"] for one in figures[name][point.key]] for name in names]
             over = [[one["p99"] / one["p50"] for one in figures[name][point.key]] for name in names]
@@ -84,7 +84,7 @@ def draw(figures: Figures, points: Sequence[Point], target: Path) -> None:
     mpl.use("svg")
     from matplotlib import pyplot as plt
 
-    points = [point for point in points if not point.is_paced]
+    points = [point for point in points if not point.is_timed]
     names = list(figures)[1:]
     if not points or not names:
         return
