@@ -20,7 +20,10 @@ def choose_form(settings: Settings) -> Literal["json", "text"]:
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Write what is logged anywhere in this process to standard error, in the form the settings say."""
+    """Write what is logged anywhere in this process to standard error, in the form the settings say.
+
+    Tracebacks are without local variables, which hold customers.
+    """
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -29,9 +32,11 @@ def set_up_logging(settings: Settings) -> None:
         structlog.processors.CallsiteParameterAdder([structlog.processors.CallsiteParameter.PROCESS]),
     ]
     if choose_form(settings) == "json":
-        last: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last: list[Any] = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from running import start
 
 from service import access
 from service.access import AccessLog
+from service.logs import set_up_logging
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +108,24 @@ def test_every_way_through_the_service_logs_one_line_without_the_customer(
         ("a-1", "/predict", 200), ("a-2", "/predict", 422), ("a-3", "/model", 200), ("a-4", "other", 404),
     ]  # fmt: skip
     assert b"Atlantis" not in text
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_traceback_shows_no_variable(
+    form: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    set_up_logging(Settings(log_format=form))
+
+    def fail(customer: str) -> None:
+        raise RuntimeError(len(customer))
+
+    try:
+        fail("a secret " * 2)
+    except RuntimeError:
+        root.exception("it failed")
+    written = capsys.readouterr().err
+    assert "RuntimeError" in written
+    assert "a secret a secret" not in written
