@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from churn import __version__
 from service.access import REQUEST_ID, AccessLog, find_request_id
+from service.bulk import BulkEndpoint
 from service.errors import respond_to_failure, respond_to_http_exception
 from service.intake import Intake
 from service.logs import bind_request_id, choose_form
 from service.metrics import METHODS, Metrics
-from service.predict import PATH, PredictEndpoint
+from service.predict import PATH, STATUS_DISCONNECTED, PredictEndpoint
 from service.protocol import ShortCut
 from service.recorder import Recorder
 from service.routes import docs, health, metrics, model, v2
@@ -71,7 +72,8 @@ class ChurnService(FastAPI):
         self.access = AccessLog(choose_form(settings)) if settings.access_log else None
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
-        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, self.tracing)
+        bulk = BulkEndpoint(self.metrics, self.intake, settings)
+        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, bulk, self.tracing)
         self.short_cut = ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
@@ -99,25 +101,36 @@ class ChurnService(FastAPI):
         started = perf_counter()
         request_id = find_request_id(dict(scope["headers"]))
         bind_request_id(request_id)
-        scores = scope["path"] == PATH and scope["method"] == "POST"
+        method = scope["method"]
+        scores = scope["path"] == PATH and method == "POST"
+        status = 0  # of an answer that has begun and not ended
+
+        def log(status: int) -> None:
+            if self.access is not None:
+                route = PATH if scores else self._label(scope)
+                label = method if method in METHODS else "other"
+                self.access.log(request_id, label, route, status, perf_counter() - started)
 
         async def watch(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (REQUEST_ID, request_id.encode())]
-                seconds, status, method = perf_counter() - started, message["status"], scope["method"]
-                route = PATH if scores else self._label(scope)
+                status = message["status"]
                 if not scores:  # which counts itself
-                    self.metrics.count_request(route, method, status, seconds)
-                if self.access is not None:
-                    self.access.log(request_id, method if method in METHODS else "other", route, status, seconds)
+                    self.metrics.count_request(self._label(scope), method, status, perf_counter() - started)
+            elif status and not message.get("more_body"):
+                log(status)
+                status = 0
             await send(message)
 
         if scores:
             await self.predict(scope, receive, watch)
-            return
-        # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
-        with suppress(Exception):
-            await super().__call__(scope, receive, watch)
+        else:
+            # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
+            with suppress(Exception):
+                await super().__call__(scope, receive, watch)
+        if status:
+            log(STATUS_DISCONNECTED)
 
     def _label(self, scope: Scope) -> str:
         """Return a path as a label: only paths there are, so that strangers can't make new time series."""

@@ -30,6 +30,8 @@ class WrongValue(BaseModel):
     """One value that can't be scored."""
 
     customer: int | None = Field(description="Position of the customer, from 0; null: the request as a whole.")
+    row: int | None = Field(None, description="Row of a table, from 1. Not with JSON.")
+    line: int | None = Field(None, description="Line of a CSV on which the row begins, from 1.")
     field: str | None = Field(description="Name of the field; null: the customer, or the request, as a whole.")
     reason: str = Field(description="What is wrong.", examples=["is too small"])
     sent: Any = Field(description="What was sent, shortened; null where the field is missing.")

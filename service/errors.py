@@ -85,6 +85,11 @@ class RequestProblem(Problem):
         return cls(400, "malformed-json", "The body is not valid JSON", detail)
 
     @classmethod
+    def malformed_table(cls, form: str, detail: str) -> RequestProblem:
+        """Say that the body is not the table it is announced as; `form` is "csv" or "arrow"."""
+        return cls(400, f"malformed-{form}", "The table can't be read", detail)
+
+    @classmethod
     def body_too_large(cls, limit: int) -> RequestProblem:
         """Say that the body is larger than the limit, in bytes."""
         return cls(
@@ -92,6 +97,28 @@ class RequestProblem(Problem):
             "body-too-large",
             "The body is too large",
             f"a request's body may have up to {limit} bytes (CHURN_MAX_BODY_BYTES); send the customers in several",
+        )
+
+    @classmethod
+    def part_too_large(cls, part: str, limit: int, advice: str) -> RequestProblem:
+        """Say that a part of a table that must be held whole is larger than the limit, in bytes."""
+        return cls(
+            413,
+            "body-too-large",
+            "The body is too large",
+            f"{part} may have up to {limit} bytes (CHURN_MAX_BODY_BYTES); {advice}",
+        )
+
+    @classmethod
+    def answer_too_large(cls, rows: int, limit: int) -> RequestProblem:
+        """Say that the answer to a table needs more memory than it may, in bytes."""
+        return cls(
+            413,
+            "answer-too-large",
+            "The table is too long to be answered whole or not at all",
+            "until every row is known to be good the answer is held, and that may take up to "
+            f"{limit} bytes (CHURN_MAX_HELD_BYTES), which were full after {rows} rows; send the table in several, or "
+            "with ?on_error=reject, which answers as it reads",
         )
 
     @classmethod
@@ -111,9 +138,37 @@ class RequestProblem(Problem):
             415,
             "unsupported-media-type",
             "The content type is not supported",
-            f"sent as {shorten(sent)!r}; send JSON, with the header 'Content-Type: application/json'",
-            headers={"Accept": "application/json"},
+            f"sent as {shorten(sent)!r}; send JSON, with the header 'Content-Type: application/json', or a table as "
+            "'text/csv' or 'application/vnd.apache.arrow.stream'",
+            headers={"Accept": "application/json, text/csv, application/vnd.apache.arrow.stream"},
         )
+
+    @classmethod
+    def media_type_parameter(cls, name: str, sent: str, allowed: str) -> RequestProblem:
+        """Say that the content type has a parameter that can't be met."""
+        return cls(
+            415,
+            "unsupported-media-type",
+            "The content type is not supported",
+            f"its parameter {name} is {shorten(sent)!r}; {allowed}",
+        )
+
+    @classmethod
+    def content_encoding(cls, sent: str) -> RequestProblem:
+        """Say that the body is compressed."""
+        return cls(
+            415,
+            "unsupported-content-encoding",
+            "The content encoding is not supported",
+            f"sent as {shorten(sent)!r}; send it as it is, without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+    @classmethod
+    def parameter(cls, name: str, sent: str, allowed: str) -> RequestProblem:
+        """Say that a parameter in the address has no such value."""
+        detail = f"{name} is {shorten(sent)!r}; allowed: {allowed}"
+        return cls(400, "invalid-parameter", "A parameter has no such value", detail)
 
     @classmethod
     def invalid(cls, errors: Sequence[Mapping[str, Any]], *, more: bool) -> RequestProblem:
@@ -121,6 +176,8 @@ class RequestProblem(Problem):
         first = errors[0]
         where = "" if first["customer"] is None else f"customer {first['customer']}: "
         what = "the request" if first["field"] is None else first["field"]
+        if first.get("line") is not None:  # of a table
+            where, what = f"line {first['line']}: ", first["field"] or "the row"
         detail = f"{where}{what} {first['reason']}; allowed: {first['allowed']}"
         if len(errors) > 1:
             detail += f" (and {len(errors) - 1} {'or more others' if more else 'more'}: see errors)"
@@ -132,13 +189,13 @@ class RequestProblem(Problem):
         return cls(503, "not-ready", "The service is not ready", detail, headers=RETRY_AFTER)
 
     @classmethod
-    def overloaded(cls) -> RequestProblem:
-        """Say that too much is waiting already."""
+    def overloaded(cls, limit: str = "CHURN_MAX_PENDING_BYTES") -> RequestProblem:
+        """Say that too much is waiting already; `limit` is the setting that says how much may."""
         return cls(
             503,
             "overloaded",
             "The service is busy",
-            "too many bytes of requests are waiting already (CHURN_MAX_PENDING_BYTES); try again",
+            f"too many bytes of requests are waiting already ({limit}); try again",
             headers=RETRY_AFTER,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +24,12 @@ def keep_out() -> Iterator[None]:
     finally:
         for name in absent:
             sys.modules.pop(name, None)
+
+
+def import_pyarrow() -> None:
+    """Import pyarrow, without pandas where that is kept out."""
+    import pyarrow as pa
+
+    # It looks for pandas once, with its first array, and stumbles over a None in sys.modules; it does not look again.
+    with suppress(AttributeError):
+        pa.array([])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import RequestProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from starlette.types import Receive
 
@@ -49,6 +50,33 @@ class Intake:
     def close(self) -> None:
         """End the thread."""
         self._pool.shutdown()
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Work in the thread and return what comes of it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    @contextmanager
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Count a request that is worked on while it arrives; yield what says how many bytes are held for it.
+
+        That raises a `RequestProblem`, 503, if too much is waiting already.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            size = min(size, self._max_pending)
+            if size > held and self._pending + size - held > self._max_pending:
+                raise RequestProblem.overloaded()
+            self._pending += size - held
+            held = size
+
+        self._metrics.in_flight.inc()
+        try:
+            yield hold
+        finally:
+            self._pending -= held
+            self._metrics.in_flight.dec()
 
     async def process(self, announced: int, receive: Receive, work: Callable[[bytes], T]) -> T:
         """Receive a body and return what `work` makes of it.
@@ -101,7 +129,7 @@ class Intake:
             parts.clear()
             if size <= INLINE_BYTES:
                 return work(body)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, body)
+            return await self.run(work, body)
         finally:
             self._pending -= size
             self._metrics.in_flight.dec()

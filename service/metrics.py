@@ -17,7 +17,7 @@ from service.process_metrics import ProcessMetrics
 from service.scoring import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -91,6 +91,11 @@ class Metrics:
         self._customers = Counter(
             "churn_customers_total", "Customers scored, by decision: churn or stay.", ("decision",), **common
         )
+        self._rejected_customers = Counter(
+            "churn_rejected_customers_total",
+            "Rows of tables that could not be scored, and were answered with what is wrong with them.",
+            **common,
+        )
         self._scores = FastHistogram("churn_score", "Probabilities of the customers scored.", buckets=SCORES, **common)
         self._batches = FastHistogram("churn_batch_size", "Customers in one scored request.", buckets=SIZES, **common)
         self._model = Gauge(
@@ -157,10 +162,10 @@ class Metrics:
         for reason in ("not-ready", "overloaded"):
             self._rejected.labels(reason)
 
-    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
+    def count_request(self, route: str, method: str, status: int, seconds: float, timed_as: str = "") -> None:
+        """Count an answered request; `timed_as` is the label of its duration, if that is not the route."""
         self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
-        self._durations.labels(route).observe(seconds)
+        self._durations.labels(timed_as or route).observe(seconds)
 
     def count_rejection(self, reason: str) -> None:
         """Count a request to score that was refused; `reason` is a problem's kind."""
@@ -202,6 +207,19 @@ class Metrics:
         self._batches.observe_many(sizes)
         if self._drift is not None:
             self._drift.count(raw, probabilities)
+
+    def count_block(
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], rejected: int, stamps: Sequence[float]
+    ) -> None:
+        """Count what became of a part of a table; the table itself is counted when it is answered."""
+        for durations, seconds in zip(self._stage_durations, np.diff(stamps).tolist(), strict=True):
+            durations.observe(seconds)
+        self.count_customers(raw, probabilities, np.zeros(0, dtype=np.int64))
+        self._rejected_customers.inc(rejected)
+
+    def count_batch(self, customers: int) -> None:
+        """Count how many customers an answered table had."""
+        self._batches.observe(customers)
 
     def count_load(self, outcome: Literal["ok", "failed"]) -> None:
         """Count a load of a model."""

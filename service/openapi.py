@@ -17,6 +17,7 @@ from churn.bundle import read_bundle
 from churn.registry import Registry
 from service.contracts import ProblemDocument, make_example, make_request_models, make_response_models
 from service.errors import MEDIA_TYPE
+from service.openapi_tables import PARAMETER, describe_answers, describe_requests
 from service.parse import BATCH
 from service.predict import PATH
 
@@ -42,9 +43,9 @@ _ANSWERS = {
 }
 
 _PREDICT_PROBLEMS = {
-    400: "The body is not valid JSON; line and column are named.",
-    413: "The body, or the number of customers, is over its limit, which is named.",
-    415: "The content type is not application/json.",
+    400: "The body is not the JSON (line and column are named) or table that is announced, or a parameter is wrong.",
+    413: "The body, the number of customers, or the answer to a table is over its limit, which is named.",
+    415: "The content type is none of those that are read, or the body is compressed.",
     422: "Some values can't be scored: all of them are listed, the first 100.",
     500: "The service failed; the log says more under the identifier that is named.",
     503: "No model is ready, or too much is waiting: try again after Retry-After.",
@@ -78,8 +79,10 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
             "tags": ["scoring"],
             "summary": "Score one customer, or many",
             "description": 'Send one customer as an object, or `{"customers": [...]}` with up to as many as the '
-            "service allows; the answers come in the same order.",
+            "service allows, or a table of any length as CSV or as an Arrow stream, which is answered in kind; the "
+            "answers come in the same order.",
             "operationId": "predict",
+            "parameters": [PARAMETER],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -90,12 +93,14 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
                             "many": {"summary": "Many customers", "value": {BATCH: [example, example]}},
                         },
                     }
-                },
+                }
+                | describe_requests(schema),
             },
             "responses": {
                 "200": {
                     "description": "The probability that the customer, or each customer, leaves.",
-                    "content": {"application/json": {"schema": _any_of(responses), "examples": _ANSWERS}},
+                    "content": {"application/json": {"schema": _any_of(responses), "examples": _ANSWERS}}
+                    | describe_answers(schema),
                 }
             }
             | describe_problems(_PREDICT_PROBLEMS),

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.access import REQUEST_ID, find_request_id
 from service.intake import INLINE_BYTES
+from service.media_types import find_table
 from service.parse import Lone
 from service.predict import JSON, PATH
 from service.scoring import STAMPS, score_batch, score_lone
@@ -240,8 +241,13 @@ class ChurnProtocol(HttpToolsProtocol):
         if self.url == _URL and self._may_take_short_cut():
             fields = dict(self.headers)
             length = fields.get(b"content-length", b"")
-            # Without a length the body comes in chunks; and a large one is worked on in a thread.
-            if length and int(length) <= self._short_cut.max_body and b"transfer-encoding" not in fields:
+            # Without a length the body comes in chunks; and a large one is worked on in a thread, as a table is.
+            if (
+                length
+                and int(length) <= self._short_cut.max_body
+                and b"transfer-encoding" not in fields
+                and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
+            ):
                 self._fields, self._body = fields, b""
                 self._keeps_alive = self.parser.should_keep_alive()
                 return

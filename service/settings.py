@@ -34,14 +34,19 @@ class Settings(BaseSettings):
     (docs/performance.md): workers use further CPUs better."""
 
     max_customers: PositiveInt = 10_000
-    """Customers in one request; more get a 413."""
+    """Customers in one JSON request; more get a 413."""
 
     max_body_bytes: PositiveInt = 16 * 2**20
-    """Size of one request's body in bytes; more get a 413."""
+    """Size of one JSON request's body in bytes, and of a record or batch of a table, which itself may be of any size;
+    more get a 413."""
 
     max_pending_bytes: PositiveInt = 64 * 2**20
     """Bodies held at once in one worker, in bytes, while they arrive or wait for a thread; beyond, requests get a
     503 with Retry-After. At least `max_body_bytes`."""
+
+    max_held_bytes: PositiveInt = 64 * 2**20
+    """Answers to tables (CSV, Arrow) held at once in one worker, compressed, in bytes: until every row is known to be
+    good, or until the client takes them. About 7 bytes a customer; a table that needs more gets a 413."""
 
     drain_seconds: NonNegativeFloat = 1.0
     """After SIGTERM, how long the service still accepts requests while /health/ready already says 503, so that

@@ -185,7 +185,7 @@ class InferEndpoint:
         try:
             headers = request.headers
             if headers.get("content-encoding", "identity") != "identity":
-                raise _unsupported_encoding(headers["content-encoding"])
+                raise RequestProblem.content_encoding(headers["content-encoding"])
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
@@ -250,12 +250,6 @@ def _read_json_size(header: str | None) -> int | None:
     if not (header.isascii() and header.isdecimal() and len(header) < 20):
         raise invalid_tensors(f"{JSON_SIZE_HEADER} is {shorten(header)!r}, not a number of bytes")
     return int(header)
-
-
-def _unsupported_encoding(sent: str) -> Problem:
-    detail = f"sent as {shorten(sent)!r}; send it as it is, without Content-Encoding"
-    title = "The content encoding is not supported"
-    return Problem(415, "unsupported-content-encoding", title, detail, headers={"Accept-Encoding": "identity"})
 
 
 def _refusal(path: str, known: Sequence[Any]) -> Problem:

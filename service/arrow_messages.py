@@ -1,0 +1,106 @@
+"""Where the messages of an Arrow stream end, and what must be known of each before it is read.
+
+The format: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc;
+the head of a message is a FlatBuffers table of `Message.fbs`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+SCHEMA, DICTIONARY, RECORD_BATCH = 1, 2, 3
+
+_CONTINUATION = 0xFFFFFFFF
+_PREFIX = struct.Struct("<Ii")
+
+
+class MalformedError(Exception):
+    """Bytes that are no message of a stream."""
+
+
+class Message(NamedTuple):
+    """A message's head.
+
+    Attributes
+    ----------
+    kind : int
+        `SCHEMA`, `DICTIONARY`, `RECORD_BATCH`; 0 at the stream's end.
+    size : int
+        Of the whole message in bytes.
+    is_compressed : bool
+        Whether its buffers are.
+    dictionary : int
+        Identifier of the dictionary it brings.
+    is_delta : bool
+        Whether it adds to that dictionary instead of replacing it.
+    """
+
+    kind: int
+    size: int
+    is_compressed: bool = False
+    dictionary: int = 0
+    is_delta: bool = False
+
+
+def read_head(data: bytes | bytearray, max_head: int) -> Message | None:
+    """Read the head of the message that `data` begins with; None if it is not whole.
+
+    Raises
+    ------
+    MalformedError
+        If there is none, or it would have more than `max_head` bytes.
+    """
+    if len(data) < _PREFIX.size:
+        return None
+    mark, length = _PREFIX.unpack_from(data)
+    if mark != _CONTINUATION or not 0 <= length <= max_head:
+        raise MalformedError
+    if not length:
+        return Message(0, _PREFIX.size)
+    if len(data) < _PREFIX.size + length:
+        return None
+    try:
+        return _read_table(bytes(data[_PREFIX.size : _PREFIX.size + length]))
+    except (struct.error, IndexError):
+        raise MalformedError from None
+
+
+def _read_table(head: bytes) -> Message:
+    root = _number("<I", head, 0)
+    kind, body, size = _field(head, root, 1), _field(head, root, 2), _field(head, root, 3)
+    length = 0 if size is None else _number("<q", head, size)
+    if kind is None or body is None or length < 0:
+        raise MalformedError
+    message = Message(head[kind], _PREFIX.size + len(head) + length)
+    table = _follow(head, body)
+    if message.kind == DICTIONARY:
+        name, content, delta = (_field(head, table, number) for number in range(3))
+        if content is None:
+            raise MalformedError
+        message = message._replace(
+            dictionary=0 if name is None else _number("<q", head, name), is_delta=delta is not None and head[delta] != 0
+        )
+        table = _follow(head, content)
+    if message.kind in (DICTIONARY, RECORD_BATCH):
+        message = message._replace(is_compressed=_field(head, table, 3) is not None)
+    return message
+
+
+def _field(head: bytes, table: int, number: int) -> int | None:
+    """Return where a table's field lies; None if it has its default."""
+    fields = table - _number("<i", head, table)
+    position = 4 + 2 * number
+    offset = _number("<H", head, fields + position) if position < _number("<H", head, fields) else 0
+    return table + offset if offset else None
+
+
+def _follow(head: bytes, position: int) -> int:
+    return position + _number("<I", head, position)
+
+
+def _number(form: str, head: bytes, position: int) -> int:
+    if position < 0:
+        raise MalformedError
+    number: int = struct.unpack_from(form, head, position)[0]
+    return number

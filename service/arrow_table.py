@@ -1,0 +1,194 @@
+"""An Arrow stream to rows, as it arrives, and scores to an Arrow stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import ipc, types
+
+from service.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
+from service.errors import RequestProblem
+from service.table_rows import Rows, check_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from churn.schema import Schema
+
+SLICE_ROWS = 8192
+"""Rows of a batch that are scored at once."""
+
+END = b"\xff\xff\xff\xff\0\0\0\0"
+"""What ends a stream."""
+
+_ADVICE = "write smaller batches"
+ALLOWED = "numbers, booleans, texts, or dictionaries of them"
+
+_FLAT = (types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_decimal,
+         types.is_string, types.is_large_string, types.is_string_view)  # fmt: skip
+
+
+class ArrowReader:
+    """Reads an Arrow stream of customers: columns by name in any order, numbers as numbers or as text.
+
+    Parameters
+    ----------
+    schema : Schema
+    max_message : int
+        Size of the longest message, which is a batch of rows or a dictionary, in bytes; and of all dictionaries.
+    """
+
+    def __init__(self, schema: Schema, max_message: int) -> None:
+        self._schema = schema
+        self._max_message = max_message
+        self._waiting = bytearray()
+        self._source = _Source()
+        self._reader: ipc.RecordBatchStreamReader | None = None
+        self._dictionaries: dict[int, int] = {}
+        self._is_ended = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for more, and those of dictionaries."""
+        return len(self._waiting) + sum(self._dictionaries.values())
+
+    @property
+    def identifier(self) -> pa.DataType | None:
+        """Type of the identifiers; None if the table has none."""
+        if self._reader is None or self._schema.identifier not in self._reader.schema.names:
+            return None
+        kind = self._reader.schema.field(self._schema.identifier).type
+        return kind.value_type if types.is_dictionary(kind) else kind
+
+    def read(self, data: bytes, *, last: bool) -> Iterator[Rows]:
+        """Take what arrived and yield the rows that are whole.
+
+        Raises
+        ------
+        RequestProblem
+            400 if it is no Arrow stream, 413 if a batch is too large, 422 if a column is absent or of a wrong type.
+        """
+        self._waiting += data
+        while not self._is_ended and (message := self._take_message()) is not None:
+            if message.kind == RECORD_BATCH:
+                yield from self._read_batch()
+        if last and (self._reader is None or (self._waiting and not self._is_ended)):
+            what = "is cut off in the middle of a message" if self._waiting else "is empty"
+            raise RequestProblem.malformed_table("arrow", f"the stream {what}")
+
+    def _take_message(self) -> Message | None:
+        """Hand the next message to Arrow's reader, if it is whole."""
+        try:
+            message = read_head(self._waiting, self._max_message)
+        except MalformedError:
+            is_file = self._waiting.startswith(b"ARROW1")
+            raise _malformed("this is an Arrow file; send an Arrow stream" if is_file else "no Arrow stream") from None
+        if message is None:
+            return None
+        self._check(message)
+        if len(self._waiting) < message.size:
+            return None
+        data = bytes(memoryview(self._waiting)[: message.size])
+        del self._waiting[: message.size]
+        if message.kind == SCHEMA:
+            self._reader = self._open(data)
+        else:
+            self._source.put(data)
+        self._is_ended = message.kind == 0
+        return message
+
+    def _check(self, message: Message) -> None:
+        if (message.kind == SCHEMA) == (self._reader is not None) or message.kind > RECORD_BATCH:
+            raise _malformed("a stream is one schema, then dictionaries and batches of rows")
+        if message.is_compressed:
+            raise _malformed("its batches are compressed; write them without compression")
+        size = message.size
+        if message.kind == DICTIONARY:
+            before = self._dictionaries.get(message.dictionary, 0)
+            self._dictionaries[message.dictionary] = size + (before if message.is_delta else 0)
+            size = sum(self._dictionaries.values())
+        if size > self._max_message:
+            what = "all dictionaries" if message.kind == DICTIONARY else "a batch"
+            raise RequestProblem.part_too_large(f"{what} of an Arrow stream", self._max_message, _ADVICE)
+
+    def _open(self, data: bytes) -> ipc.RecordBatchStreamReader:
+        try:
+            form = ipc.read_schema(pa.py_buffer(data))
+            wanted = check_columns(self._schema, form.names)
+            self._check_types([form.field(name) for name in wanted])
+            # What lies in other columns is never looked at.
+            options = ipc.IpcReadOptions(included_fields=[form.names.index(name) for name in wanted], use_threads=False)
+            self._source.put(data)
+            return ipc.open_stream(pa.PythonFile(self._source, mode="r"), options=options)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _malformed(f"its schema can't be read: {error}") from None
+
+    def _check_types(self, fields: list[pa.Field]) -> None:
+        errors = []
+        for field in fields:
+            kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+            if not any(is_one(kind) for is_one in _FLAT):
+                reason = f"has the type {field.type}"
+                errors.append(
+                    {"customer": None, "field": field.name, "reason": reason, "sent": None, "allowed": ALLOWED}
+                )
+        if errors:
+            raise RequestProblem.invalid(errors, more=False)
+
+    def _read_batch(self) -> Iterator[Rows]:
+        assert self._reader is not None  # noqa: S101  a batch before the schema is refused
+        try:
+            batch = self._reader.read_next_batch()
+            batch.validate(full=True)  # what a stranger wrote may point anywhere
+        except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
+            raise _malformed(f"a batch can't be read: {error}") from None
+        if len(batch) > self._max_message:  # of nulls, or of one value repeated, which take no bytes
+            raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
+        for first in range(0, len(batch), SLICE_ROWS):
+            yield Rows(batch.slice(first, SLICE_ROWS))
+
+
+class _Source:
+    """A file with what Arrow's reader may read now."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._position = 0
+
+    def put(self, data: bytes) -> None:
+        """Let more be read."""
+        self._data, self._position = self._data[self._position :] + data, 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        begin = self._position
+        self._position = min(begin + size, len(self._data))
+        return self._data[begin : self._position]
+
+    def close(self) -> None:
+        """Belong to the interface."""
+
+
+def _malformed(detail: str) -> RequestProblem:
+    return RequestProblem.malformed_table("arrow", detail)
+
+
+class ArrowWriter:
+    """Writes scores as an Arrow stream."""
+
+    def begin(self, form: pa.Schema) -> bytes:
+        """Return what comes before all rows."""
+        schema: bytes = form.serialize().to_pybytes()
+        return schema
+
+    def write(self, batch: pa.RecordBatch) -> bytes:
+        """Return the rows."""
+        rows: bytes = batch.serialize().to_pybytes() if len(batch) else b""
+        return rows
+
+    def end(self) -> bytes:
+        """Return what comes after all rows."""
+        return END
