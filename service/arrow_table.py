@@ -146,7 +146,8 @@ class ArrowReader:
         if len(batch) > self._max_message:  # of nulls, or of one value repeated, which take no bytes
             raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
         for first in range(0, len(batch), SLICE_ROWS):
-            yield Rows(batch.slice(first, SLICE_ROWS))
+            part = batch.slice(first, SLICE_ROWS)
+            yield Rows(part, len(part))
 
 
 class _Source:

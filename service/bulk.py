@@ -184,7 +184,8 @@ class BulkEndpoint:
                 if not last:
                     coming = asyncio.ensure_future(body.take())
                 async for block in self._work(job, piece, outlet, last=last):
-                    self._metrics.count_block(block.raw, block.probabilities, block.rejected, block.stamps)
+                    if len(block.raw) or block.rejected:
+                        self._metrics.count_block(block.raw, block.probabilities, block.rejected, block.stamps)
                     await outlet.put(block.answer, job.rows)
                 hold(RESERVED_BYTES + job.buffered)
         finally:

@@ -21,6 +21,8 @@ from service.table_rows import Rows, check_columns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from churn.schema import Schema
 
 _BOM = b"\xef\xbb\xbf"
@@ -139,30 +141,33 @@ class CsvReader:
             self._convert,
         )  # fmt: skip
         batch = _to_batch(table)
+        count, places = len(batch) + len(ragged), None
         broken: list[Violation] = []
         if ragged:
-            batch = _spread(batch, sorted(ragged))
-            broken += [self._explain_ragged(row, *ragged[row]) for row in sorted(ragged)]
-        if is_cut and len(batch):
+            places = np.delete(np.arange(count), list(ragged))
+            broken = [self._explain_ragged(row, *found) for row, found in ragged.items()]
+        if is_cut:
+            batch, places = batch.slice(0, 0), np.zeros(0, dtype=np.int64)
             reason, allowed = "has a quote that is not closed", "as many quotes that close as open"
             broken = [Violation(0, "", reason, clean.decode(), allowed)]
-        if not is_utf8:
-            broken += self._find_unnamed(batch)
-        return Rows(batch, broken, partial(find_lines, clean, self._delimiter, first_line))
+        elif not is_utf8:
+            broken += self._find_unnamed(batch, np.arange(count) if places is None else places)
+        return Rows(batch, count, broken, places, partial(find_lines, clean, self._delimiter, first_line))
 
     def _explain_ragged(self, row: int, fields: int, text: str) -> Violation:
         allowed = f"{len(self._names)} fields, as the header has"
         return Violation(row, "", f"has {fields} field{'s' * (fields != 1)}", text, allowed)
 
-    def _find_unnamed(self, batch: pa.RecordBatch) -> list[Violation]:
+    def _find_unnamed(self, batch: pa.RecordBatch, places: NDArray[np.int64]) -> list[Violation]:
         """Find the rows whose identifier can't be sent back as it came."""
         identifier = self._schema.identifier
         if identifier not in batch.schema.names:
             return []
         names = batch.column(identifier)
-        rows = np.flatnonzero(compute.match_substring(names, _NOT_UTF8).fill_null(False).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(compute.match_substring(names, _NOT_UTF8).to_numpy(zero_copy_only=False))
         return [
-            Violation(row, identifier, "is not UTF-8", names[row].as_py(), "a text in UTF-8") for row in rows.tolist()
+            Violation(int(places[row]), identifier, "is not UTF-8", names[row].as_py(), "a text in UTF-8")
+            for row in rows.tolist()
         ]
 
 
@@ -180,15 +185,6 @@ def _as_utf8(block: bytes) -> tuple[bytes, bool]:
 def _to_batch(table: pa.Table) -> pa.RecordBatch:
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
-
-
-def _spread(batch: pa.RecordBatch, gaps: list[int]) -> pa.RecordBatch:
-    """Return the batch with rows of nulls put in, so that they stand at these positions."""
-    total = len(batch) + len(gaps)
-    is_gap = np.zeros(total, dtype=bool)
-    is_gap[gaps] = True
-    source = np.cumsum(~is_gap) - 1
-    return batch.take(pa.array(source, pa.int64(), mask=is_gap))
 
 
 class CsvWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,7 +159,7 @@ class TableJob:
         probabilities = self._scorer.infer(matrix)
         inferred = perf_counter()
         head = self._begin()
-        text = head + self._writer.write(self._answer(rows.batch, first, encoded, probabilities))
+        text = head + self._writer.write(self._answer(rows, first, encoded, probabilities))
         answer = Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
         stamps = (received, parsed, started, prepared, inferred, perf_counter())
         return Block(answer, raw, probabilities, len(encoded.raw) - len(raw), stamps)
@@ -182,13 +183,15 @@ class TableJob:
             what = {"field": violation.field or None, "reason": violation.reason, "sent": shorten(violation.sent)}
             self._errors.append(place | what | {"allowed": violation.allowed})
 
-    def _answer(
-        self, batch: pa.RecordBatch, first: int, encoded: Encoded, probabilities: NDArray[np.float64]
-    ) -> pa.RecordBatch:
-        scorer, count = self._scorer, len(batch)
-        if scorer.schema.identifier in batch.schema.names:
-            names = batch.column(scorer.schema.identifier)
+    def _answer(self, rows: Rows, first: int, encoded: Encoded, probabilities: NDArray[np.float64]) -> pa.RecordBatch:
+        scorer, count = self._scorer, rows.total
+        if scorer.schema.identifier in rows.batch.schema.names:
+            names = rows.batch.column(scorer.schema.identifier)
             names = names.cast(self._reader.identifier) if pa.types.is_dictionary(names.type) else names
+            if rows.places is not None:
+                is_known = np.zeros(count, dtype=bool)
+                is_known[rows.places] = True
+                names = names.take(pa.array(np.cumsum(is_known) - 1, mask=~is_known))
         else:
             names = pa.array(np.arange(first + 1, first + 1 + count))
         decisions = scorer.decide(probabilities)
@@ -208,12 +211,12 @@ def _judge(schema: Schema, rows: Rows) -> Encoded:
     encoded = encode_batch(schema, rows.batch)
     if not rows.broken:
         return encoded
-    none = {broken.row for broken in rows.broken if not broken.field}  # a row that is none has no fields to blame
-    violations = [one for one in encoded.violations if one.row not in none] + list(rows.broken)
-    violations.sort(key=lambda violation: violation.row)
-    wrong = encoded.wrong.copy()
+    places = np.arange(rows.total) if rows.places is None else rows.places
+    raw, wrong = np.zeros((rows.total, encoded.raw.shape[1])), np.ones(rows.total, dtype=bool)
+    raw[places], wrong[places] = encoded.raw, encoded.wrong
     wrong[[broken.row for broken in rows.broken]] = True
-    return Encoded(encoded.raw, wrong, violations)
+    moved = [replace(violation, row=int(places[violation.row])) for violation in encoded.violations]
+    return Encoded(raw, wrong, sorted([*moved, *rows.broken], key=lambda violation: violation.row))
 
 
 def _spread(values: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:

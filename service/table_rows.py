@@ -9,7 +9,9 @@ from service.errors import RequestProblem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from churn.errors import Violation
     from churn.schema import Schema
@@ -21,15 +23,21 @@ class Rows(NamedTuple):
     Attributes
     ----------
     batch : pyarrow.RecordBatch
-        The schema's columns and, if the table has one, the identifier. A row that is no row of the table is all null.
+        The schema's columns and, if the table has one, the identifier.
     broken : list of Violation
-        What is wrong with such rows, by their position here; with an identifier, if its field is the identifier.
+        What is wrong, by their position among all, with rows that have no such columns, and with identifiers.
+    places : ndarray of int64, shape (len(batch),), or None
+        Position of each row of `batch` among all; None if they are all.
+    total : int
+        All rows.
     find_lines : callable or None
         Returns the line each row begins on, counted from 1, where there are lines.
     """
 
     batch: pa.RecordBatch
+    total: int
     broken: Sequence[Violation] = ()
+    places: NDArray[np.int64] | None = None
     find_lines: Callable[[], Sequence[int]] | None = None
 
 
