@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
-from pyarrow import csv as arrow_csv
 
 from churn.errors import Violation
 from churn.files import find_delimiter
+from service.csv_cells import CellReader
 from service.csv_records import count_lines, find_end, find_first_end, find_lines, is_open
 from service.errors import RequestProblem
 from service.table_rows import Rows, check_columns
@@ -47,7 +47,7 @@ class CsvReader:
         self._line = 1
         self._delimiter = b","
         self._names: list[str] = []
-        self._convert: arrow_csv.ConvertOptions | None = None
+        self._cells: CellReader | None = None
 
     @property
     def buffered(self) -> int:
@@ -68,9 +68,9 @@ class CsvReader:
             400 without a header line, 413 if a record is too long, 422 if a column is absent.
         """
         data = self._rest + data if self._rest else data
-        if self._convert is None:
+        if self._cells is None:
             data = self._read_header(data, last=last)
-            if self._convert is None:
+            if self._cells is None:
                 return
         end = find_end(data, self._delimiter)
         block, self._rest = data[:end], data[end:]
@@ -79,10 +79,10 @@ class CsvReader:
                 "a record of a CSV", self._max_record, f"line {self._next_line(block)}: {_ADVICE}"
             )
         if block:
-            yield self._read_block(block)
+            yield self._read_block(self._cells, block)
         if last and self._rest:
             block, self._rest = self._rest, b""
-            yield self._read_block(block, is_cut=is_open(block, self._delimiter))
+            yield self._read_block(self._cells, block, is_cut=is_open(block, self._delimiter))
 
     def _next_line(self, block: bytes) -> int:
         return self._line + count_lines(block)
@@ -116,31 +116,15 @@ class CsvReader:
         self._delimiter, self._line = delimiter, 1 + count_lines(header)
         # By position: what stands in columns that are ignored may be named twice.
         self._names = [name if name in wanted else f"\0{position}" for position, name in enumerate(names)]
-        self._convert = arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted, strings_can_be_null=False
-        )
+        self._cells = CellReader(self._schema, self._names, wanted, delimiter.decode())
         self._rest = b""
         return data[len(header) :]
 
-    def _read_block(self, block: bytes, *, is_cut: bool = False) -> Rows:
+    def _read_block(self, cells: CellReader, block: bytes, *, is_cut: bool = False) -> Rows:
         """Read whole records; `is_cut` if the last, which is the only one, has an open quote."""
         first_line, self._line = self._line, self._next_line(block)
         clean, is_utf8 = _as_utf8(block)
-        ragged: dict[int, tuple[int, str]] = {}
-
-        def skip(row: arrow_csv.InvalidRow) -> str:
-            ragged[row.number - 1] = (row.actual_columns, row.text)
-            return "skip"
-
-        table = arrow_csv.read_csv(
-            pa.BufferReader(clean),
-            arrow_csv.ReadOptions(use_threads=False, block_size=len(clean) + 1, column_names=self._names),
-            arrow_csv.ParseOptions(
-                delimiter=self._delimiter.decode(), newlines_in_values=True, invalid_row_handler=skip
-            ),
-            self._convert,
-        )  # fmt: skip
-        batch = _to_batch(table)
+        batch, ragged, has_numbers = cells.read(clean)
         count, places = len(batch) + len(ragged), None
         broken: list[Violation] = []
         if ragged:
@@ -152,7 +136,9 @@ class CsvReader:
             broken = [Violation(0, "", reason, clean.decode(), allowed)]
         elif not is_utf8:
             broken += self._find_unnamed(batch, np.arange(count) if places is None else places)
-        return Rows(batch, count, broken, places, partial(find_lines, clean, self._delimiter, first_line))
+        read_texts = partial(cells.read_texts, clean) if has_numbers else None
+        lines = partial(find_lines, clean, self._delimiter, first_line)
+        return Rows(batch, count, broken, places, read_texts, lines)
 
     def _explain_ragged(self, row: int, fields: int, text: str) -> Violation:
         allowed = f"{len(self._names)} fields, as the header has"
@@ -182,11 +168,6 @@ def _as_utf8(block: bytes) -> tuple[bytes, bool]:
     return block, True
 
 
-def _to_batch(table: pa.Table) -> pa.RecordBatch:
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
-
-
 class CsvWriter:
     """Writes scores as CSV: a header line, commas, quotes only where needed, an empty field for null."""
 
@@ -200,7 +181,7 @@ class CsvWriter:
         """Return the rows."""
         if not len(batch):
             return b""
-        cells = [_quote(column.cast(pa.string())) for column in batch.columns]
+        cells = [_quote(column) if pa.types.is_string(column.type) else column.cast(pa.string()) for column in batch]
         lines = compute.binary_join_element_wise(*cells, ",", null_handling="replace", null_replacement="")
         ended = compute.binary_join_element_wise(lines, "", "\n")
         _, offsets, text = ended.buffers()  # an array of texts holds them one behind the other

@@ -209,6 +209,8 @@ class TableJob:
 def _judge(schema: Schema, rows: Rows) -> Encoded:
     """Encode rows, together with what the reader found wrong with them."""
     encoded = encode_batch(schema, rows.batch)
+    if encoded.violations and rows.read_texts:
+        encoded = encode_batch(schema, rows.read_texts())
     if not rows.broken:
         return encoded
     places = np.arange(rows.total) if rows.places is None else rows.places

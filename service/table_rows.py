@@ -30,6 +30,8 @@ class Rows(NamedTuple):
         Position of each row of `batch` among all; None if they are all.
     total : int
         All rows.
+    read_texts : callable or None
+        Returns the batch with every cell as it was written, where that is something else.
     find_lines : callable or None
         Returns the line each row begins on, counted from 1, where there are lines.
     """
@@ -38,6 +40,7 @@ class Rows(NamedTuple):
     total: int
     broken: Sequence[Violation] = ()
     places: NDArray[np.int64] | None = None
+    read_texts: Callable[[], pa.RecordBatch] | None = None
     find_lines: Callable[[], Sequence[int]] | None = None
 
 

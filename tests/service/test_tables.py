@@ -24,6 +24,7 @@ from test_http_contract import assert_problem
 
 from churn.scorer import load_scorer
 from service.app import create_app
+from service.csv_cells import CellReader
 from service.errors import Problem, RequestProblem
 from service.parse import parse
 from service.settings import Settings
@@ -385,3 +386,31 @@ def test_tables_and_json_judge_alike(
         run(scorer, body, "csv", rejects=False)
     listed = [(one["row"] - 1, one["field"]) for one in refusal.value.errors]
     assert listed == [(row, field) for row, (_, faults) in enumerate(expected) for field, _ in faults]
+
+
+CELLS = st.sampled_from(
+    ["1", "0", "42", " 42", "42 ", "+5", "5.", ".5", "1e2", "1e400", "-0", "0x10", "1_0", "٣", "", " ", "NA", " NA",
+     "nan", "NAN", "-nan", "NaN", "inf", "Infinity", "true", "Yes", "1.0", "?", '"7"', '""', "1d", "null", "3e-400", "a"]
+)  # fmt: skip
+
+
+def read_as_texts(reader: CellReader, block: bytes) -> Any:
+    return *reader._read(block, reader._as_texts), False
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows=st.lists(st.lists(CELLS, min_size=4, max_size=5), min_size=1, max_size=6), rejects=st.booleans())
+def test_reading_numbers_at_once_changes_nothing(odd_scorer: Scorer, rows: list[list[str]], rejects: bool) -> None:
+    header = "class,_income,größe in cm,it's €?,plain\n"
+    body = (header + "\n".join(",".join(["a", *row[:4]]) for row in rows)).encode()
+
+    def outcome() -> Any:
+        try:
+            return run(odd_scorer, body, "csv", rejects=rejects)
+        except RequestProblem as problem:
+            return problem.encode()
+
+    at_once = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellReader, "read", read_as_texts)
+        assert outcome() == at_once
