@@ -390,7 +390,7 @@ def test_tables_and_json_judge_alike(
 
 CELLS = st.sampled_from(
     ["1", "0", "42", " 42", "42 ", "+5", "5.", ".5", "1e2", "1e400", "-0", "0x10", "1_0", "٣", "", " ", "NA", " NA",
-     "nan", "NAN", "-nan", "NaN", "inf", "Infinity", "true", "Yes", "1.0", "?", '"7"', '""', "1d", "null", "3e-400", "a"]
+     "nan", "NAN", "-nan", "NaN", "inf", "Infinity", "true", "Yes", "1.0", "?", '"7"', '""', "1d", "null", "3e-9", "a"]
 )  # fmt: skip
 
 
