@@ -117,7 +117,7 @@ class PredictEndpoint:
         except BrokenOffError as error:
             problem = error.problem
             count(problem.status)
-            _log.error("an answer was broken off: %s: %s", problem.title, problem.detail)
+            _log.warning("an answer was broken off: %s: %s", problem.title, problem.detail)
         except Exception as error:  # noqa: BLE001  logged there, whatever it is
             status, fields, body = self.refuse(error, perf_counter() - started, TABLE_LABEL)
             await _send_whole(send, status, fields, body)

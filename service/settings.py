@@ -46,7 +46,7 @@ class Settings(BaseSettings):
 
     max_held_bytes: PositiveInt = 64 * 2**20
     """Answers to tables (CSV, Arrow) held at once in one worker, compressed, in bytes: until every row is known to be
-    good, or until the client takes them. About 7 bytes a customer; a table that needs more gets a 413."""
+    good, or until the client takes them. 6 to 10 bytes a customer; a table that needs more gets a 413."""
 
     drain_seconds: NonNegativeFloat = 1.0
     """After SIGTERM, how long the service still accepts requests while /health/ready already says 503, so that
