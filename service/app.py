@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from churn import __version__
 from service.access import REQUEST_ID, AccessLog, find_request_id
-from service.bulk import BulkEndpoint
 from service.errors import respond_to_failure, respond_to_http_exception
 from service.intake import Intake
 from service.logs import bind_request_id, choose_form
@@ -26,6 +25,7 @@ from service.recorder import Recorder
 from service.routes import docs, health, metrics, model, v2
 from service.settings import Settings, find_unknown_variables
 from service.state import ModelState
+from service.tables.endpoint import BulkEndpoint
 from service.tracing import Tracing
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from churn.bundle import read_bundle
 from churn.registry import Registry
 from service.contracts import ProblemDocument, make_example, make_request_models, make_response_models
 from service.errors import MEDIA_TYPE
-from service.openapi_tables import PARAMETER, describe_answers, describe_requests
 from service.parse import BATCH
 from service.predict import PATH
+from service.tables.openapi import PARAMETER, describe_answers, describe_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

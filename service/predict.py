@@ -11,23 +11,23 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from service.bulk import BrokenOffError, read_on_error
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
 from service.intake import ClientLeftError
 from service.media_types import find_table
 from service.scoring import ScoredLone, score_body
+from service.tables.endpoint import BrokenOffError, read_on_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.types import Receive, Scope, Send
 
-    from service.bulk import BulkEndpoint
     from service.intake import Intake
     from service.media_types import Form
     from service.metrics import Metrics
     from service.recorder import Recorder
     from service.state import ModelState, ServedModel
+    from service.tables.endpoint import BulkEndpoint
     from service.tracing import Tracing
 
 PATH = "/predict"

@@ -8,7 +8,7 @@ import io
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.csv_records import count_lines, find_end, find_first_end, find_lines, is_open
+from service.tables.csv_records import count_lines, find_end, find_first_end, find_lines, is_open
 
 PIECES = st.sampled_from(["a", "b", ",", ";", '"', '""', "\n", "\r\n", "\r", '"a\nb"', '"",', ' "', "ä"])
 TEXTS = st.lists(PIECES, max_size=20).map("".join)

@@ -24,11 +24,11 @@ from test_http_contract import assert_problem
 
 from churn.scorer import load_scorer
 from service.app import create_app
-from service.csv_cells import CellReader
 from service.errors import Problem, RequestProblem
 from service.parse import parse
 from service.settings import Settings
-from service.table_job import TableJob
+from service.tables.csv_cells import CellReader
+from service.tables.job import TableJob
 
 if TYPE_CHECKING:
     from churn.schema import Feature, Schema
@@ -274,7 +274,7 @@ def test_a_damaged_stream_harms_nobody(bank_scorer: Scorer, data: st.DataObject)
 
 
 def test_limits_are_kept_and_named(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.bulk.BLOCK_BYTES", 500)
+    monkeypatch.setattr("service.tables.endpoint.BLOCK_BYTES", 500)
     with start(bank_models, max_body_bytes=2000, max_held_bytes=3000) as client:
         assert post(client, to_csv(CUSTOMERS)).status_code == 200  # longer than one JSON request may be
         long = to_csv([CUSTOMER | {"x": "y" * 5000}, CUSTOMER])
@@ -301,7 +301,7 @@ def test_a_service_that_is_not_ready_says_so_first(tmp_path: Path) -> None:
 def test_pyarrow_comes_without_pandas_where_that_is_kept_out() -> None:
     code = (
         "import sys\nfrom service.imports import import_pyarrow, keep_out\nwith keep_out():\n    import_pyarrow()\n"
-        "    import service.table_job\n    import pyarrow as pa\n    pa.array([1.5]).to_numpy()\n"
+        "    import service.tables.job\n    import pyarrow as pa\n    pa.array([1.5]).to_numpy()\n"
         "    print(sys.modules.get('pandas'))\n"
     )
     done = subprocess.run(  # noqa: S603  our own code

@@ -207,7 +207,7 @@ def test_a_client_that_leaves_while_it_is_answered_is_noticed(service: Running) 
 
 
 def test_a_client_that_takes_nothing_is_cut_off(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.outlet.STALL_SECONDS", 0.3)
+    monkeypatch.setattr("service.tables.outlet.STALL_SECONDS", 0.3)
     stop = threading.Event()
     with serving(bank_models, max_held_bytes=1000) as service:
         service.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
-    from service.table_job import Packed
+    from service.tables.job import Packed
 
 STALL_SECONDS = 60.0
 """How long a client may take nothing of its answer while no more of it can be held."""

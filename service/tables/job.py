@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from churn.arrow import Encoded, encode_batch
 from churn.columns import MAX_VIOLATIONS
-from service.arrow_table import ArrowReader, ArrowWriter
-from service.csv_table import CsvReader, CsvWriter
 from service.errors import RequestProblem, shorten
+from service.tables.arrow_table import ArrowReader, ArrowWriter
+from service.tables.csv_table import CsvReader, CsvWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
     from service.media_types import Form
     from service.scoring import Stamps
-    from service.table_rows import Rows, TableReader
+    from service.tables.rows import Rows, TableReader
 
 _CODEC = pa.Codec("zstd", compression_level=1)
 

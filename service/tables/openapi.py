@@ -6,9 +6,9 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from service.bulk import ON_ERROR
 from service.contracts import make_example
 from service.media_types import ARROW, CSV
+from service.tables.endpoint import ON_ERROR
 
 if TYPE_CHECKING:
     from churn.schema import Schema

@@ -13,10 +13,10 @@ from pyarrow import compute
 
 from churn.errors import Violation
 from churn.files import find_delimiter
-from service.csv_cells import CellReader
-from service.csv_records import count_lines, find_end, find_first_end, find_lines, is_open
 from service.errors import RequestProblem
-from service.table_rows import Rows, check_columns
+from service.tables.csv_cells import CellReader
+from service.tables.csv_records import count_lines, find_end, find_first_end, find_lines, is_open
+from service.tables.rows import Rows, check_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

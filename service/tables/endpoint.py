@@ -15,7 +15,7 @@ from service.errors import Problem, RequestProblem, report_failure
 from service.imports import import_pyarrow
 from service.intake import ClientLeftError
 from service.media_types import ARROW, CSV, Form, check_parameters
-from service.outlet import Held, Outlet, StalledError
+from service.tables.outlet import Held, Outlet, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.metrics import Metrics
     from service.settings import Settings
     from service.state import ServedModel
-    from service.table_job import Block, TableJob
+    from service.tables.job import Block, TableJob
 
 BLOCK_BYTES = 512 * 1024
 """Of a table worked on at once: about 8,000 customers, so that what lies between stays in the processor's cache, and
@@ -170,7 +170,7 @@ class BulkEndpoint:
     def _open(self, model: ServedModel, form: Form, rejects: bool) -> TableJob:
         # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
         import_pyarrow()
-        from service.table_job import TableJob
+        from service.tables.job import TableJob
 
         return TableJob(model.scorer, form, rejects=rejects, max_part=self._max_part)
 

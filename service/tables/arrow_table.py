@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyarrow import ipc, types
 
-from service.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
 from service.errors import RequestProblem
-from service.table_rows import Rows, check_columns
+from service.tables.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
+from service.tables.rows import Rows, check_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
