@@ -11,6 +11,11 @@ FROM python:${PYTHON} AS tools
 RUN mkdir /tools && cp -r "$(python -c 'import pip; print(*pip.__path__)')" /tools/
 COPY --chmod=755 deploy/images/install-packages /tools/
 
+# Models and code are readable by everybody, even if the checkout is not.
+FROM python:${PYTHON} AS models
+COPY models /models
+RUN chmod -R a+rX /models
+
 FROM python:${PYTHON} AS code
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
@@ -24,7 +29,8 @@ COPY training training
 COPY cli cli
 RUN /venv/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --no-compile --target /app . \
  && sed -i '1s|.*|#!/opt/churn/bin/python|' /app/bin/churn \
- && python -m compileall -q --invalidation-mode unchecked-hash /app
+ && python -m compileall -q --invalidation-mode unchecked-hash /app \
+ && chmod -R a+rX /app
 
 FROM python:${PYTHON} AS runtime
 # Nothing in the image can install anything. The environment sees the code in /app, which changes more often than it.
@@ -59,7 +65,7 @@ COPY requirements/serve.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
     /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
-COPY models /models
+COPY --from=models /models /models
 COPY --from=code /app /app
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -77,7 +83,7 @@ COPY requirements/batch.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
     /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
-COPY models /models
+COPY --from=models /models /models
 COPY --from=code /app /app
 WORKDIR /data
 CMD ["score", "--help"]
@@ -115,7 +121,7 @@ COPY requirements/gpu.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
     /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
-COPY models /models
+COPY --from=models /models /models
 COPY --from=code /app /app
 ARG VERSION=0.1.0
 ARG REVISION=unknown

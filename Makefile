@@ -7,15 +7,19 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?=
+# The image `make image` builds, and what builds and runs images: DOCKER=podman does too.
+TARGET ?= cpu
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
 
 SERVE := .venv/serve
 DEV := .venv/dev
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help serve setup test test-fast test-deploy train lint format lock openapi clean
+.PHONY: help serve setup test test-fast test-deploy test-containers train image up down lint format lock openapi clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
 	$(SERVE)/bin/churn serve --host $(HOST) --port $(PORT)
@@ -33,9 +37,22 @@ test-deploy: $(DEV)/.ready ## check and simulate Prometheus' rules (needs promto
 	promtool test rules deploy/prometheus/tests/*.yml
 	$(DEV)/bin/pytest tests/deploy
 
+test-containers: $(DEV)/.ready ## build the images and try them in containers (needs docker or podman; minutes)
+	DOCKER="$(DOCKER)" COMPOSE="$(COMPOSE)" $(DEV)/bin/pytest -m containers tests/containers
+
 train: $(DEV)/.ready ## train the next version on DATA=table.csv
 	@test -n "$(DATA)" || { echo "make: name a table: make train DATA=customers.csv" >&2; exit 1; }
 	$(DEV)/bin/churn train "$(DATA)"
+
+image: ## build the image churn:cpu (TARGET=cpu, batch, train or gpu; DOCKER=podman)
+	$(DOCKER) build $(if $(findstring podman,$(DOCKER)),--format docker) --target $(TARGET) --tag churn:$(TARGET) \
+	    --build-arg REVISION=$(or $(shell git rev-parse --short HEAD 2>/dev/null),unknown) .
+
+up: ## bring up the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
+	$(COMPOSE) up --build --detach --wait
+
+down: ## take them down; what Prometheus and Grafana stored stays
+	$(COMPOSE) down
 
 lint: $(DEV)/.ready ## ruff and mypy --strict
 	$(DEV)/bin/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -35,6 +36,8 @@ for command in (train, tune, serve, score, simulate, models):
 
 def main() -> None:
     """Run the command; say what went wrong in one message and no stack trace."""
+    if os.getpid() == 1:  # a container's first process gets no signal that it has no handler for
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(churn.main(standalone_mode=False, prog_name="churn"))
     except ChurnError as error:
