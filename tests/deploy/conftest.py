@@ -8,7 +8,7 @@ import pytest
 from bank import REPOSITORY
 from scraping import WORKERS, scrape
 
-for folder in ("benchmarks", "deploy/grafana"):  # commands that the tests run
+for folder in ("benchmarks", "deploy/grafana", "deploy/kubernetes"):  # commands that the tests run
     sys.path.append(str(REPOSITORY / folder))
 
 if TYPE_CHECKING:
