@@ -94,9 +94,11 @@ def project(images: dict[str, str], context: Path, tmp_path_factory: pytest.Temp
     if not {"cpu", "batch", "train"} <= set(images):
         pytest.skip("CHURN_TEST_TARGETS leaves a target out")
     data = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("project") / "churn"  # training adds a model to it
+    shutil.copytree(context, folder)
     ports = free_ports("PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
     project = Project(
-        context,
+        folder,
         {
             "CHURN_IMAGE": images["cpu"],
             "CHURN_TRAIN_IMAGE": images["train"],

@@ -97,7 +97,8 @@ def test_no_secret_no_cache_no_test_no_data(contents: dict[str, Any]) -> None:
 
 
 def test_the_models_are_in_the_images_that_score(contents: dict[str, Any]) -> None:
-    assert {target for target, found in contents.items() if "/models/current" in found["files"]} == {"cpu", "batch"}
+    holding = {target for target, found in contents.items() if "/models/current" in found["files"]}
+    assert holding == set(contents) - {"train"}
 
 
 def test_every_module_of_ours_can_be_imported(engine: Engine, images: dict[str, str]) -> None:
