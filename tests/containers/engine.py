@@ -146,8 +146,8 @@ def find_health_check(image: Any) -> list[str]:
 
 def find_engine() -> tuple[Engine | None, str]:
     """Return the engine of this machine, or why there is none."""
-    named = os.environ.get("DOCKER")
-    for command in [named] if named else ["docker", "podman"]:
+    tried = list(dict.fromkeys([os.environ.get("DOCKER", "docker"), "docker", "podman"]))
+    for command in tried:
         if shutil.which(command) is None:
             continue
         if subprocess.run([command, "info"], capture_output=True, check=False).returncode == 0:  # noqa: S603
@@ -155,4 +155,4 @@ def find_engine() -> tuple[Engine | None, str]:
             if engine.run("image", "inspect", BASE).returncode and engine.run("pull", BASE).returncode:
                 return None, f"{command} has no image {BASE} and can't pull it"
             return engine, ""
-    return None, f"no engine for containers answers ({named or 'docker, podman'}; DOCKER names another)"
+    return None, f"no engine for containers answers ({', '.join(tried)}; DOCKER names another)"

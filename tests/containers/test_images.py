@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from engine import find_health_check
 
+from churn import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -116,6 +118,7 @@ def test_an_image_says_what_it_is_and_who_runs_it(engine: Engine, images: dict[s
         assert config["Entrypoint"] == ["churn"]
         labels = {name.removeprefix(TITLE) for name in config["Labels"] if name.startswith(TITLE)}
         assert labels >= {"title", "description", "licenses", "version", "revision"}
+        assert config["Labels"][f"{TITLE}version"] == __version__
         assert config["StopSignal"] == ("SIGTERM" if target == "cpu" else "SIGINT")
         check = ["CMD", "python", "-I", "-S", "/app/service/probe.py"]
         assert find_health_check(image) == (check if target == "cpu" else [])
