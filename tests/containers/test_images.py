@@ -134,7 +134,6 @@ def test_a_change_of_code_leaves_the_packages_as_they_are(
     try:
         before, after = (engine.inspect(tag)["RootFS"]["Layers"] for tag in (images["cpu"], changed))
         assert len(before) == len(after)
-        assert [one == other for one, other in zip(before, after, strict=True)].count(False) <= 2
         assert before[:-1] == after[:-1]
         done = engine.do(changed, "-c", "from churn.errors import CHANGED", flags=("--entrypoint", "python"))
         assert done.returncode == 0, done.stderr
