@@ -65,7 +65,7 @@ def encode_batch(schema: Schema, batch: pa.RecordBatch) -> Encoded:
         raw[:, position] = numbers
         if bad.any():
             wrong |= bad
-            plain = _simplify(column, as_text=feature.kind == "category")
+            plain = simplify(column, as_text=feature.kind == "category")
             violations += [_explain(feature, row, plain[row].as_py()) for row in np.flatnonzero(bad).tolist()]
     violations.sort(key=lambda violation: violation.row)
     return Encoded(raw, wrong, violations)
@@ -85,15 +85,15 @@ def _read_column(feature: Feature, column: pa.Array) -> tuple[NDArray[np.float64
         numbers, is_missing = _read_column(feature, column.dictionary)
         codes = np.asarray(column.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False), dtype=np.int64)
         return np.append(numbers, np.nan)[codes], np.append(is_missing, [True])[codes]
-    simple = _simplify(column, as_text=feature.kind == "category")
+    simple = simplify(column, as_text=feature.kind == "category")
     return _as_numbers(feature, simple), _is_missing(simple)
 
 
-def _simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
+def simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
     """Bring a column to one of the types a text table can mean: numbers, or stripped text with its gaps taken out."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _simplify(column.cast(kind.value_type), as_text=as_text)
+        return simplify(column.cast(kind.value_type), as_text=as_text)
     if not as_text and pa.types.is_decimal(kind):
         return column.cast(pa.string()).cast(pa.float64())  # at once, Arrow may miss the nearest number by a bit
     if not as_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):

@@ -156,14 +156,15 @@ def read_labels(table: Table, label: str, positive: str | None) -> tuple[NDArray
         raise TableError(
             f"{where} has one value ({found}): there is nothing to tell apart" if found else f"{where} is empty"
         )
-    yes = _find_positive(where, found, positive)
+    yes = find_positive(where, found, positive)
     labels = np.where(words == yes, 1.0, 0.0)
     labels[absent] = np.nan
     faults = [Fault(int(line), label, "the label is missing") for line in table.lines[absent]]
     return labels, faults
 
 
-def _find_positive(where: str, found: list[str], positive: str | None) -> str:
+def find_positive(where: str, found: Sequence[str], positive: str | None) -> str:
+    """Return which of the label's two values means leaving; TableError if it is not clear."""
     if positive is not None:
         if positive.lower() not in found:
             raise TableError(f"{where}: --positive {positive!r} is none of its values: {', '.join(found)}")
@@ -243,8 +244,12 @@ def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> N
 
 def check_classes(path: Path, labels: NDArray[np.float64]) -> None:
     """Refuse a table with too few customers of a class to learn from; TableError names the class."""
-    for value, word in ((1.0, "left"), (0.0, "stayed")):
-        count = int((labels == value).sum())
+    check_counts(path, int((labels == 1).sum()), int((labels == 0).sum()))
+
+
+def check_counts(path: Path, left: int, stayed: int) -> None:
+    """Refuse a table with too few customers who left, or who stayed; TableError says which."""
+    for count, word in ((left, "left"), (stayed, "stayed")):
         if count < 10:
             raise TableError(f"{path}: only {count} usable customers {word}; at least 10 of each class are needed")
 

@@ -24,17 +24,30 @@ def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
         Per feature ``counts`` and ``missing``; a quantity's bins lie between its ``edges`` (inner edges, ascending;
         a value equal to an edge belongs to the bin above), another's are its ``values``.
     """
-    return {feature.name: _count(feature, column) for feature, column in zip(schema.features, raw.T, strict=True)}
+    return count_between(schema, raw, find_edges(schema, raw))
 
 
-def _count(feature: Feature, column: NDArray[np.float64]) -> dict[str, Any]:
+def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return the inner edges of each feature's bins; none for those whose bins are values."""
+    return [
+        _find_edges(column[~np.isnan(column)]) if feature.is_numeric else np.empty(0)
+        for feature, column in zip(schema.features, raw.T, strict=True)
+    ]
+
+
+def count_between(schema: Schema, raw: NDArray[np.float64], edges: list[NDArray[np.float64]]) -> dict[str, Any]:
+    """Count customers per feature as `count_features` does, between edges that were found before."""
+    columns = zip(schema.features, raw.T, edges, strict=True)
+    return {feature.name: _count(feature, column, inner) for feature, column, inner in columns}
+
+
+def _count(feature: Feature, column: NDArray[np.float64], edges: NDArray[np.float64]) -> dict[str, Any]:
     present = column[~np.isnan(column)]
     missing = int(len(column) - len(present))
     if not feature.is_numeric:
         values = list(feature.categories) or ["0", "1"]
         counts = np.bincount(present.astype(np.int64), minlength=len(values))
         return {"values": values, "counts": counts.tolist(), "missing": missing}
-    edges = _find_edges(present)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}
 
@@ -49,7 +62,7 @@ def _find_edges(present: NDArray[np.float64]) -> NDArray[np.float64]:
     return above
 
 
-def count_scores(probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """Count probabilities in `SCORE_BINS` equal-width bins."""
-    counts, edges = np.histogram(probabilities, bins=SCORE_BINS, range=(0, 1))
+def count_scores(probabilities: NDArray[np.float64], weights: NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """Count probabilities, each as often as it weighs, in `SCORE_BINS` equal-width bins."""
+    counts, edges = np.histogram(probabilities, bins=SCORE_BINS, range=(0, 1), weights=weights)
     return {"edges": edges[1:-1].tolist(), "counts": counts.tolist()}

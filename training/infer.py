@@ -140,7 +140,7 @@ def infer(
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
     notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
     schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
-    return Inference(_document(schema), chosen is not None, tuple(notes), dropped)
+    return Inference(document(schema), chosen is not None, tuple(notes), dropped)
 
 
 def _sentences(dropped: Mapping[str, str]) -> str:
@@ -237,10 +237,11 @@ def _describe(column: pd.Series[Any]) -> Feature:
         counts = present.astype(str).value_counts()
         categories = tuple(sorted(counts.index))
         return Feature(name, "category", categories=categories, nullable=nullable, example=str(counts.index[0]))
-    return _describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
+    return describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
 
 
-def _describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:
+def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:
+    """Return the feature that a column of numbers is, none of them NaN."""
     whole = bool((numbers == np.floor(numbers)).all())
     middle = float(np.sort(numbers)[len(numbers) // 2])
     return Feature(
@@ -258,7 +259,7 @@ def plain(number: float) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _document(schema: Schema) -> Schema:
+def document(schema: Schema) -> Schema:
     """Add descriptions, units and bounds where the table is one that is known by its column names."""
     known = tomllib.loads(resources.files("training").joinpath("known_tables.toml").read_text(encoding="utf-8"))
     for documentation in known.values():

@@ -119,9 +119,14 @@ def train(dataset: Dataset, models: Path, options: Options, command: str = "") -
         command=command,
         costs=options.costs,
     )
+    return publish(trained, registry, promote=options.promote)
+
+
+def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
+    """Publish what was trained as the next version, whole or not at all; BundleError if its forms do not agree."""
     differences: list[float] = []
     version = registry.publish(
-        lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=options.promote
+        lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=promote
     )
     return Outcome(version, registry.folder(version), trained, differences[0])
 

@@ -54,6 +54,23 @@ class Taught:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What was counted on all customers, where the data set at hand is a sample of them.
+
+    Attributes
+    ----------
+    scores : mapping of str to Scores
+        Per part.
+    histograms, score_histogram : dict
+        Of the training part, in the form of `training.histograms`.
+    """
+
+    scores: Mapping[str, evaluate.Scores]
+    histograms: dict[str, Any]
+    score_histogram: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A network that has been taught, with everything it came from.
 
@@ -69,10 +86,12 @@ class Trained:
         Time in ISO 8601.
     command : str
     costs : Costs
+    whole : Whole or None
+        Given where the data set is a sample of more customers.
     parts : mapping of str to Part
         What the network says of each part; worked out here.
     scores : mapping of str to Scores
-        Worked out here.
+        Worked out here, or those of the whole.
     """
 
     dataset: Dataset
@@ -82,6 +101,7 @@ class Trained:
     created: str
     command: str
     costs: Costs
+    whole: Whole | None = None
     parts: Mapping[str, evaluate.Part] = field(init=False)
     scores: Mapping[str, evaluate.Scores] = field(init=False)
 
@@ -96,8 +116,11 @@ class Trained:
             train = parts["train"]
             out_of_fold = evaluate.Part("validation", train.raw, train.labels, self.taught.result.out_of_fold)
             parts = {"train": train, "validation": out_of_fold, **parts}
-        threshold = self.settings["threshold"]
-        scores = {name: evaluate.score(part.labels, part.probabilities, threshold) for name, part in parts.items()}
+        if self.whole is None:
+            threshold = self.settings["threshold"]
+            scores = {name: evaluate.score(part.labels, part.probabilities, threshold) for name, part in parts.items()}
+        else:
+            scores = dict(self.whole.scores)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "scores", scores)
 
@@ -158,11 +181,17 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         libraries=provenance.library_versions(),
         command=trained.command,
         costs=trained.costs,
+        scores=None if trained.whole is None else trained.whole.scores,
     )
 
 
 def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
     dataset = trained.dataset
+    whole = trained.whole or Whole(
+        trained.scores,
+        histograms.count_features(dataset.schema, dataset.raw[trained.rows["train"]]),
+        histograms.count_scores(trained.parts["train"].probabilities),
+    )
     return {
         "version": report.version,
         "created": report.created,
@@ -178,9 +207,9 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
         },
         "settings": dict(trained.settings),
         "seed": report.seed,
-        "metrics": {name: asdict(scores) for name, scores in trained.scores.items()},
+        "metrics": {name: asdict(scores) for name, scores in whole.scores.items()},
         "data": {**dataset.source, "notes": list(report.notes)},
         "libraries": dict(report.libraries),
-        "histograms": histograms.count_features(dataset.schema, dataset.raw[trained.rows["train"]]),
-        "score_histogram": histograms.count_scores(trained.parts["train"].probabilities),
+        "histograms": whole.histograms,
+        "score_histogram": whole.score_histogram,
     }

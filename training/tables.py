@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_INDEX = re.compile(r"__index_level_\d+__")
+INDEX = re.compile(r"__index_level_\d+__")
+"""Name under which pandas writes an index without a name: none of the table's columns."""
 
 LISTED = 10
 """How many faults a message lists before it only counts."""
@@ -107,22 +108,22 @@ def _read_parquet(path: Path) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: can't be read as Parquet: {error}") from error
     # An index without a name, which pandas writes as a column, is not one of the table's.
-    names = [name for name in table.column_names if not _INDEX.fullmatch(name)]
-    header = _check_header(path, names)
+    names = [name for name in table.column_names if not INDEX.fullmatch(name)]
+    header = check_header(path, names)
     columns = [
-        _simplify(column) for name, column in zip(table.column_names, table.columns, strict=True) if name in names
+        simplify_column(column) for name, column in zip(table.column_names, table.columns, strict=True) if name in names
     ]
-    frame = pa.table(columns, header).to_pandas().apply(_clean_text)
+    frame = pa.table(columns, header).to_pandas().apply(clean_text)
     return Table(path, sha256(path), frame, np.arange(1, len(frame) + 1))
 
 
-def _simplify(column: Any) -> Any:  # noqa: ANN401  Arrow arrays, which have no types for mypy
+def simplify_column(column: Any) -> Any:  # noqa: ANN401  Arrow arrays, which have no types for mypy
     """Bring a Parquet column to one of the types a CSV can mean: a number, or text."""
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _simplify(column.cast(kind.value_type))
+        return simplify_column(column.cast(kind.value_type))
     if pa.types.is_decimal(kind):
         return column.cast(pa.string()).cast(pa.float64())  # at once, Arrow may miss the nearest number by a bit
     if pa.types.is_null(kind):
@@ -135,7 +136,7 @@ def _simplify(column: Any) -> Any:  # noqa: ANN401  Arrow arrays, which have no 
         return pa.chunked_array([pa.array([None if cell is None else str(cell) for cell in column.to_pylist()])])
 
 
-def _clean_text(column: pd.Series[Any]) -> pd.Series[Any]:
+def clean_text(column: pd.Series[Any]) -> pd.Series[Any]:
     """Strip a column of text, and take the words for "not known" out; leave numbers as they are."""
     if column.dtype.kind in "iuf":
         return column
@@ -169,7 +170,7 @@ def _read_csv(path: Path) -> Table:
         )
     except pd.errors.ParserError as error:
         raise TableError(f"{path}: can't be read as CSV (is a quote never closed?): {error}") from error
-    return Table(path, sha256(path), frame.apply(_clean_text), lines, tuple(faults))
+    return Table(path, sha256(path), frame.apply(clean_text), lines, tuple(faults))
 
 
 def _survey(path: Path, text: str, delimiter: str) -> tuple[list[str], NDArray[np.int64], list[Fault]]:
@@ -177,7 +178,7 @@ def _survey(path: Path, text: str, delimiter: str) -> tuple[list[str], NDArray[n
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     lines, faults = [], []
     try:
-        header = _check_header(path, next(row for row in reader if row))
+        header = check_header(path, next(row for row in reader if row))
         start = reader.line_num + 1
         for row in reader:
             if len(row) == len(header):
@@ -190,7 +191,8 @@ def _survey(path: Path, text: str, delimiter: str) -> tuple[list[str], NDArray[n
     return header, np.array(lines, dtype=np.int64), faults
 
 
-def _check_header(path: Path, names: Sequence[str]) -> list[str]:
+def check_header(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the columns, stripped, one for each without a name; TableError if one stands twice."""
     header = [name.strip() or f"column_{position}" for position, name in enumerate(names, start=1)]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:

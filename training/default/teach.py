@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -25,6 +26,25 @@ MAX_CUTS = 16
 """Cuts kept of each tail's staircases, all members' together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the network that ships is put together from.
+
+    Attributes
+    ----------
+    smooth : keras.Model
+        Of `distill.build_smooth`, on the columns kept.
+    kept : ndarray of int64
+        Columns of the matrix it looks at.
+    cuts : list of (column, sign, cut, weight)
+        What passing each cut adds to the logit.
+    """
+
+    smooth: keras.Model
+    kept: NDArray[np.int64]
+    cuts: list[tuple[int, int, float, float]]
+
+
 def teach(lesson: Lesson) -> Result:
     """Teach the default network, cross-validated over all rows of the lesson."""
     # The trees' threads wait for each other by spinning: on a busy machine that takes ten times as long as one alone.
@@ -40,12 +60,18 @@ def _teach(lesson: Lesson, config: Config) -> Result:
         model=make_student(lesson, found, teachers),
         history=teachers.history,
         out_of_fold=teachers.out_of_fold,
-        notes=_describe(lesson.preprocessor, found, config),
+        notes=describe(lesson.preprocessor, found, config),
     )
 
 
 def make_student(lesson: Lesson, found: Survey, teachers: Teachers) -> keras.Model:
     """Teach the network that ships to say what its teachers say."""
+    parts = teach_parts(lesson, found, teachers)
+    return assemble(parts.smooth, parts.kept, parts.cuts, lesson.matrix.shape[1], lesson.config)
+
+
+def teach_parts(lesson: Lesson, found: Survey, teachers: Teachers) -> Parts:
+    """Teach the smooth part to say what the teachers say, and pool their tails."""
     matrix, config, seed, kept = lesson.matrix, lesson.config, lesson.seed, teachers.kept
     smooth = distill.build_smooth(len(kept), config.student)
     if lesson.earlier is not None:
@@ -56,7 +82,7 @@ def make_student(lesson: Lesson, found: Survey, teachers: Teachers) -> keras.Mod
     shown = np.concatenate([matrix[:, kept]] * distill.REAL_COPIES + [made[:, kept]])
     said = np.concatenate([teachers.say(matrix)] * distill.REAL_COPIES + [teachers.say(made)])
     distill.teach_student(smooth, shown, said, config, seed + 2)
-    return assemble(smooth, kept, _pool_cuts(found.tails, teachers.jumps), matrix.shape[1], config)
+    return Parts(smooth, kept, _pool_cuts(found.tails, teachers.jumps))
 
 
 def _start_from(smooth: keras.Model, earlier: keras.Model, kept: NDArray[np.int64]) -> None:
@@ -124,7 +150,7 @@ def assemble(
     return keras.Model(inputs, keras.layers.Rescaling(1 - 2 * floor, floor, name="probability")(probability))
 
 
-def _describe(preprocessor: Preprocessor, found: Survey, config: Config) -> tuple[str, ...]:
+def describe(preprocessor: Preprocessor, found: Survey, config: Config) -> tuple[str, ...]:
     """Say in sentences which features the network does not listen to, and which tails it jumps at."""
     names = [preprocessor.names[group[0]].split(" is ")[0] for group in found.groups]
     least = min(config.keep_columns, np.sort(found.weights)[-2:][0])

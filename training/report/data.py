@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.schema import Schema
-    from training.evaluate import Part
+    from training.evaluate import Part, Scores
 
 PARTS = ("test", "validation", "train")
 """The parts a model may be judged on, the most honest first."""
@@ -92,6 +92,8 @@ class ReportData:
     command : str
         Makes the model again.
     costs : Costs
+    scores : mapping of str to Scores, or None
+        Per part, of all its customers, where the parts here are samples.
     """
 
     version: int
@@ -110,6 +112,7 @@ class ReportData:
     libraries: Mapping[str, str]
     command: str
     costs: Costs
+    scores: Mapping[str, Scores] | None = None
 
     def judged_part(self) -> Part:
         """Return the part the model is judged on: the most honest one that has customers of both classes.

@@ -71,12 +71,14 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
     """Return what the templates of the report and of the model card are filled with."""
+    scores = analysis.scores if data.scores is None else data.scores
     return {
         "data": data,
         "analysis": analysis,
         "measures": analysis.measures,
         "judged": analysis.scores[analysis.part],
-        "parts": [name for name in ("train", "validation", "test") if name in analysis.scores],
+        "scores": scores,
+        "parts": [name for name in ("train", "validation", "test") if name in scores],
         "gap": widest_gap(analysis.subgroups),
         "resamples": RESAMPLES,
         "small_customers": SMALL_CUSTOMERS,

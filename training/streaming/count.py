@@ -1,0 +1,104 @@
+"""Judges every row of a streamed table in bounded memory, and no less exactly for it.
+
+Probabilities are rounded to six decimals, as the service rounds them, so there are a million and one of them: how many
+customers of each class got each is all that any score needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from churn.scorer import PROBABILITY_DECIMALS
+from training.evaluate import CALIBRATION_BINS, Scores
+from training.histograms import count_between, count_scores, find_edges
+from training.publication import Whole
+from training.report import weighted
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from training.publication import Taught
+    from training.streaming.spread import StreamedTable
+
+STEPS = 10**PROBABILITY_DECIMALS
+
+
+class Tally:
+    """How many customers who stayed and who left got each probability.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (2, `STEPS` + 1)
+    """
+
+    def __init__(self) -> None:
+        self.counts = np.zeros((2, STEPS + 1), dtype=np.int64)
+
+    def add(self, labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
+        """Count customers; probabilities are rounded."""
+        steps = np.rint(probabilities * STEPS).astype(np.int64)
+        for value in (0, 1):
+            found, counts = np.unique(steps[labels == value], return_counts=True)
+            self.counts[value, found] += counts
+
+    def score(self, threshold: float) -> Scores:
+        """Return what `training.evaluate.score` would; where the lift ends within a tie, a share of the tie counts."""
+        values, steps = np.nonzero(self.counts)
+        labels, probabilities = values.astype(np.float64), steps / STEPS
+        weights = self.counts[values, steps].astype(np.float64)
+        total, said, left = weights.sum(), probabilities > threshold, labels == 1
+        ranking = weighted.Ranking.of(labels, probabilities)
+        ordered = weights[np.argsort(-probabilities, kind="stable")]
+        right = np.where(left, probabilities, 1 - probabilities)
+        bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        gaps = np.bincount(bins, weights * (probabilities - labels), CALIBRATION_BINS)
+        return Scores(
+            customers=int(total),
+            log_loss=float(-(weights @ np.log(np.maximum(right, np.finfo(np.float64).eps))) / total),
+            roc_auc=weighted.roc_auc(ranking, ordered),
+            average_precision=weighted.average_precision(ranking, ordered),
+            accuracy=float(weights @ (said == left) / total),
+            brier_score=float(weights @ (1 - right) ** 2 / total),
+            calibration_error=float(np.abs(gaps).sum() / total),
+            lift=weighted.lift(ranking, ordered),
+            confusion_matrix=[[int(weights @ (row & column)) for column in (~said, said)] for row in (~left, left)],
+        )
+
+
+def count(table: StreamedTable, taught: Taught, threshold: float) -> Whole:
+    """Score every row, and count scores and features.
+
+    The edges of the features' bins are those of the sample.
+    """
+    schema = table.sample.schema
+    edges = find_edges(schema, table.sample.raw[table.rows["train"]])
+    tallies = {name: Tally() for name in table.rows}
+    histograms: dict[str, Any] = {}
+    with tqdm(total=sum(table.counts.values()), desc="judging", unit="row", unit_scale=True, disable=None) as bar:
+        for name, raw, labels in table.shards.read():
+            if len(labels):
+                tallies[name].add(labels, taught.predict(raw))
+            if name == "train":
+                histograms = _add(histograms, count_between(schema, raw, edges))
+            bar.update(len(labels))
+    train = tallies["train"].counts.sum(axis=0)
+    seen = np.flatnonzero(train)
+    return Whole(
+        scores={name: tally.score(threshold) for name, tally in tallies.items()},
+        histograms=histograms,
+        score_histogram=count_scores(seen / STEPS, train[seen]),
+    )
+
+
+def _add(before: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Add the counts of the same bins."""
+    for name, known in before.items():
+        own = more[name]
+        own["counts"] = [a + b for a, b in zip(known["counts"], own["counts"], strict=True)]
+        own["missing"] += known["missing"]
+    return more

@@ -1,0 +1,84 @@
+"""What all rows say of a column, worked out batch by batch; what a sample can't be trusted with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
+
+from churn.arrow import simplify
+from training.infer import MAX_CATEGORIES, describe_numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from churn.schema import Feature
+
+
+@dataclass(slots=True)
+class Facts:
+    """Facts of one column.
+
+    Attributes
+    ----------
+    gaps : bool
+        Whether a cell is missing.
+    low, high : float
+        Of its numbers; infinite, the wrong way round, where there is none.
+    whole : bool
+        Whether all of its numbers are.
+    words : set of str or None
+        Its different texts; None if there are more than `MAX_CATEGORIES`.
+    """
+
+    gaps: bool = False
+    low: float = np.inf
+    high: float = -np.inf
+    whole: bool = True
+    words: set[str] | None = field(default_factory=set)
+
+    def see(self, column: pa.Array) -> None:
+        """Take some cells into account."""
+        simple = simplify(column, as_text=False)
+        self.gaps |= bool(compute.any(simple.is_null(nan_is_null=True)).as_py())
+        simple = simple.drop_null()
+        if not pa.types.is_string(simple.type):
+            self._see_numbers(simple.to_numpy(zero_copy_only=False))
+            return
+        try:
+            self._see_numbers(simple.cast(pa.float64()).to_numpy(zero_copy_only=False))
+            if self.words is None:
+                return
+        except pa.ArrowInvalid:  # some cell is no number
+            parsed = pd.to_numeric(simple.unique().to_pandas(), errors="coerce")
+            self._see_numbers(parsed.to_numpy(dtype=np.float64, na_value=np.nan))
+        if self.words is not None:
+            # "?" is a gap in disguise: it shapes no feature, so its rows are faults.
+            self.words.update(word for word in simple.unique().to_pylist() if word != "?")
+            if len(self.words) > MAX_CATEGORIES:
+                self.words = None
+
+    def _see_numbers(self, numbers: NDArray[np.float64]) -> None:
+        numbers = numbers[np.isfinite(numbers)]
+        if len(numbers):
+            self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+            self.whole &= bool((numbers == np.floor(numbers)).all())
+
+    def counts_up(self, rows: int) -> bool:
+        """Whether it may hold each whole number of a range once."""
+        return self.whole and not self.gaps and self.high - self.low + 1 == rows
+
+    def widen(self, feature: Feature) -> Feature | None:
+        """Return what the column is by all rows, for what it is by some; None if it is free text."""
+        feature = replace(feature, nullable=feature.nullable or self.gaps)
+        if feature.kind == "category":
+            return None if self.words is None else replace(feature, categories=tuple(sorted(self.words)))
+        if self.low > self.high or (feature.kind == "flag" and self.whole and self.low >= 0 and self.high <= 1):
+            return feature
+        ends = np.array([self.low, self.high] if self.whole else [self.low, self.low + 0.5, self.high])
+        described = describe_numbers(feature.name, ends, nullable=feature.nullable)
+        return replace(described, example=feature.example)

@@ -1,0 +1,88 @@
+"""The streamed training job, from left to right: sample, records, network, counts, bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from churn.registry import Registry
+from training.job import Options, Outcome, describe, publish
+from training.publication import Taught, Trained
+from training.streaming.count import count
+from training.streaming.records import write_records
+from training.streaming.sample import teach_on_sample
+from training.streaming.teach import stored_columns, teach_streamed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.lesson import Result
+    from training.streaming.settings import Streaming
+    from training.streaming.spread import StreamedTable
+
+
+def train(table: StreamedTable, models: Path, options: Options, streaming: Streaming, command: str = "") -> Outcome:
+    """Train the default network on a streamed table and publish it as the next version, whole or not at all.
+
+    Parameters
+    ----------
+    table : StreamedTable
+    models : Path
+        The registry's folder.
+    options : Options
+        Of them, the network is the default one, and the test part is the table's.
+    streaming : Streaming
+    command : str
+        How the job was called, for the model card.
+
+    Raises
+    ------
+    BundleError
+        If the two forms of the network do not agree, or the version to start from has another schema.
+    RegistryError
+        If the version to start from does not exist.
+    """
+    registry = Registry(models)
+    earlier = None if options.warm_start is None else registry.folder(options.warm_start)
+    taught = teach(table, options, streaming, earlier)
+    trained = Trained(
+        dataset=table.sample,
+        settings=describe(options) | {"streaming": streaming.to_dict()},
+        rows=table.rows,
+        taught=taught,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        costs=options.costs,
+        whole=count(table, taught, options.threshold),
+    )
+    return publish(trained, registry, promote=options.promote)
+
+
+def teach(table: StreamedTable, options: Options, streaming: Streaming, earlier: Path | None = None) -> Taught:
+    """Teach on a sample, then on all training rows.
+
+    Raises
+    ------
+    BundleError
+        If the bundle to start from is damaged or has another schema.
+    """
+    keras.utils.set_random_seed(options.seed)
+    tf.config.experimental.enable_op_determinism()
+    start = teach_on_sample(table, options.config, streaming, options.seed, earlier)
+    records = write_records(table.shards, start.preprocessor, stored_columns(start.parts), table.counts["train"])
+    rows = table.rows["validation"]
+    matrix, labels = start.preprocessor.transform(table.sample.raw[rows]), table.sample.labels[rows]
+    result = teach_streamed(
+        start.parts, records, matrix, labels.astype(np.float32), options.config, streaming, options.seed
+    )
+    return Taught(start.transformer, start.preprocessor, with_notes(result, start.notes))
+
+
+def with_notes(result: Result, notes: tuple[str, ...]) -> Result:
+    """Return a result that says something more, first."""
+    return replace(result, notes=(*notes, *result.notes))

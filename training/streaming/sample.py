@@ -1,0 +1,84 @@
+"""Teaches on a sample what needs whole arrays: the preprocessor, tails, columns, teachers, and the student's start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from training.default.survey import survey
+from training.default.teach import Parts, describe, teach_parts
+from training.default.teachers import Teachers
+from training.lesson import Lesson
+from training.networks import NETWORKS
+from training.preprocess import fit_preprocessor
+from training.warm_start import load_earlier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sklearn.pipeline import Pipeline
+
+    from churn.preprocessing import Preprocessor
+    from training.default.config import Config
+    from training.streaming.settings import Streaming
+    from training.streaming.spread import StreamedTable
+
+FOLDS, REPEATS = 5, 1
+"""Members of the bag at most: the student goes on learning from all rows, so a larger one would be paid for twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the streamed teaching starts from.
+
+    Attributes
+    ----------
+    transformer, preprocessor : Pipeline, Preprocessor
+        Fitted on the sample, in both forms.
+    parts : Parts
+        The student, taught what the teachers say of the sample.
+    notes : tuple of str
+        What a person should know of this network, a sentence each.
+    """
+
+    transformer: Pipeline
+    preprocessor: Preprocessor
+    parts: Parts
+    notes: tuple[str, ...]
+
+
+def teach_on_sample(
+    table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None
+) -> Start:
+    """Walk the line of the default network on a sample of the training part, with a smaller bag.
+
+    Raises
+    ------
+    BundleError
+        If the bundle to start from is damaged or has another schema.
+    """
+    rows = table.rows["train"][: streaming.sample_rows]
+    raw, labels = table.sample.raw[rows], table.sample.labels[rows].astype(np.float32)
+    config = replace(
+        config,
+        folds=min(config.folds, FOLDS),
+        repeats=min(config.repeats, REPEATS),
+        # An importance grows, in standard errors, with the root of the rows: a column is kept if all rows would tell.
+        keep_columns=config.keep_columns * math.sqrt(len(rows) / table.counts["train"]),
+    )
+    model = None
+    if earlier is None:
+        transformer, preprocessor = fit_preprocessor(table.sample.schema, raw, NETWORKS["default"].encoding)
+    else:
+        transformer, preprocessor, model = load_earlier(earlier, table.sample.schema, "default")
+    lesson = Lesson(preprocessor.transform(raw), labels, preprocessor, config, seed, model)
+    # As for the default network in memory.
+    with threadpool_limits(1, user_api="openmp"):
+        found = survey(lesson.matrix, labels, preprocessor, config, seed)
+        teachers = Teachers(lesson.matrix, labels, found, config, seed)
+        parts = teach_parts(lesson, found, teachers)
+    return Start(transformer, preprocessor, parts, describe(preprocessor, found, config))

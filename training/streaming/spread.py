@@ -1,0 +1,237 @@
+"""Encodes every row of a large table, gives it to a part, and spreads the rows over shards."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyarrow import compute
+from tqdm import tqdm
+
+from churn.arrow import encode_batch
+from churn.errors import TableError
+from training.dataset import Dataset, check_counts, with_trained_ranges
+from training.streaming import keys
+from training.streaming.faults import FaultLog
+from training.streaming.inspect import inspect, label_words
+from training.streaming.read import open_source
+from training.streaming.shards import PARTS, Shards, ShardWriter
+from training.tables import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from churn.errors import Violation
+    from churn.schema import Schema
+    from training.dataset import OnBadRow
+    from training.streaming.inspect import Inspected
+    from training.streaming.read import Batch, Source
+
+REPORT_ROWS = 200_000
+"""Customers of a part that the report draws its pictures of, at most."""
+
+PREFIX = "churn-train-"
+"""Of the scratch folder's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How rows are held out.
+
+    Attributes
+    ----------
+    test_size : float
+        Share of all rows; 0 holds none out.
+    validation_size : float
+        Share of the rest. Above 0.
+    seed : int
+    """
+
+    test_size: float
+    validation_size: float
+    seed: int
+
+    def choose(self, row_keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return each row's part, as a position in `PARTS`."""
+        drawn = keys.draw(row_keys, self.seed, keys.PART)
+        held_out = self.test_size + (1 - self.test_size) * self.validation_size
+        return np.where(drawn < self.test_size, 2, np.where(drawn < held_out, 1, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedTable:
+    """A large table, encoded on disk.
+
+    Attributes
+    ----------
+    shards : Shards
+    sample : Dataset
+        Some rows of each part, with what is known of all: the schema's ranges, the source's counts, the notes.
+    rows : mapping of str to ndarray of int64
+        Row numbers of each part within the sample; a part without rows is left out.
+    counts : mapping of str to int
+        Rows of each part.
+    """
+
+    shards: Shards
+    sample: Dataset
+    rows: Mapping[str, NDArray[np.int64]]
+    counts: Mapping[str, int]
+
+
+@contextmanager
+def open_streamed(
+    path: Path,
+    split: Split,
+    *,
+    scratch: Path | None = None,
+    on_bad_row: OnBadRow = "refuse",
+    **told: Any,  # noqa: ANN401  what `inspect` takes
+) -> Iterator[StreamedTable]:
+    """Read a table twice, first to find its schema, then to encode it into a scratch folder that lasts for the block.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV or Parquet file, or a folder of Parquet files.
+    split : Split
+    scratch : Path or None
+        Where the scratch folder is made; None: where the system has temporary files.
+    on_bad_row : {"refuse", "drop"}
+        Whether a faulty row stops the job or is left out and counted.
+    **told
+        As for `inspect`: label, positive, identifier, schema, keep, drop.
+
+    Raises
+    ------
+    TableError
+        Naming file, line and column of what can't be understood, or the part that has too few customers.
+    """
+    source = open_source(path)
+    inspected = inspect(source, **told, seed=split.seed)
+    with TemporaryDirectory(prefix=PREFIX, dir=scratch) as folder:
+        shards = Shards.plan(Path(folder), inspected.rows, len(inspected.schema.features), split.seed)
+        yield _spread(source, inspected, split, shards, on_bad_row)
+
+
+def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, on_bad_row: OnBadRow) -> StreamedTable:
+    schema, tally, log = inspected.schema, _Tally(len(inspected.schema.features)), FaultLog()
+    columns = [name for name in source.names if name in {*schema.names, schema.label, schema.identifier}]
+    with (
+        ShardWriter(shards) as writer,
+        tqdm(total=inspected.rows, desc="encoding", unit="row", unit_scale=True, disable=None) as bar,
+    ):
+        done = 0
+        for batch in source.read(columns):
+            raw, labels = _encode(schema, inspected, batch, log)
+            row_keys = keys.number_keys(done, len(raw))
+            if inspected.has_identifier:
+                row_keys = keys.identifier_keys(batch.rows.column(schema.identifier), row_keys)
+            parts, drawn = split.choose(row_keys), keys.draw(keys.number_keys(done, len(raw)), split.seed, keys.SHARD)
+            good = ~np.isnan(labels)
+            writer.write(raw[good], labels[good], parts[good], drawn[good])
+            tally.add(raw[good], labels[good], parts[good])
+            done += len(raw)
+            bar.update(len(raw))
+    log.check(source, on_bad_row)
+    tally.check(source.path)
+    return _collect(source, inspected, shards, tally, log)
+
+
+def _encode(
+    schema: Schema, inspected: Inspected, batch: Batch, log: FaultLog
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a batch's raw matrix and labels; the label is NaN where a row can't be used."""
+    encoded = encode_batch(schema, batch.rows)
+    words = label_words(batch.rows.column(schema.label))
+    absent = np.asarray(words.is_null(), dtype=bool)
+    labels = np.asarray(compute.equal(words, inspected.yes).fill_null(False), dtype=np.float64)
+    bad = encoded.wrong | absent
+    if bad.any():
+        faults = [_explain(batch.first, violation) for violation in encoded.violations]
+        lines = batch.first + np.flatnonzero(absent)
+        faults += [Fault(int(line), schema.label, "the label is missing") for line in lines]
+        log.add(batch.file, faults, int(bad.sum()))
+        labels[bad] = np.nan
+    return encoded.raw, labels
+
+
+def _explain(first: int, violation: Violation) -> Fault:
+    sent = violation.sent
+    if sent is None or sent != sent:
+        return Fault(first + violation.row, violation.field, f"the cell is empty; allowed: {violation.allowed}")
+    word = str(int(sent)) if isinstance(sent, float) and sent.is_integer() else str(sent)
+    return Fault(first + violation.row, violation.field, f"{word!r} {violation.reason}; allowed: {violation.allowed}")
+
+
+class _Tally:
+    """Counts customers of each part and class, and the range of each column."""
+
+    def __init__(self, features: int) -> None:
+        self.classes = np.zeros((len(PARTS), 2), dtype=np.int64)
+        self._low, self._high = np.full(features, np.inf), np.full(features, -np.inf)
+
+    def add(self, raw: NDArray[np.float64], labels: NDArray[np.float64], parts: NDArray[np.int64]) -> None:
+        if len(raw):
+            self.classes += np.bincount(2 * parts + labels.astype(np.int64), minlength=6).reshape(3, 2)
+            self._low = np.fmin(self._low, np.fmin.reduce(raw))
+            self._high = np.fmax(self._high, np.fmax.reduce(raw))
+
+    def ranges(self) -> NDArray[np.float64]:
+        """Return a raw matrix of two rows that shows each column's range; NaN where no number was seen."""
+        return np.where(self._low > self._high, np.nan, np.stack([self._low, self._high]))
+
+    def check(self, path: Path) -> None:
+        """Refuse a table, or a part of it, with too few customers of a class."""
+        stayed, left = self.classes.sum(axis=0).tolist()
+        check_counts(path, left, stayed)
+        for name, counts in zip(PARTS, self.classes, strict=True):
+            if not counts.all() and (counts.any() or name != "test"):
+                raise TableError(
+                    f"{path}: of {counts.sum():,} customers of the {name} part {counts[1]:,} left: there is nothing to "
+                    "tell apart; choose other sizes of the parts or bring more rows"
+                )
+
+
+def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally, log: FaultLog) -> StreamedTable:
+    """Take the sample, and say what is known of all rows."""
+    counts = dict(zip(PARTS, tally.classes.sum(axis=1).tolist(), strict=True))
+    taken = {name: found for name, found in shards.take(dict.fromkeys(PARTS, REPORT_ROWS)).items() if len(found[1])}
+    ends = np.cumsum([0, *(len(labels) for _, labels in taken.values())])
+    rows = {name: np.arange(*span) for name, span in zip(taken, itertools.pairwise(ends), strict=True)}
+    notes = list(inspected.notes)
+    bad = log.rows + source.ragged
+    if bad:
+        notes.append(f"{bad} rows are dropped for {log.faults + source.ragged} faults:\n{log.describe(source)}")
+    notes.append(
+        "The table was streamed: rows that repeat an earlier one are not looked for"
+        + (", but all rows of one customer are in the same part." if inspected.has_identifier else ".")
+    )
+    shown = [
+        f"{len(rows[name]):,} of {counts[name]:,} {name} customers" for name in rows if len(rows[name]) < counts[name]
+    ]
+    if shown:
+        notes.append(
+            f"Pictures, intervals and tables show a random sample: {', '.join(shown)}. The scores by part, the counts "
+            "that drift is measured against and the network's teaching rest on all."
+        )
+    used = sum(counts.values())
+    source_facts = {
+        "file": source.path.name,
+        "sha256": source.digest(),
+        "rows": inspected.rows + source.ragged,
+        "rows_used": used,
+        "rows_with_faults": bad,
+        "positive_share": float(tally.classes[:, 1].sum() / used),
+        "columns_dropped": dict(inspected.dropped),
+    }
+    schema = with_trained_ranges(inspected.schema, tally.ranges())
+    raw, labels = (np.concatenate(pieces) for pieces in zip(*taken.values(), strict=True))
+    return StreamedTable(shards, Dataset(schema, raw, labels, source_facts, tuple(notes)), rows, counts)

@@ -1,0 +1,30 @@
+"""What a streamed training computes on, and in which precision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from training.streaming.settings import Streaming
+
+TENSOR_CORES = (7, 0)
+"""NVIDIA's compute capability from which float16 is faster than float32."""
+
+
+def choose_strategy(streaming: Streaming) -> tf.distribute.Strategy:
+    """Return how steps are shared: by all devices named, else by all GPUs, if there are several; else not at all."""
+    devices = list(streaming.devices) or [device.name for device in tf.config.list_logical_devices("GPU")]
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
+
+
+def is_mixed(streaming: Streaming) -> bool:
+    """Whether hidden layers compute in float16: as it was said, else where every GPU has tensor cores."""
+    if streaming.mixed_precision is not None:
+        return streaming.mixed_precision
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return bool(gpus) and all(detail.get("compute_capability", (0, 0)) >= TENSOR_CORES for detail in details)

@@ -1,0 +1,172 @@
+"""Teaches the student on all training rows, streamed past it; keeps the pass that the validation part likes best."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training.default.calibrate import fit_scaling
+from training.default.distill import build_smooth
+from training.default.teach import Parts, assemble
+from training.default.trees import loss
+from training.lesson import Result
+from training.streaming.progress import KeepBest
+from training.streaming.records import BLOCK_ROWS
+from training.streaming.strategy import choose_strategy, is_mixed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.default.config import Config
+    from training.streaming.records import Records
+    from training.streaming.settings import Streaming
+
+STEPS_AN_EPOCH = 200
+"""At least so many, if the batches don't get smaller than a block."""
+
+REFERENCE_ROWS = 8192
+"""Customers a step for which `Streaming.learning_rate` is meant."""
+
+WARM_UP = 0.1
+"""Share of the steps over which the learning rate rises."""
+
+WEIGHT_DECAY = 1e-4
+"""Of kernels. A hundredth of what the bag takes: so many rows need little to keep weights small."""
+
+STEPS_A_CALL = 32
+"""Steps run between two looks at the progress."""
+
+
+ASK_ROWS = 65_536
+"""Rows asked at once."""
+
+
+def stored_columns(parts: Parts) -> NDArray[np.int64]:
+    """Return the columns of the matrix that the student looks at, or whose tails it jumps at."""
+    columns: NDArray[np.int64] = np.union1d(parts.kept, np.array([cut[0] for cut in parts.cuts], dtype=np.int64))
+    return columns
+
+
+def choose_batch(rows: int, most: int, devices: int) -> int:
+    """Return the customers a step, all devices together: a power of two of blocks each, at most `most`."""
+    wanted = max(1, min(rows // STEPS_AN_EPOCH // devices, most) // BLOCK_ROWS)
+    return devices * BLOCK_ROWS * (1 << (wanted.bit_length() - 1))
+
+
+def teach_streamed(
+    parts: Parts,
+    records: Records,
+    matrix: NDArray[np.float32],
+    labels: NDArray[np.float32],
+    config: Config,
+    streaming: Streaming,
+    seed: int,
+) -> Result:
+    """Teach the student by the labels of all training rows, then calibrate it on the validation part.
+
+    Parameters
+    ----------
+    parts : Parts
+        Where it starts; left as they are.
+    records : Records
+        Of `stored_columns`.
+    matrix : ndarray of float32, shape (n, width)
+        All columns of validation rows.
+    labels : ndarray of float32, shape (n,)
+        Theirs.
+    config : Config
+    streaming : Streaming
+    seed : int
+    """
+    columns = stored_columns(parts)
+    seen = matrix[:, columns]
+    strategy = choose_strategy(streaming)
+    batch_rows = choose_batch(records.rows, streaming.batch_rows, strategy.num_replicas_in_sync)
+    epochs, steps = streaming.choose_epochs(records.rows), max(1, records.rows // batch_rows)
+    mixed = is_mixed(streaming)
+    with strategy.scope():
+        model = assemble(parts.smooth, *_among(columns, parts), len(columns), config)
+        if mixed:
+            _compute_in_float16(model)
+        optimizer = _make_optimizer(steps * epochs, batch_rows, streaming, mixed=mixed)
+        model.compile(optimizer, "binary_crossentropy", steps_per_execution=min(STEPS_A_CALL, steps))
+    best = KeepBest(lambda: float(loss(labels, _ask(model, seen)).mean()), epochs, steps * batch_rows)
+    rows = records.stream(batch_rows, seed)
+    history = model.fit(rows, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=[best], verbose=0).history
+    taught = _calibrate(_take_apart(model, columns, parts, config), model, seen, labels, config)
+    return Result(
+        model=assemble(taught.smooth, taught.kept, taught.cuts, matrix.shape[1], config),
+        history={"loss": [float(value) for value in history["loss"]], "val_loss": best.losses},
+        notes=(_describe(records, best, batch_rows, strategy.num_replicas_in_sync, mixed=mixed),),
+    )
+
+
+def _among(columns: NDArray[np.int64], parts: Parts) -> tuple[NDArray[np.int64], list[tuple[int, int, float, float]]]:
+    """Return the columns kept and the cuts by their positions among the stored columns."""
+    cuts = [(int(np.searchsorted(columns, column)), sign, cut, step) for column, sign, cut, step in parts.cuts]
+    return np.searchsorted(columns, parts.kept).astype(np.int64), cuts
+
+
+def _compute_in_float16(model: keras.Model) -> None:
+    """Let hidden layers compute in float16; weights, the logit, the probability and the loss stay float32."""
+    for layer in model.layers:
+        if layer.name.startswith("hidden"):
+            layer.dtype_policy = keras.DTypePolicy("mixed_float16")
+
+
+def _make_optimizer(steps: int, batch_rows: int, streaming: Streaming, *, mixed: bool) -> keras.optimizers.Optimizer:
+    """Return AdamW on a warm-up and a cosine; its rate follows the batch as its square root.
+
+    Loshchilov and Hutter (2019) for the decoupled decay; Malladi et al. (2022), "On the SDEs and scaling rules for
+    adaptive gradient algorithms", for the square root.
+    """
+    rate = streaming.learning_rate * math.sqrt(batch_rows / REFERENCE_ROWS)
+    warm_up = max(1, round(WARM_UP * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, beta_2=0.99)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "jumps"])
+    # Small gradients would be 0 in float16, so the loss is scaled up for them.
+    return keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer
+
+
+def _ask(model: keras.Model, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what a model says, shape (n,)."""
+    pieces = [model(tf.constant(matrix[start : start + ASK_ROWS])) for start in range(0, len(matrix), ASK_ROWS)]
+    return np.concatenate([np.asarray(piece)[:, 0] for piece in pieces]).astype(np.float64)
+
+
+def _take_apart(model: keras.Model, columns: NDArray[np.int64], parts: Parts, config: Config) -> Parts:
+    """Return what a model on the stored columns is made of, in float32, for the whole matrix."""
+    smooth = build_smooth(len(columns), config.student)
+    for layer in smooth.layers[1:]:
+        layer.set_weights(model.get_layer(layer.name).get_weights())
+    steps = model.get_layer("jumps").get_weights()[0][:, 0].tolist() if parts.cuts else []
+    return Parts(smooth, columns, [(*cut[:3], step) for cut, step in zip(parts.cuts, steps, strict=True)])
+
+
+def _calibrate(
+    taught: Parts, model: keras.Model, matrix: NDArray[np.float32], labels: NDArray[np.float32], config: Config
+) -> Parts:
+    """Fold the slope and offset that fit the validation part best into the last weights."""
+    logits = _ask(keras.Model(model.inputs, model.get_layer("sigmoid").input), matrix)
+    slope, offset = fit_scaling(logits, labels, config.label_noise)
+    last = taught.smooth.get_layer("smooth")
+    kernel, bias = last.get_weights()
+    last.set_weights([slope * kernel, slope * bias + offset])
+    return Parts(taught.smooth, taught.kept, [(*cut[:3], slope * cut[3]) for cut in taught.cuts])
+
+
+def _describe(records: Records, best: KeepBest, batch_rows: int, devices: int, *, mixed: bool) -> str:
+    """Say how it was taught."""
+    computed = "float16 with weights in float32" if mixed else "float32"
+    return (
+        f"Taught on a sample first, which came to a validation loss of {best.first:.5f}, then on all {records.rows:,} "
+        f"training customers, {batch_rows:,} a step on {devices} device(s) in {computed}; the best of "
+        f"{len(best.losses)} passes came to {min(best.losses):.5f}."
+    )
