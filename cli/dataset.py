@@ -54,15 +54,29 @@ def load_told(data: Path, chosen: dict[str, Any]) -> Dataset:
     TableError, SchemaError
         If the table or the schema can't be used.
     """
+    from training.dataset import load_dataset
+
+    return load_dataset(data, **take_told(chosen))
+
+
+def take_told(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of `dataset_options` out of what was chosen, and read the schema.
+
+    Raises
+    ------
+    UsageError
+        If a schema is given beside an option that says the same.
+    SchemaError
+        If the schema can't be used.
+    """
     schema_file = chosen.pop("schema_file")
     given = [option for option, name in _SAID_BY_SCHEMA.items() if chosen[name]]
     if schema_file and given:
         raise click.UsageError(f"--schema says that already, so leave out: {', '.join(given)}")
-    from training.dataset import load_dataset
     from training.schema_file import read_schema
 
     schema = read_schema(schema_file) if schema_file else None
-    return load_dataset(data, schema=schema, **{name: chosen.pop(name) for name in _READING})
+    return {"schema": schema, **{name: chosen.pop(name) for name in _READING}}
 
 
 def print_dataset(dataset: Dataset) -> None:

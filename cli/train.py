@@ -12,13 +12,15 @@ import click
 
 from cli.dataset import dataset_options, load_told, print_dataset
 from cli.options import models_option
+from cli.streaming import open_told, streaming_options, take_streaming
 
 if TYPE_CHECKING:
-    from training.job import Outcome
+    from training.dataset import Dataset
+    from training.job import Options, Outcome
 
 
 @click.command()
-@click.argument("data", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
 @models_option
 @click.option(
     "--network",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file with a table [network]: hyperparameters of the default network.",
 )
+@streaming_options
 @click.option("--warm-start", type=int, metavar="VERSION", help="Start from an earlier version's weights.")
 @click.option("--promote/--no-promote", default=True, help="Whether the new version becomes the current one.")
 @click.option("--customer-value", default=200.0, show_default=True, help="Report: worth of a customer kept.")
@@ -79,7 +82,7 @@ def train(
     config_file: Path | None,
     **chosen: Any,  # noqa: ANN401  the options of click
 ) -> None:
-    """Train a network on DATA (.csv or .parquet) and publish it as the next version.
+    """Train a network on DATA (.csv, .parquet or a folder of .parquet) and publish it as the next version.
 
     Says what it takes each column for, and why it leaves one out.
 
@@ -87,30 +90,58 @@ def train(
     """
     if config_file and chosen["network"] != "default":
         raise click.UsageError(f"--config is for the default network; {chosen['network']} has nothing to turn")
-    dataset = load_told(data, chosen)
-    print_dataset(dataset)
-    if write_schema is not None:
-        from training.schema_file import write_schema_file
+    streaming = take_streaming(data, chosen)
+    if streaming is not None:
+        with open_told(data, chosen, streaming) as table:
+            if not _stop_at_schema(table.sample, write_schema):
+                from training.streaming import job as streamed
 
-        write_schema_file(write_schema, dataset.schema)
-        click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
+                _report(streamed.train(table, models, _make_options(config_file, chosen), streaming, _command()))
         return
-    from training import job, tutorial
+    dataset = load_told(data, chosen)
+    if not _stop_at_schema(dataset, write_schema):
+        from training import job
+
+        _report(job.train(dataset, models, _make_options(config_file, chosen), command=_command()))
+
+
+def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:
+    """Say what the columns are taken for; write the schema, if that is all that is wanted, and return whether it is."""
+    print_dataset(dataset)
+    if write_schema is None:
+        return False
+    from training.schema_file import write_schema_file
+
+    write_schema_file(write_schema, dataset.schema)
+    click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
+    return True
+
+
+def _make_options(config_file: Path | None, chosen: dict[str, Any]) -> Options:
     from training.default.config import Config, read_config
+    from training.job import Options
     from training.report import Costs
 
     config = read_config(config_file) if config_file else Config()
     validation_size = chosen.pop("validation_size")
     if validation_size is not None:
         config = replace(config, folds=max(1, round(1 / validation_size)) if validation_size else 1)
-
     costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
-    options = job.Options(**chosen, config=config, costs=Costs(**costs))
-    outcome = job.train(dataset, models, options, command=shlex.join(["churn", *sys.argv[1:]]))
+    return Options(**chosen, config=config, costs=Costs(**costs))
+
+
+def _command() -> str:
+    return shlex.join(["churn", *sys.argv[1:]])
+
+
+def _report(outcome: Outcome) -> None:
     _print_scores(outcome)
-    if options.network == "reference":
-        click.echo(tutorial.summarize(dataset, outcome))
-    click.echo(f"\nversion {outcome.version} is in {outcome.folder}" + (", and current" if options.promote else ""))
+    if outcome.trained.settings["network"] == "reference":
+        from training import tutorial
+
+        click.echo(tutorial.summarize(outcome.trained.dataset, outcome))
+    promoted = ", and current" if outcome.promoted else ""
+    click.echo(f"\nversion {outcome.version} is in {outcome.folder}{promoted}")
 
 
 def _print_scores(outcome: Outcome) -> None:

@@ -75,12 +75,15 @@ class Outcome:
     trained : Trained
     engine_difference : float
         Largest difference of a probability between the two forms of the network.
+    promoted : bool
+        Whether it became the current version.
     """
 
     version: int
     folder: Path
     trained: Trained
     engine_difference: float
+    promoted: bool
 
     @property
     def scores(self) -> Mapping[str, Scores]:
@@ -128,7 +131,7 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
     version = registry.publish(
         lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=promote
     )
-    return Outcome(version, registry.folder(version), trained, differences[0])
+    return Outcome(version, registry.folder(version), trained, differences[0], promoted=promote)
 
 
 def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, earlier: Path | None = None) -> Taught:

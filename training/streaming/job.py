@@ -16,7 +16,7 @@ from training.publication import Taught, Trained
 from training.streaming.count import count
 from training.streaming.records import write_records
 from training.streaming.sample import teach_on_sample
-from training.streaming.teach import stored_columns, teach_streamed
+from training.streaming.teach import teach_streamed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,12 +74,10 @@ def teach(table: StreamedTable, options: Options, streaming: Streaming, earlier:
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
     start = teach_on_sample(table, options.config, streaming, options.seed, earlier)
-    records = write_records(table.shards, start.preprocessor, stored_columns(start.parts), table.counts["train"])
+    records = write_records(table.shards, start.preprocessor, start.columns, table.counts["train"])
     rows = table.rows["validation"]
     matrix, labels = start.preprocessor.transform(table.sample.raw[rows]), table.sample.labels[rows]
-    result = teach_streamed(
-        start.parts, records, matrix, labels.astype(np.float32), options.config, streaming, options.seed
-    )
+    result = teach_streamed(start, records, matrix, labels.astype(np.float32), options.config, streaming, options.seed)
     return Taught(start.transformer, start.preprocessor, with_notes(result, start.notes))
 
 

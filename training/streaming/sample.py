@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from training.default.selection import choose_columns
 from training.default.survey import survey
 from training.default.teach import Parts, describe, teach_parts
 from training.default.teachers import Teachers
@@ -20,6 +21,7 @@ from training.warm_start import load_earlier
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from churn.preprocessing import Preprocessor
@@ -41,6 +43,9 @@ class Start:
         Fitted on the sample, in both forms.
     parts : Parts
         The student, taught what the teachers say of the sample.
+    columns : ndarray of int64
+        Of the matrix, those that are streamed: what the student looks at so far, what its tails jump at, and what so
+        many rows may find something in.
     notes : tuple of str
         What a person should know of this network, a sentence each.
     """
@@ -48,6 +53,7 @@ class Start:
     transformer: Pipeline
     preprocessor: Preprocessor
     parts: Parts
+    columns: NDArray[np.int64]
     notes: tuple[str, ...]
 
 
@@ -63,13 +69,7 @@ def teach_on_sample(
     """
     rows = table.rows["train"][: streaming.sample_rows]
     raw, labels = table.sample.raw[rows], table.sample.labels[rows].astype(np.float32)
-    config = replace(
-        config,
-        folds=min(config.folds, FOLDS),
-        repeats=min(config.repeats, REPEATS),
-        # An importance grows, in standard errors, with the root of the rows: a column is kept if all rows would tell.
-        keep_columns=config.keep_columns * math.sqrt(len(rows) / table.counts["train"]),
-    )
+    config = replace(config, folds=min(config.folds, FOLDS), repeats=min(config.repeats, REPEATS))
     model = None
     if earlier is None:
         transformer, preprocessor = fit_preprocessor(table.sample.schema, raw, NETWORKS["default"].encoding)
@@ -81,4 +81,8 @@ def teach_on_sample(
         found = survey(lesson.matrix, labels, preprocessor, config, seed)
         teachers = Teachers(lesson.matrix, labels, found, config, seed)
         parts = teach_parts(lesson, found, teachers)
-    return Start(transformer, preprocessor, parts, describe(preprocessor, found, config))
+    # An importance grows, in standard errors, with the root of the rows: all rows may tell where the sample does not.
+    wider = replace(config, keep_columns=config.keep_columns * math.sqrt(len(rows) / table.counts["train"]))
+    tails = np.array([cut[0] for cut in parts.cuts], dtype=np.int64)
+    columns = np.union1d(choose_columns(found.groups, found.weights, wider), np.union1d(parts.kept, tails))
+    return Start(transformer, preprocessor, parts, columns, describe(preprocessor, found, wider))

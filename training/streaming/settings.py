@@ -13,7 +13,7 @@ STREAM_ROWS = 200_000
 
 SHOWN = 40_000_000
 """Customers shown to the network in all, in as many passes as that takes …"""
-FEWEST_EPOCHS, MOST_EPOCHS = 4, 20
+FEWEST_EPOCHS, MOST_EPOCHS = 4, 8
 """… but no fewer and no more than these."""
 
 
@@ -45,7 +45,7 @@ class Streaming:
     batch_rows: int = 8192
     learning_rate: float = 4e-3
     validation_size: float = 0.1
-    sample_rows: int = 100_000
+    sample_rows: int = 25_000
     mixed_precision: bool | None = None
     scratch: Path | None = None
     devices: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from training.default.config import Config
     from training.streaming.records import Records
+    from training.streaming.sample import Start
     from training.streaming.settings import Streaming
 
 STEPS_AN_EPOCH = 200
@@ -34,8 +35,8 @@ REFERENCE_ROWS = 8192
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 
-WEIGHT_DECAY = 1e-4
-"""Of kernels. A hundredth of what the bag takes: so many rows need little to keep weights small."""
+WEIGHT_DECAY = 1e-3
+"""Of kernels. A thirtieth of what the bag takes: so many rows need little to keep weights small."""
 
 STEPS_A_CALL = 32
 """Steps run between two looks at the progress."""
@@ -45,12 +46,6 @@ ASK_ROWS = 65_536
 """Rows asked at once."""
 
 
-def stored_columns(parts: Parts) -> NDArray[np.int64]:
-    """Return the columns of the matrix that the student looks at, or whose tails it jumps at."""
-    columns: NDArray[np.int64] = np.union1d(parts.kept, np.array([cut[0] for cut in parts.cuts], dtype=np.int64))
-    return columns
-
-
 def choose_batch(rows: int, most: int, devices: int) -> int:
     """Return the customers a step, all devices together: a power of two of blocks each, at most `most`."""
     wanted = max(1, min(rows // STEPS_AN_EPOCH // devices, most) // BLOCK_ROWS)
@@ -58,7 +53,7 @@ def choose_batch(rows: int, most: int, devices: int) -> int:
 
 
 def teach_streamed(
-    parts: Parts,
+    start: Start,
     records: Records,
     matrix: NDArray[np.float32],
     labels: NDArray[np.float32],
@@ -70,10 +65,10 @@ def teach_streamed(
 
     Parameters
     ----------
-    parts : Parts
-        Where it starts; left as they are.
+    start : Start
+        Its parts are left as they are.
     records : Records
-        Of `stored_columns`.
+        Of its columns.
     matrix : ndarray of float32, shape (n, width)
         All columns of validation rows.
     labels : ndarray of float32, shape (n,)
@@ -82,7 +77,7 @@ def teach_streamed(
     streaming : Streaming
     seed : int
     """
-    columns = stored_columns(parts)
+    parts, columns = start.parts, start.columns
     seen = matrix[:, columns]
     strategy = choose_strategy(streaming)
     batch_rows = choose_batch(records.rows, streaming.batch_rows, strategy.num_replicas_in_sync)

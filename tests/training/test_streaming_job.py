@@ -1,0 +1,155 @@
+"""A network taught on a streamed table. What runs a second process is marked slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from bank import REPOSITORY
+from quick import make_options
+
+from churn.bundle import read_bundle
+from churn.scorer import load_scorer
+from training.streaming import job
+from training.streaming.settings import Streaming
+from training.streaming.spread import Split, open_streamed
+from training.streaming.strategy import choose_strategy, is_mixed
+from training.streaming.teach import choose_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from training.job import Outcome
+    from training.streaming.spread import StreamedTable
+
+SPLIT = Split(0.2, 0.1, 0)
+QUICK = Streaming(epochs=2, sample_rows=400)
+
+
+@pytest.fixture(scope="module")
+def table(bank_csv: Path) -> Iterator[StreamedTable]:
+    with open_streamed(bank_csv, SPLIT) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def streamed(table: StreamedTable, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A bundle with its report, pictures and all."""
+    return job.train(table, tmp_path_factory.mktemp("streamed") / "models", make_options(), QUICK, "churn train x")
+
+
+def test_both_engines_take_the_bundle_for_one_like_any_other(
+    streamed: Outcome, table: StreamedTable, outcome: Outcome
+) -> None:
+    assert {path.name for path in streamed.folder.iterdir()} == {path.name for path in outcome.folder.iterdir()}
+    said = [load_scorer(streamed.folder, engine).score_raw(table.sample.raw) for engine in ("onnx", "tensorflow")]
+    assert np.abs(said[0] - said[1]).max() <= 2e-6
+    mine, other = (read_bundle(found.folder).manifest.content for found in (streamed, outcome))
+    assert set(mine) == set(other)
+    for name, histogram in mine["histograms"].items():
+        assert set(histogram) == set(other["histograms"][name])
+        assert sum(histogram["counts"]) + histogram["missing"] == table.counts["train"]
+    assert sum(mine["score_histogram"]["counts"]) == table.counts["train"]
+    assert {name: part["customers"] for name, part in mine["metrics"].items()} == table.counts
+    assert mine["settings"]["streaming"]["epochs"] == 2
+
+
+def test_the_report_counts_all_customers_and_says_how_it_was_taught(streamed: Outcome, table: StreamedTable) -> None:
+    page = (streamed.folder / "report.html").read_text()
+    card = (streamed.folder / "model_card.md").read_text()
+    assert f"<td>{table.counts['train']}</td>" in page
+    assert f"train {table.counts['train']}, validation {table.counts['validation']}, test" in card
+    for text in (page, card):
+        assert f"then on all {table.counts['train']} training customers, 256 a step on 1 device(s) in float32" in text
+        assert "rows that repeat an earlier one are not looked for" in text
+
+
+def test_the_file_s_form_makes_no_difference_and_the_same_seed_gives_the_same_weights(
+    table: StreamedTable, bank_csv: Path, tmp_path: Path
+) -> None:
+    pd.read_csv(bank_csv).to_parquet(tmp_path / "bank.parquet", index=False)
+    with open_streamed(tmp_path / "bank.parquet", SPLIT) as other:
+        taught = [job.teach(found, make_options(), QUICK) for found in (table, other)]
+    for found, expected in zip(*(each.result.model.get_weights() for each in taught), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_start_in_float16_is_taught_and_saved_in_float32(table: StreamedTable, tmp_path: Path) -> None:
+    mixed = Streaming(epochs=1, sample_rows=400, mixed_precision=True)
+    result = job.teach(table, make_options(), mixed).result
+    assert "in float16 with weights in float32" in result.notes[-1]
+    assert np.isfinite([*result.history["loss"], *result.history["val_loss"]]).all()
+    result.model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert {layer.dtype_policy.name for layer in loaded.layers} == {"float32"}
+    assert {weight.dtype for weight in loaded.weights} == {"float32"}
+
+
+@pytest.mark.slow
+def test_a_streamed_training_may_start_from_an_earlier_version(own_models: Path, table: StreamedTable) -> None:
+    found = job.train(table, own_models, make_options(warm_start=1, promote=False), QUICK)
+    manifest, earlier = (read_bundle(own_models / name).manifest for name in ("2", "1"))
+    assert found.version == 2
+    assert manifest.preprocessor.to_dict() == earlier.preprocessor.to_dict()
+
+
+def test_a_step_takes_fewer_customers_where_the_table_is_small_and_more_on_more_devices() -> None:
+    assert choose_batch(500, 8192, 1) == 256
+    assert choose_batch(144_000, 8192, 1) == 512
+    assert choose_batch(7_200_000, 8192, 1) == 8192
+    assert choose_batch(7_200_000, 8192, 4) == 4 * 8192
+    assert choose_batch(7_200_000, 3000, 1) == 2048
+
+
+def test_passes_are_more_where_the_table_is_small() -> None:
+    assert [Streaming().choose_epochs(rows) for rows in (1000, 7_200_000, 80_000_000)] == [8, 6, 4]
+    assert Streaming(epochs=1).choose_epochs(1000) == 1
+
+
+def test_without_a_gpu_there_is_one_device_and_full_precision() -> None:
+    assert choose_strategy(Streaming()).num_replicas_in_sync == 1
+    assert not is_mixed(Streaming())
+
+
+TWO_DEVICES = """
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from quick import make_options
+from training.streaming import job
+from training.streaming.settings import Streaming
+from training.streaming.spread import Split, open_streamed
+
+with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
+    for devices in ((), ("CPU:0", "CPU:1")):
+        for mixed in (False, True):
+            streaming = Streaming(epochs=3, sample_rows=400, devices=devices, mixed_precision=mixed)
+            result = job.teach(table, make_options(), streaming).result
+            print(json.dumps([result.history["val_loss"], result.notes[-1]]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_in_step_teach_what_one_teaches(bank_csv: Path) -> None:
+    answer = subprocess.run(  # noqa: S603  our own code
+        [sys.executable, "-c", TWO_DEVICES, str(bank_csv)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
+    )
+    assert answer.returncode == 0, answer.stderr
+    (one, _), (one_mixed, _), (two, said), (two_mixed, _) = map(json.loads, answer.stdout.splitlines())
+    assert "512 a step on 2 device(s)" in said
+    for found in (one_mixed, two, two_mixed):
+        assert found[-1] == pytest.approx(one[-1], abs=0.01)
