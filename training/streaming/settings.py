@@ -38,7 +38,7 @@ class Streaming:
     scratch : Path or None
         Folder for the encoded table; None: the system's for temporary files.
     devices : tuple of str
-        What to compute on, as TensorFlow names it; empty: all GPUs, else the CPU.
+        What shares each step, as TensorFlow names it; empty: all GPUs, else the CPU.
     """
 
     epochs: int | None = None

@@ -14,11 +14,9 @@ TENSOR_CORES = (7, 0)
 
 
 def choose_strategy(streaming: Streaming) -> tf.distribute.Strategy:
-    """Return how steps are shared: by all devices named, else by all GPUs, if there are several; else not at all."""
+    """Return how steps are shared: by the devices named, else by all GPUs, where there are several; else not at all."""
     devices = list(streaming.devices) or [device.name for device in tf.config.list_logical_devices("GPU")]
-    if len(devices) > 1:
-        return tf.distribute.MirroredStrategy(devices)
-    return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
 
 
 def is_mixed(streaming: Streaming) -> bool:

@@ -88,7 +88,8 @@ def teach_streamed(
         if mixed:
             _compute_in_float16(model)
         optimizer = _make_optimizer(steps * epochs, batch_rows, streaming, mixed=mixed)
-        model.compile(optimizer, "binary_crossentropy", steps_per_execution=min(STEPS_A_CALL, steps))
+        # XLA has no deterministic form of some operations, so Keras would leave it out in the job, and only there.
+        model.compile(optimizer, "binary_crossentropy", steps_per_execution=min(STEPS_A_CALL, steps), jit_compile=False)
     best = KeepBest(lambda: float(loss(labels, _ask(model, seen)).mean()), epochs, steps * batch_rows)
     rows = records.stream(batch_rows, seed)
     history = model.fit(rows, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=[best], verbose=0).history
