@@ -191,7 +191,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     axes = figure.subplots()
     moments, used = zip(*result["memory"], strict=True)
     axes.plot(moments, used, color="#0072b2", linewidth=1)
-    top = 1.25 * max(used)
+    top = 1.7 * max(used)
     for number, stage in enumerate(result["stages"]):
         axes.axvspan(
             stage["start"], stage["start"] + stage["seconds"], color="#777777", alpha=0.08 + 0.1 * (number % 2)

@@ -328,6 +328,18 @@ def test_the_card_has_its_sections_and_numbers(card: str, data: ReportData) -> N
         assert words in card
 
 
+def test_a_sample_says_of_how_many_it_is_one(data: ReportData, tmp_path: Path) -> None:
+    scores = {name: replace(scores, customers=1000 * scores.customers) for name, scores in analyse(data).scores.items()}
+    sampled = replace(data, scores=scores)
+    write_model_card(tmp_path / "card.md", sampled)
+    write_report(tmp_path / "report.html", sampled)
+    card, html = (tmp_path / "card.md").read_text(), (tmp_path / "report.html").read_text()
+    assert "On 600 customers of the test part, drawn from its 600,000, of whom" in card
+    assert "- Parts: train 900,000, validation 300,000, test 600,000." in card
+    assert "</b> customers of the test part, drawn from its 600,000</p>" in html
+    assert '<th scope="row">train</th><td>900,000</td>' in html
+
+
 def test_the_card_lets_no_name_break_out(card: str) -> None:
     assert "<" not in re.sub(r"`[^`]*`", "", card)
     assert "&lt;script&gt;alert(1)" in card

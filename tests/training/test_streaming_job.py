@@ -18,6 +18,7 @@ from quick import make_options
 from churn.bundle import read_bundle
 from churn.scorer import load_scorer
 from training.streaming import job
+from training.streaming.sample import least_importance
 from training.streaming.settings import Streaming
 from training.streaming.spread import Split, open_streamed
 from training.streaming.strategy import choose_strategy, is_mixed
@@ -112,6 +113,12 @@ def test_a_step_takes_fewer_customers_where_the_table_is_small_and_more_on_more_
 def test_passes_are_more_where_the_table_is_small() -> None:
     assert [Streaming().choose_epochs(rows) for rows in (1000, 7_200_000, 80_000_000)] == [8, 6, 4]
     assert Streaming(epochs=1).choose_epochs(1000) == 1
+
+
+def test_a_sample_leaves_out_only_what_all_rows_would_not_tell_either() -> None:
+    assert least_importance(4.0, 1.0) == 4.0
+    assert least_importance(4.0, 0.25) == pytest.approx(4 / 2 - 2 * np.sqrt(3) / 2)
+    assert least_importance(4.0, 1e-6) == pytest.approx(-2, abs=0.01)
 
 
 def test_without_a_gpu_there_is_one_device_and_full_precision() -> None:

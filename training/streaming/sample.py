@@ -33,6 +33,10 @@ FOLDS, REPEATS = 5, 1
 """Members of the bag at most: the student goes on learning from all rows, so a larger one would be paid for twice."""
 
 
+DOUBT = 2.0
+"""Standard errors by which the sample must speak against a column to leave it out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What the streamed teaching starts from.
@@ -81,8 +85,16 @@ def teach_on_sample(
         found = survey(lesson.matrix, labels, preprocessor, config, seed)
         teachers = Teachers(lesson.matrix, labels, found, config, seed)
         parts = teach_parts(lesson, found, teachers)
-    # An importance grows, in standard errors, with the root of the rows: all rows may tell where the sample does not.
-    wider = replace(config, keep_columns=config.keep_columns * math.sqrt(len(rows) / table.counts["train"]))
+    wider = replace(config, keep_columns=least_importance(config.keep_columns, len(rows) / table.counts["train"]))
     tails = np.array([cut[0] for cut in parts.cuts], dtype=np.int64)
     columns = np.union1d(choose_columns(found.groups, found.weights, wider), np.union1d(parts.kept, tails))
     return Start(transformer, preprocessor, parts, columns, describe(preprocessor, found, wider))
+
+
+def least_importance(wanted: float, share: float) -> float:
+    """Return the importance on a sample from which on a column may have the wanted one on all rows.
+
+    In standard errors, an importance z on a share of the rows becomes z / √share on all, give or take the root of
+    1 / share - 1; a column is kept if the wanted one is less than `DOUBT` times that above.
+    """
+    return wanted * math.sqrt(share) - DOUBT * math.sqrt(1 - share)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from training.streaming.inspect import Inspected
     from training.streaming.read import Batch, Source
 
-REPORT_ROWS = 200_000
+REPORT_ROWS = 100_000
 """Customers of a part that the report draws its pictures of, at most."""
 
 PREFIX = "churn-train-"
