@@ -141,7 +141,7 @@ def parse_variants(text: str) -> list[str]:
 def result_path(arguments: argparse.Namespace, name: str, seed: int, part: int) -> Path:
     """Return where a fit is kept, named by the code that made it."""
     bag = f"{arguments.folds}x{arguments.repeats}"
-    return Path(arguments.output / f"{name}-{fingerprint()}-{bag}-{seed}-{part}.npz")
+    return Path(arguments.output / f"{name}-{fingerprint('ours')}-{bag}-{seed}-{part}.npz")
 
 
 class Bench:

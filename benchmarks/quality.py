@@ -2,15 +2,14 @@
 
 The protocol: per seed a stratified 64/16/20 split into training, validation and test part; a model is fitted on the
 first, stopped and calibrated on the second (a bag may cross-validate over both), and scores the third once. Each
-finished fit is kept in the output folder, so a run that was cut off goes on where it stopped; a fit of ours is made
-anew when the training code has changed.
+finished fit is kept in the output folder, so a run that was cut off goes on where it stopped; a fit is made anew when
+the code that makes it has changed, or the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import multiprocessing
 import time
@@ -23,6 +22,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from peers import PEERS
+from reach import digest
 from tqdm import tqdm
 
 from training.dataset import Dataset, load_dataset
@@ -57,12 +57,12 @@ def main() -> None:
             # A process for each model: PyTorch and TensorFlow end a process that has them both.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 for seed in arguments.seeds:
-                    path = result_path(arguments.output, model, seed)
+                    path = result_path(arguments.output, dataset, model, seed)
                     if not path.exists():
                         process.submit(fit_once, dataset, model, seed, path).result()
                     bar.update()
     results = {
-        model: [json.loads(result_path(arguments.output, model, seed).read_text()) for seed in arguments.seeds]
+        model: [read_result(result_path(arguments.output, dataset, model, seed)) for seed in arguments.seeds]
         for model in arguments.models
     }
     table = make_table(results, arguments.seeds)
@@ -99,20 +99,23 @@ def parse_models(text: str) -> list[str]:
     return models
 
 
-def result_path(output: Path, model: str, seed: int) -> Path:
-    """Return where a fit is kept; ours are named by the code that makes them."""
-    state = f"-{fingerprint()}" if model in OURS else ""
-    return output / f"{model}{state}-{seed}.json"
+def result_path(output: Path, dataset: Dataset, model: str, seed: int) -> Path:
+    """Return where a fit is kept, named by the code that makes it and the table it is made from."""
+    return output / f"{model}-{fingerprint(model)}-{dataset.source['sha256'][:8]}-{seed}.json"
 
 
 @functools.cache
-def fingerprint() -> str:
-    """Return a digest of the code that teaches our networks."""
-    digest = hashlib.sha256()
-    for name in ("churn/layers.py", "churn/preprocessing.py", "training/*.py", "training/*/*.py"):
-        for path in sorted(ROOT.glob(name)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def fingerprint(model: str) -> str:
+    """Return a digest of the code that fits a model, and splits the table for it."""
+    entry = [("training.job", "teach"), ("training.job", "Options")]
+    return digest([*(entry if model in OURS else [("peers", PEERS[model].__name__)]), ("training.split", "split_rows")])
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a fit that was kept, and score it."""
+    kept: dict[str, Any] = json.loads(path.read_text())
+    labels, probabilities = np.array(kept["labels"], dtype=np.float64), np.array(kept["probabilities"])
+    return kept | {"scores": asdict(score(labels, probabilities))}
 
 
 def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
@@ -136,7 +139,6 @@ def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
         "model": model,
         "seed": seed,
         "seconds": round(seconds, 1),
-        "scores": asdict(score(labels, probabilities)),
         "labels": labels.astype(int).tolist(),
         "probabilities": probabilities.round(7).tolist(),
     }
