@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from peer_tabm import fit_tabm
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from training.preprocess import PLAIN, Encoding, fit_preprocessor
+from training.preprocess import PLAIN, fit_preprocessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,53 +79,6 @@ def fit_logistic(schema: Schema, train: Any, validation: Any, seed: int) -> Pred
     _, preprocessor = fit_preprocessor(schema, raw, PLAIN)
     model = LogisticRegression(max_iter=1000).fit(preprocessor.transform(raw), labels)
     return lambda raw: np.asarray(model.predict_proba(preprocessor.transform(raw)))[:, 1]
-
-
-def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
-    """TabM by its authors' package, taught as its examples do: AdamW, each member its own loss, early stopping.
-
-    Size, learning rate and the rest are those its authors tuned for this very table and published
-    (yandex-research/tabm, paper/exp/tabm/churn).
-    """
-    import torch
-    from tabm import TabM
-
-    torch.manual_seed(seed)
-    torch.set_num_threads(THREADS)
-    _, preprocessor = fit_preprocessor(schema, train[0], Encoding())
-
-    def as_tensor(raw: Matrix) -> Any:  # noqa: ANN401
-        return torch.from_numpy(preprocessor.transform(raw))
-
-    matrix, labels = as_tensor(train[0]), torch.from_numpy(train[1].astype(np.float32))
-    held, answers = as_tensor(validation[0]), validation[1]
-    model = TabM.make(n_num_features=matrix.shape[1], d_out=1, n_blocks=4, d_block=192, dropout=0.0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=7.09e-4, weight_decay=0.0)
-
-    def predict(tensor: Any) -> NDArray[np.float64]:  # noqa: ANN401
-        model.eval()
-        with torch.inference_mode():
-            return torch.sigmoid(model(tensor).squeeze(-1)).mean(1).double().numpy()
-
-    best, best_state, waited = np.inf, model.state_dict(), 0
-    while waited < 16:
-        model.train()
-        for rows in torch.randperm(len(matrix)).split(256):
-            optimizer.zero_grad()
-            logits = model(matrix[rows]).squeeze(-1)
-            target = labels[rows, None].expand_as(logits)
-            torch.nn.functional.binary_cross_entropy_with_logits(logits, target).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-        probabilities = np.clip(predict(held), 1e-7, 1 - 1e-7)
-        loss = -np.mean(answers * np.log(probabilities) + (1 - answers) * np.log(1 - probabilities))
-        if loss < best:
-            best, waited = loss, 0
-            best_state = {name: value.clone() for name, value in model.state_dict().items()}
-        else:
-            waited += 1
-    model.load_state_dict(best_state)
-    return lambda raw: predict(as_tensor(raw))
 
 
 PEERS: dict[str, Callable[[Schema, Any, Any, int], Predict]] = {

@@ -107,8 +107,11 @@ def result_path(output: Path, dataset: Dataset, model: str, seed: int) -> Path:
 @functools.cache
 def fingerprint(model: str) -> str:
     """Return a digest of the code that fits a model, and splits the table for it."""
-    entry = [("training.job", "teach"), ("training.job", "Options")]
-    return digest([*(entry if model in OURS else [("peers", PEERS[model].__name__)]), ("training.split", "split_rows")])
+    if model in OURS:
+        entries = [("training.job", "teach"), ("training.job", "Options")]
+    else:
+        entries = [(PEERS[model].__module__, PEERS[model].__name__)]
+    return digest([*entries, ("training.split", "split_rows")])
 
 
 def read_result(path: Path) -> dict[str, Any]:

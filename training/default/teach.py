@@ -154,15 +154,21 @@ def describe(preprocessor: Preprocessor, found: Survey, config: Config) -> tuple
     """Say in sentences which features the network does not listen to, and which tails it jumps at."""
     names = [preprocessor.names[group[0]].split(" is ")[0] for group in found.groups]
     least = min(config.keep_columns, np.sort(found.weights)[-2:][0])
-    ignored = [name for name, weight in zip(names, found.weights, strict=True) if weight < least]
+    unheard = [name for name, weight in zip(names, found.weights, strict=True) if weight < least]
+    tails = [(preprocessor.names[tail.column], _place(tail, preprocessor)) for tail in found.all_tails]
+    ignored = [name for name in unheard if name not in dict(tails)]
     notes = []
     if ignored:
         notes.append(f"The network does not listen to {', '.join(ignored)}: shuffling them costs it nothing.")
-    for tail in found.all_tails:
-        scaled = float(np.median(tail.cuts))
-        cut = scaled * preprocessor.scale[tail.column] + preprocessor.center[tail.column]
-        side = "below" if tail.sign > 0 else "above"
-        notes.append(
-            f"Customers with {preprocessor.names[tail.column]} {side} about {cut:.4g} are a group of their own."
-        )
+    for name, place in tails:
+        if name in unheard:
+            notes.append(f"Of {name}, the network hears only whether it is {place}: such customers are unlike others.")
+        else:
+            notes.append(f"Customers with {name} {place} are a group of their own to the network.")
     return tuple(notes)
+
+
+def _place(tail: Tail, preprocessor: Preprocessor) -> str:
+    cut = float(np.median(tail.cuts)) * preprocessor.scale[tail.column] + preprocessor.center[tail.column]
+    about = f"{cut:,.0f}" if abs(cut) >= 1000 else f"{cut:.4g}"
+    return f"{'below' if tail.sign > 0 else 'above'} about {about}"
