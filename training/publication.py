@@ -182,7 +182,13 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         command=trained.command,
         costs=trained.costs,
         scores=None if trained.whole is None else trained.whole.scores,
+        program=_name_program(),
     )
+
+
+def _name_program() -> str:
+    commit = provenance.git_commit()
+    return f"{__version__}, commit {commit}" if commit else __version__
 
 
 def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:

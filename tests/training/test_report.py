@@ -15,7 +15,9 @@ from training import evaluate
 from training.evaluate import Part
 from training.report import Costs, ReportData, write_model_card, write_report
 from training.report.analysis import MEASURES, analyse
+from training.report.figures_groups import MAX_BARS, draw_importance
 from training.report.figures_history import group_history
+from training.report.importance import Importance
 from training.report.intervals import NOT_KNOWN, bootstrap
 from training.report.words import code, decimal, decimal_range, markdown, percent, percent_range
 
@@ -88,10 +90,11 @@ def make_data(**changes: Any) -> ReportData:
         "history": {"loss": [0.6, 0.5, 0.45], "val_loss": [0.6, 0.52, 0.53], "lr": [0.1, 0.1, 0.1]},
         "parts": parts,
         "predict": predict,
-        "settings": {"network": "default", "warm_start": None, "x": EVIL},
+        "settings": {"network": "default", "warm_start": None, "x": EVIL, "config": {"hidden": [64, 32], "noise": 0.1}},
         "libraries": {"keras": "3.15.0", "numpy": "2.4.1"},
         "command": "churn train 'a`b.csv' --seed 3",
         "costs": Costs(),
+        "program": "0.1.0, commit abc_def",
     }
     return ReportData(**(values | changes))
 
@@ -388,3 +391,39 @@ def test_markdown_takes_any_text_as_it_is() -> None:
     assert markdown("a|b\n<i>_x_") == "a\\|b &lt;i&gt;\\_x\\_"
     assert code("a`b``c") == "``` a`b``c ```"
     assert code("plain") == "`plain`"
+
+
+def test_options_of_a_group_are_told_one_by_one_and_the_program_is_named(html: str, card: str) -> None:
+    assert "<dt>hidden</dt><dd>64, 32</dd>" in html
+    assert "<dt>warm_start</dt><dd>\u2013</dd>" in html
+    assert "<dt>churn</dt><dd>0.1.0, commit abc_def</dd>" in html
+    assert "| `noise` | 0.1 |" in card
+    assert "- churn 0.1.0, commit abc\\_def" in card
+    assert "{&#39;" not in html
+    assert "{'" not in card
+
+
+def test_a_cross_validated_part_is_not_said_to_be_other_customers(data: ReportData, html: str, tmp_path: Path) -> None:
+    assert "cross-validation" not in html
+    train = data.parts["train"]
+    judged = {"train": train, "validation": replace(train, name="validation")}
+    crossed = replace(data, parts=judged)
+    assert crossed.is_cross_validated
+    assert "cross-validation of the training part" in analyse(crossed).caveat
+    assert "decided when training stopped" in analyse(replace(data, parts=dict(list(data.parts.items())[:2]))).caveat
+    write_report(tmp_path / "report.html", crossed)
+    write_model_card(tmp_path / "model_card.md", crossed)
+    assert "the other rows are that network" in (tmp_path / "report.html").read_text("utf-8")
+    assert "not other customers" in (tmp_path / "model_card.md").read_text("utf-8")
+
+
+def test_columns_that_change_nothing_are_counted_and_give_way(data: ReportData) -> None:
+    importance = Importance(np.array([0.0, 0.2, 0.0]), np.array([0.0, 0.1, 0.01]), 10, 6)
+    assert importance.matters.tolist() == [False, True, True]
+    names = [f"column {number}" for number in range(MAX_BARS + 5)]
+    means = np.zeros(len(names))
+    means[[3, 24]] = 0.1, 0.2
+    analysis = replace(analyse(data), importance=Importance(means, np.zeros(len(names)), 10, 6))
+    drawn = str(draw_importance(names, analysis))
+    assert [f"column {number}" for number in (24, 3)] == re.findall(r"column \d+", drawn)[:2]
+    assert "column 4<" not in drawn

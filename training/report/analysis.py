@@ -132,7 +132,7 @@ def _analyse(data: ReportData) -> Analysis:
         part=part.name,
         customers=len(labels),
         leavers=int(labels.sum()),
-        caveat=_find_caveat(part.name),
+        caveat=_find_caveat(part.name, cross_validated=data.is_cross_validated),
         scores={
             name: score(other.labels, other.probabilities, data.threshold)
             for name, other in data.parts.items()
@@ -152,9 +152,15 @@ def _analyse(data: ReportData) -> Analysis:
     )
 
 
-def _find_caveat(name: str) -> str:
+def _find_caveat(name: str, *, cross_validated: bool) -> str:
     if name == "test":
         return ""
+    if name == "validation" and cross_validated:
+        return (
+            "No test part was held out. What is judged is a cross-validation of the training part: each customer as "
+            "seen by those of the network's teachers that were not taught on this customer. The network itself was "
+            "taught on all of them and is not judged on others; columns and calibration were chosen on all as well."
+        )
     if name == "validation":
         return (
             "No test part was held out. The model is judged on the validation part, which decided when training "

@@ -94,6 +94,8 @@ class ReportData:
     costs : Costs
     scores : mapping of str to Scores, or None
         Per part, of all its customers, where the parts here are samples.
+    program : str
+        Ours: its version, and the commit where one is known; empty if it is not to be told.
     """
 
     version: int
@@ -113,6 +115,13 @@ class ReportData:
     command: str
     costs: Costs
     scores: Mapping[str, Scores] | None = None
+    program: str = ""
+
+    @property
+    def is_cross_validated(self) -> bool:
+        """Whether the validation part is the training part, judged by those who were not taught on each customer."""
+        validation, train = self.parts.get("validation"), self.parts.get("train")
+        return validation is not None and train is not None and validation.raw is train.raw
 
     def judged_part(self) -> Part:
         """Return the part the model is judged on: the most honest one that has customers of both classes.

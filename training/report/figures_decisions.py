@@ -42,7 +42,7 @@ def draw_calibration(part: Part) -> Markup:
         )
         upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="share who left")
         upper.yaxis.set_major_formatter(PercentFormatter(1))
-        upper.text(0.03, 0.93, "above the line: more leave than predicted", color=MUTED, va="top")
+        upper.text(0.03, 0.93, "above: more leave than predicted", color=MUTED, va="top")
         middles = [(one.low + one.high) / 2 for one in bins]
         width = 0.9 * (bins[0].high - bins[0].low)
         stayed = [one.customers - one.leavers for one in bins]
@@ -56,12 +56,12 @@ def draw_calibration(part: Part) -> Markup:
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         lower.xaxis.set_major_formatter(PercentFormatter(1))
-        lower.legend(loc="upper right", ncols=2)
+        lower.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)  # above the bars
 
     text = "; ".join(
         f"{one.customers} customers predicted {one.predicted:.0%}, {one.observed.value:.0%} left" for one in bins
     )
-    return render("calibration", "Reliability diagram", text, draw, (6.4, 5.0))
+    return render("calibration", "Reliability diagram", text, draw, (5.4, 4.8))
 
 
 def draw_profit(part: Part, costs: Costs, threshold: float, break_even: float | None) -> Markup:

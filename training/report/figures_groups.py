@@ -31,7 +31,9 @@ def shorten(name: str) -> str:
 def draw_importance(names: Sequence[str], analysis: Analysis) -> Markup:
     """Draw what shuffling each column costs."""
     importance = analysis.importance
-    order = np.argsort(-importance.means, kind="stable")[:MAX_BARS].tolist()
+    order = np.argsort(-importance.means, kind="stable").tolist()
+    if len(order) > MAX_BARS:  # no room for columns that say nothing
+        order = [position for position in order if importance.matters[position]][:MAX_BARS] or order[:MAX_BARS]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -50,10 +52,10 @@ def draw_importance(names: Sequence[str], analysis: Analysis) -> Markup:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.axvline(0, color=GREY, linewidth=1)
-        axes.set_xlabel("rise of the log loss when the column is shuffled (nats a customer)")
+        axes.set_xlabel("rise of the log loss when shuffled (nats)")
 
     text = ", ".join(f"{names[position]} {importance.means[position]:.4f}" for position in order)
-    return render("importance", "Permutation importance", text, draw, (6.4, 1.0 + 0.3 * len(order)))
+    return render("importance", "Permutation importance", text, draw, (5.4, 1.0 + 0.3 * len(order)))
 
 
 def draw_subgroups(analysis: Analysis) -> Markup | None:
@@ -69,7 +71,7 @@ def draw_subgroups(analysis: Analysis) -> Markup | None:
         low = observed - [group.observed.low for group in groups]
         high = [group.observed.high for group in groups] - observed
         axes.errorbar(
-            observed, positions, xerr=(low, high), fmt="o", color=BLUE, elinewidth=1.4, label="left, with 95% interval"
+            observed, positions, xerr=(low, high), fmt="o", color=BLUE, elinewidth=1.4, label="left, 95% interval"
         )
         axes.plot(
             [group.predicted for group in groups],
@@ -91,12 +93,12 @@ def draw_subgroups(analysis: Analysis) -> Markup | None:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("share of the group")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
 
     text = ", ".join(
         f"{group.feature} {group.level} {group.predicted:.0%} predicted, {group.observed.value:.0%} left"
         for group in groups
     )
     return render(
-        "subgroups", "Predicted and observed share of leavers by subgroup", text, draw, (6.4, 1.3 + 0.26 * len(groups))
+        "subgroups", "Predicted and observed share of leavers by subgroup", text, draw, (5.4, 1.3 + 0.26 * len(groups))
     )

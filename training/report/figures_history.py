@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from training.report.curves import thin
-from training.report.svg import BLUE, ORANGE, PAPER, render
+from training.report.svg import BEHIND, BLUE, ORANGE, PAPER, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,13 +64,15 @@ def _draw_panel(key: str, name: str, curves: Mapping[str, Sequence[Sequence[floa
         if name == "loss" and len(curves.get("validation", ())) == 1:
             _mark_best(axes, np.array(curves["validation"][0]))
         axes.set_title(title, fontweight="bold")
+        if name == "loss":
+            axes.set_ylabel("log loss (nats a customer)")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if len(curves) > 1:
             axes.legend()
 
     text = ", ".join(f"{kind} ends at {series[0][-1]:.4g}" for kind, series in curves.items())
-    return render(key, f"Training curves: {title}", text, draw, (6.0, 3.6))
+    return render(key, f"Training curves: {title}", text, draw, (5.2, 3.2))
 
 
 def _draw_series(axes: Axes, kind: str, colour: str, series: Sequence[Sequence[float]]) -> None:
@@ -96,4 +98,5 @@ def _mark_best(axes: Axes, losses: NDArray[np.float64]) -> None:
         (4 if late else 0, 13),
         textcoords="offset points",
         ha="right" if late else "center",
+        bbox=BEHIND,
     )

@@ -107,6 +107,7 @@ def draw_lift(part: Part) -> Markup:
                 va="top" if inside else "bottom",
                 color=PAPER if inside else INK,
                 fontsize=9,
+                bbox=None if inside else BEHIND,
             )
         axes.set_xticks(positions, [f"{10 * position}%" for position in positions.tolist()])
         axes.grid(visible=False, axis="x")

@@ -36,6 +36,11 @@ class Importance:
     customers: int
     repeats: int
 
+    @property
+    def matters(self) -> NDArray[np.bool_]:
+        """Whether shuffling a column changes anything at all, shape (features,)."""
+        return (self.means != 0) | (self.deviations != 0)
+
 
 def permutation_importance(
     predict: Callable[[NDArray[np.float64]], NDArray[np.float64]],

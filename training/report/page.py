@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -17,6 +18,7 @@ from training.report.profit import acceptance_law
 from training.report.subgroups import SMALL_CUSTOMERS, SMALL_LEAVERS, widest_gap
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from markupsafe import Markup
@@ -79,6 +81,9 @@ def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
         "judged": analysis.scores[analysis.part],
         "scores": scores,
         "parts": [name for name in ("train", "validation", "test") if name in scores],
+        "silent": int((~analysis.importance.matters).sum()),
+        "cross_validated": data.is_cross_validated,
+        "settings": list(list_settings(data.settings)),
         "gap": widest_gap(analysis.subgroups),
         "resamples": RESAMPLES,
         "small_customers": SMALL_CUSTOMERS,
@@ -94,6 +99,17 @@ def list_dropped(data: ReportData) -> list[tuple[str, str]]:
     dropped = dict(data.source.get("columns_dropped") or {})
     told = {name for name in dropped for note in data.notes if note.startswith(f"{name} ")}
     return [(name, str(reason)) for name, reason in dropped.items() if name not in told]
+
+
+def list_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each option with its value in words, those of a group one by one."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from list_settings(value)
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, words.NONE if value is None else str(value)
 
 
 def _draw(data: ReportData, analysis: Analysis) -> dict[str, Markup | list[Markup] | None]:

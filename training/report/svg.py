@@ -68,7 +68,7 @@ _GROUP_ID = re.compile(r'<g id="[^"]*"')
 
 
 def render(
-    name: str, title: str, description: str, draw: Callable[[Figure], None], size: tuple[float, float] = (6.0, 4.2)
+    name: str, title: str, description: str, draw: Callable[[Figure], None], size: tuple[float, float] = (5.2, 3.7)
 ) -> Markup:
     """Draw a figure and return it as an inline SVG element.
 
@@ -81,7 +81,7 @@ def render(
     draw : callable
         Draws on an empty figure.
     size : (float, float)
-        Width and height in inches.
+        Width and height in inches; narrow, so that words of 10 points can be read on a telephone.
     """
     settings: Any = _STYLE | {"svg.hashsalt": name}
     with mpl.rc_context(settings), warnings.catch_warnings():
