@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Predict = Callable[[Matrix], NDArray[np.float64]]
 
-THREADS = 2
+THREADS = 1
+"""Two are hardly faster at this size, and on a busy machine they wait for each other."""
+
 MEMBERS = 32
 BATCH_ROWS = 256
 PATIENCE = 16

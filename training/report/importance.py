@@ -39,7 +39,8 @@ class Importance:
     @property
     def matters(self) -> NDArray[np.bool_]:
         """Whether shuffling a column changes anything at all, shape (features,)."""
-        return (self.means != 0) | (self.deviations != 0)
+        matters: NDArray[np.bool_] = (self.means != 0) | (self.deviations != 0)
+        return matters
 
 
 def permutation_importance(
