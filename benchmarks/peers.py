@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from peer_tabm import fit_tabm
+from peer_tabm_mini import fit_tabm_mini
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
@@ -87,4 +88,5 @@ PEERS: dict[str, Callable[[Schema, Any, Any, int], Predict]] = {
     "lightgbm": fit_lightgbm,
     "logistic": fit_logistic,
     "tabm": fit_tabm,
+    "tabm-mini": fit_tabm_mini,
 }

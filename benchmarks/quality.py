@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0-9"), help="e.g. 0-9 or 3,17,20-24")
-    parser.add_argument("--models", type=parse_models, default=list(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--models", type=parse_models, default=list(MODELS), help=f"of {', '.join([*OURS, *PEERS])}")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "quality", help="folder of the results")
     return parser.parse_args()
@@ -92,10 +92,10 @@ def parse_seeds(text: str) -> list[int]:
 
 def parse_models(text: str) -> list[str]:
     """Read a list of models' names."""
-    models = text.split(",")
-    unknown = [model for model in models if model not in MODELS]
+    models, known = text.split(","), [*OURS, *PEERS]
+    unknown = [model for model in models if model not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(MODELS)}")
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     return models
 
 

@@ -102,7 +102,7 @@ def _percentiles(value: float, deviations: NDArray[np.float64], shrink: float) -
     return Interval(value, value + float(low), value + float(high))
 
 
-def chance_calibration_error(probabilities: NDArray[np.float64], *, seed: int, draws: int = 300) -> float:
+def chance_calibration_error(probabilities: NDArray[np.float64], *, seed: int, draws: int = 1000) -> float:
     """Return the calibration error that a perfectly calibrated model stays under 95 times in 100.
 
     The error is never below zero and grows as customers get fewer, so an interval around it says little. Instead,
