@@ -34,6 +34,9 @@ REJECTS = pa.schema(
 """A value that can't be scored. ``row`` is its row in the input, counted from 1; a row with several such values stands
 several times."""
 
+MALFORMED = "has a wrong number of fields"
+"""The reason of a line that is no row of the table; its column is null."""
+
 NO_REJECTS = pa.record_batch([pa.array([], field.type) for field in REJECTS], schema=REJECTS)
 
 

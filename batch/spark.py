@@ -19,11 +19,10 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from batch.chunk import score_schema
+from batch.columns import choose_columns
 from batch.spark_bundle import load_packed
 from batch.spark_rows import INDEX, PART, RAGGED, REASONS, WRONG, score_rows
 from batch.spark_session import quiet_about_pandas
-from churn.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def score_frame(
         If a column is absent or stands twice, or one to keep is called as one of the answer's.
     """
     keep = tuple(dict.fromkeys(keep))
-    columns = _choose_columns(frame.columns, schema, keep)
+    columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
     # A CSV's lines are split whole, or Spark does not see a ragged one.
     chosen = frame if RAGGED in frame.columns else frame.select(*(frame[f"`{name}`"] for name in columns))
     reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
@@ -113,21 +112,6 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
         "row", sf.col(f"`{identifier}`").alias("identifier"), sf.explode(WRONG).alias("wrong")
     )
     return Outcome(scores, rejects.select("row", "identifier", "wrong.*"))
-
-
-def _choose_columns(names: Sequence[str], schema: Schema, keep: Sequence[str]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TableError(f"the table names a column twice: {', '.join(twice)}")
-    taken = sorted({field.name for field in score_schema(schema)} & {*keep})
-    if taken:
-        raise TableError(f"--keep {', '.join(taken)}: the result has a column of that name anyway")
-    absent = [name for name in (*schema.names, *keep) if name not in names]
-    if absent:
-        there = ", ".join(name for name in names if name != RAGGED)
-        raise TableError(f"columns are absent: {', '.join(absent)}; there is: {there}")
-    own = [schema.identifier] if schema.identifier in names else []
-    return tuple(dict.fromkeys([*own, *schema.names, *keep]))
 
 
 def _score_partition(

@@ -15,6 +15,7 @@ from batch.spark import score_frame, split
 from batch.spark_bundle import pack_bundle
 from batch.spark_rows import PART, WRONG
 from batch.spark_tables import Folder, read_table
+from batch.tally import name_reason
 from churn.bundle import read_bundle
 from churn.errors import TableError
 
@@ -104,7 +105,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
                 folder.remove_aside()
     return {
         **counts,
-        "reasons": {_name_reason(row["column"], row["reason"]): row["count"] for row in reasons},
+        "reasons": {name_reason(row["column"], row["reason"]): row["count"] for row in reasons},
         "model_version": str(manifest.version),
         "manifest_sha256": manifest.content["manifest_sha256"],
         "source": job.source,
@@ -138,10 +139,6 @@ def _prove(counts: dict[str, int], scores: Folder, rejects: Folder) -> None:
             f"{scores.name}: {counts['scored']:,} rows were scored and {counts['rejected']:,} rejected, but the "
             f"folders hold {found[0]:,} and {found[1]:,}; nothing is published"
         )
-
-
-def _name_reason(column: str | None, reason: str) -> str:
-    return f"{column} {reason}" if column is not None else f"a line {reason}"
 
 
 @contextmanager

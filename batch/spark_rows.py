@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from batch.chunk import REJECTS, score_batch
+from batch.chunk import MALFORMED, REJECTS, score_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,9 +21,6 @@ PART, INDEX, WRONG = "__part", "__index", "__wrong"
 
 RAGGED = "__ragged_line__"
 """Column that holds a CSV's line if it has too many or too few fields, else null."""
-
-MALFORMED = "has a wrong number of fields"
-"""The reason of a line that is no row of the table."""
 
 REASONS = pa.struct([field for field in REJECTS if field.name not in ("row", "identifier")])
 """What rejects say of one value."""

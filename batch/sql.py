@@ -20,6 +20,7 @@ from batch.sql_database import Database, open_database
 from batch.sql_query import Position, Query
 from batch.sql_read import look_ahead, read_by_copy, read_by_cursor
 from batch.sql_tables import Tables
+from batch.summary import summarize
 from batch.tally import RejectLimit, Tally
 from churn.errors import TableError
 
@@ -130,16 +131,12 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
             tables.finish(progress, tally)
         tables.publish()
     return {
-        **tally.summarize(),
-        "model_version": scorer.version,
-        "manifest_sha256": scorer.manifest.content["manifest_sha256"],
+        **summarize(tally, scorer, resumed_at, started),
         "query": query.text,
         "source": source.name,
         "target": target.name,
         "table": tables.scores.name,
         "rejects_table": tables.rejects.name,
-        "resumed_at_row": resumed_at,
-        "seconds": round(time.perf_counter() - started, 3),
     }
 
 

@@ -95,7 +95,7 @@ class Tally:
         self.scored += len(chunk.scores)
         self.leavers += chunk.leavers
         columns, reasons = (chunk.rejects.column(name).to_pylist() for name in ("column", "reason"))
-        self.reasons.update(f"{column} {reason}" for column, reason in zip(columns, reasons, strict=True))
+        self.reasons.update(map(name_reason, columns, reasons))
         for total, counts in zip(self._features, self._drift.count(chunk.raw), strict=True):
             total += counts
         self._scores += self._drift.count_scores(chunk.probabilities)
@@ -133,6 +133,11 @@ class Tally:
             "scores": dict(zip(self._drift.score.labels, self._scores.tolist(), strict=True)),
             "drift": drift | {"score": _finite(population_stability_index(self._drift.score.counts, self._scores))},
         }
+
+
+def name_reason(column: str | None, reason: str) -> str:
+    """Return what a summary calls a reason; of a line that is no row, there is no column."""
+    return f"a line {reason}" if column is None else f"{column} {reason}"
 
 
 def _finite(number: float) -> float | None:

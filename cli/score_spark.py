@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from churn.errors import EngineError, TooManyRejectsError
+from churn.errors import EngineError
+from cli.score_end import describe, exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from churn.engines import EngineChoice
-
-EXIT_TOO_MANY_REJECTS = 2
 
 add_options = click.option(
     "--spark",
@@ -63,16 +61,8 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     limit = options["max_rejects"]
     job = SparkJob(source, output, tuple(options["keep"]), None if limit is None else RejectLimit.parse(limit))
     model = Registry(models).current_folder()
-    try:
-        with open_session(options["spark"]) as session:
-            summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)
-    except TooManyRejectsError as error:
-        click.echo(f"error: {error}; nothing was published", err=True)
-        sys.exit(EXIT_TOO_MANY_REJECTS)
+    with exit_codes("nothing was published"), open_session(options["spark"]) as session:
+        summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)
     if options["summary"] is not None:
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
-    click.echo(
-        f"{summary['rows']:,} customers: {summary['scored']:,} scored with version {summary['model_version']} into "
-        f"{summary['output']}, of whom {summary['leavers']:,} are said to leave; {summary['rejected']:,} rejected into "
-        f"{summary['rejects']}"
-    )
+    click.echo(describe(summary, summary["output"], summary["rejects"]))

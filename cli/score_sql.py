@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from churn.errors import EngineError, TooManyRejectsError
+from churn.errors import EngineError
+from cli.score_end import describe, exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from churn.engines import EngineChoice
 
     Command = TypeVar("Command", bound=Callable[..., Any])
-
-EXIT_TOO_MANY_REJECTS = 2
 
 _OPTIONS = (
     click.option("--sql", metavar="QUERY", help="Score the rows of this query instead of INPUT."),
@@ -37,13 +35,6 @@ _OPTIONS = (
     click.option("--table", help="With --sql: the table to write."),
     click.option("--rejects-table", help="With --sql: the table of what can't be scored.  [default: TABLE_rejects]"),
     click.option("--key", help="With --sql: the column that gives the rows their order.  [default: the identifier]"),
-    click.option(
-        "--if-exists",
-        type=click.Choice(["fail", "replace"]),
-        default="fail",
-        show_default=True,
-        help="With --sql: what to do where the tables exist.",
-    ),
 )
 
 
@@ -61,7 +52,8 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         The registry's folder.
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
-        Those of `add_options`, and ``keep``, ``max_rejects``, ``resume`` and ``summary``, which files have as well.
+        Those of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``, which files
+        have as well.
 
     Raises
     ------
@@ -97,15 +89,8 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         resume=options["resume"],
     )
     scorer = load_scorer(Registry(models).current_folder(), engine)
-    try:
+    with exit_codes():
         summary = score_query(scorer, job)
-    except TooManyRejectsError as error:
-        click.echo(f"error: {error}; what is written can be gone on with by --resume and a higher limit", err=True)
-        sys.exit(EXIT_TOO_MANY_REJECTS)
     if options["summary"] is not None:
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
-    click.echo(
-        f"{summary['rows']:,} customers: {summary['scored']:,} scored with version {scorer.version} into "
-        f"{summary['table']}, of whom {summary['leavers']:,} are said to leave; {summary['rejected']:,} rejected into "
-        f"{summary['rejects_table']}"
-    )
+    click.echo(describe(summary, summary["table"], summary["rejects_table"]))

@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from bank import draw_customers
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bank import draw_customers, write_csv
 
 ALL = "SELECT * FROM customers"
 
@@ -56,13 +54,63 @@ def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
     )
 
 
+def test_a_file_is_scored_into_files(churn: Any, workplace: Path) -> None:
+    table = draw_customers(300).astype(object)
+    table.loc[7, "Age"] = "?"
+    write_csv(workplace / "customers.csv", table)
+    options = ("customers.csv", "--output", "scores.parquet", "--keep", "Age", "--summary", "summary.json")
+    answer = churn("score", *options, "--max-rejects", "0.1%")
+    assert answer.code == 2
+    assert answer.err.endswith("allowed: 0.1%; what is written can be gone on with by --resume and a higher limit\n")
+    answer = churn("score", *options, "--max-rejects", "1", "--resume")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores.parquet, of whom ")
+    assert answer.out.endswith("; 1 rejected into scores.parquet.rejects\n")
+    assert (workplace / "scores.parquet.rejects").read_text().splitlines()[1].startswith('8,"')
+    ours, theirs = json.loads((workplace / "summary.json").read_text()), ("table", "rejects_table", "query", "target")
+    assert churn("score", "--sql", ALL, "--url", "sqlite:///bank.db", "--table", "t", "--summary", "sql.json").code == 0
+    assert {*json.loads((workplace / "sql.json").read_text())} - {*theirs} <= {*ours}
+    answer = churn("score", *options)
+    assert (answer.code, answer.err) == (
+        1,
+        "error: scores.parquet: the file exists; replace it with --if-exists replace, or name another\n",
+    )
+    assert churn("score", *options, "--if-exists", "replace").code == 0
+
+
+@pytest.mark.usefixtures("workplace")
+def test_standard_output_holds_the_scores_alone(churn: Any) -> None:
+    write_csv(Path("customers.csv"), draw_customers(30))
+    answer = churn("score", "customers.csv", "--output", "-")
+    assert answer.out.count("\n") == 31
+    assert answer.err.startswith("30 customers: 30 scored with version 1 into standard output, of whom ")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_interrupted_job_says_how_it_goes_on(churn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(Path("customers.csv"), draw_customers(30))
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("batch.file_run.FileRun.run", interrupt)
+    answer = churn("score", "customers.csv", "--output", "scores.csv")
+    assert (answer.code, answer.err) == (130, "interrupted: what is written can be gone on with by --resume\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "score needs INPUT and --output, or --sql with --url and --table"),
         (("--sql", ALL), "--sql needs --url"),
         (("--sql", ALL, "a.csv"), "no INPUT, --output, --spark"),
-        (("a.csv", "--output", "b.csv", "--keep", "x", "--resume"), "--keep, --resume: only with --sql or --spark"),
+        (("a.csv", "--output", "b.csv", "--key", "x", "--table", "t"), "--table, --key: only with --sql"),
+        (("a.csv", "--output", "b.csv", "--input-format", "xlsx"), "'xlsx' is not one of 'csv', 'csv.gz'"),
+        (("--sql", ALL, "--rejects", "r.csv"), "--rejects: not with --sql"),
+        (
+            ("--spark", "local[2]", "a.csv", "--output", "b", "--output-format", "csv"),
+            "--output-format: not with --spark",
+        ),
         (("--sql", ALL, "--url", "sqlite:///bank.db"), "--sql needs --table"),
         (("--spark", "local[2]"), "--spark needs INPUT and --output"),
         (("--spark", "local[2]", "a.csv", "--output", "b", "--resume"), "--spark knows no --resume"),
@@ -78,6 +126,7 @@ def test_what_is_absent_is_named(churn: Any, arguments: tuple[str, ...], message
     ("module", "arguments", "extra"),
     [
         ("sqlalchemy", ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "t"), "sql"),
+        ("pyarrow", ("a.csv", "--output", "b.csv"), "batch"),
         ("pyspark", ("a.csv", "--spark", "local[2]", "--output", "b"), "spark"),
     ],
 )

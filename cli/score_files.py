@@ -1,0 +1,95 @@
+"""`churn score INPUT --output OUTPUT`: files, or pipes, of customers in, files of scores and rejects out."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from churn.errors import EngineError
+from cli.score_end import RESUMABLE, describe, exit_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from churn.engines import EngineChoice
+
+    Command = TypeVar("Command", bound=Callable[..., Any])
+
+STANDARD = "-"
+
+FORMATS = click.Choice(["csv", "csv.gz", "csv.zst", "parquet", "arrow", "arrows"])
+
+NAMES = ("rejects", "input_format", "output_format", "work")
+"""Options that only files have."""
+
+_OPTIONS = (
+    click.option("--rejects", metavar="FILE", help="CSV of what can't be scored.  [default: OUTPUT.rejects]"),
+    click.option("--input-format", type=FORMATS, help="Where INPUT's name does not say it."),
+    click.option("--output-format", type=FORMATS, help="Where OUTPUT's name does not say it."),
+    click.option(
+        "--work",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder for what is unfinished.  [default: OUTPUT's]",
+    ),
+)
+
+
+def add_options(command: Command) -> Command:
+    """Add the options of this way of scoring to a command."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
+
+
+def run(source: str, output: str, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+    """Score files.
+
+    Parameters
+    ----------
+    source, output : str
+        As `batch.file_job.FileJob` takes them; an output of ``-`` is standard output.
+    models : Path
+        The registry's folder.
+    engine : {"auto", "onnx", "tensorflow"}
+    options : mapping of str to object
+        Those of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+
+    Raises
+    ------
+    EngineError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise EngineError("pyarrow is not installed: pip install 'churn[batch]'") from error
+    from batch.file_job import FileJob, score_file
+    from batch.pipe_job import score_pipe
+    from batch.tally import RejectLimit
+    from churn.registry import Registry
+    from churn.scorer import load_scorer
+
+    limit = options["max_rejects"]
+    job = FileJob(
+        source=source,
+        output=output,
+        rejects=options["rejects"],
+        summary=options["summary"],
+        input_format=options["input_format"],
+        output_format=options["output_format"],
+        keep=tuple(options["keep"]),
+        max_rejects=None if limit is None else RejectLimit.parse(limit),
+        if_exists=options["if_exists"],
+        resume=options["resume"],
+        work=options["work"],
+    )
+    scorer = load_scorer(Registry(models).current_folder(), engine)
+    if output == STANDARD:
+        with exit_codes("standard output is not whole"):
+            summary = score_pipe(scorer, job)
+    else:
+        with exit_codes("nothing can be resumed of standard input" if source == STANDARD else RESUMABLE):
+            summary = score_file(scorer, job)
+    scores = "standard output" if output == STANDARD else summary["output"]
+    click.echo(describe(summary, scores, summary["rejects"]), err=output == STANDARD)
