@@ -66,9 +66,8 @@ class Preprocessor:
     missing_source: NDArray[np.int64]
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
-    _spiked: list[int] = field(init=False, repr=False)
-    _scaled_ones: NDArray[np.float32] = field(init=False, repr=False)
-    _scaled_zeros: NDArray[np.float32] = field(init=False, repr=False)
+    _ones: NDArray[np.float32] = field(init=False, repr=False)
+    _zeros: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         blocks = len(self.value_source) + len(self.equal_source) + len(self.missing_source)
@@ -77,11 +76,8 @@ class Preprocessor:
             and len(self.equal_source) == len(self.equal_value)
         ):
             raise BundleError("the preprocessor's arrays differ in length")
-        first = len(self.value_source)
-        center, scale = self.center[first:], self.scale[first:]
-        object.__setattr__(self, "_spiked", np.flatnonzero(~np.isnan(self.value_spike)).tolist())
-        object.__setattr__(self, "_scaled_ones", ((1.0 - center) / scale).astype(np.float32))
-        object.__setattr__(self, "_scaled_zeros", ((0.0 - center) / scale).astype(np.float32))
+        for name, indicator in (("_ones", 1.0), ("_zeros", 0.0)):
+            object.__setattr__(self, name, ((indicator - self.center) / self.scale).astype(np.float32))
 
     @property
     def width(self) -> int:
@@ -103,22 +99,19 @@ class Preprocessor:
         values_end = len(self.value_source)
         equals_end = values_end + len(self.equal_source)
         matrix = np.empty((len(raw), self.width), dtype=np.float32)
-        values = raw.take(self.value_source, axis=1)
-        for position in self._spiked:
-            column = values[:, position]
-            column[column == self.value_spike[position]] = self.spike_fill[position]
-        gaps = np.isnan(values)
-        if gaps.any():
-            values = np.where(gaps, self.value_fill, values)
+        values = raw[:, self.value_source]
+        np.copyto(values, self.spike_fill, where=values == self.value_spike)
+        np.copyto(values, self.value_fill, where=np.isnan(values))
         values -= self.center[:values_end]
-        np.divide(values, self.scale[:values_end], out=matrix[:, :values_end], casting="same_kind")
-        # An indicator has two values once it is scaled: choosing one takes less than scaling it again.
-        marks = matrix[:, values_end:]
-        marks[:] = self._scaled_zeros
-        is_marked = raw.take(self.equal_source, axis=1) == self.equal_value
+        values /= self.scale[:values_end]
+        matrix[:, :values_end] = values
+        # An indicator becomes one of two numbers.
+        matrix[:, values_end:] = self._zeros[values_end:]
+        equal = raw[:, self.equal_source] == self.equal_value
+        np.copyto(matrix[:, values_end:equals_end], self._ones[values_end:equals_end], where=equal)
         if equals_end < self.width:
-            is_marked = np.concatenate([is_marked, np.isnan(raw.take(self.missing_source, axis=1))], axis=1)
-        np.copyto(marks, self._scaled_ones, where=is_marked)
+            gaps = np.isnan(raw[:, self.missing_source])
+            np.copyto(matrix[:, equals_end:], self._ones[equals_end:], where=gaps)
         return matrix
 
     def make_row_transform(self) -> Callable[[Sequence[float]], NDArray[np.float32]]:
