@@ -34,6 +34,8 @@ class Encoder(Protocol):
 class CsvEncoder:
     """Lines of a CSV file; packed, each batch is a member (gzip) or frame (zstd) of its own.
 
+    All texts of a batch are quoted if one of them has to be: that is Arrow's way, and as right as any.
+
     Parameters
     ----------
     schema : pyarrow.Schema
@@ -51,13 +53,20 @@ class CsvEncoder:
         return self._write(batch, has_header=False)
 
     def _write(self, rows: pa.RecordBatch | pa.Table, *, has_header: bool) -> pa.Buffer:
-        sink = pa.BufferOutputStream()
-        csv.write_csv(rows, sink, csv.WriteOptions(include_header=has_header, quoting_style="needed"))
-        lines = sink.getvalue()
+        try:
+            lines = _write_csv(rows, "none", has_header=has_header)
+        except pa.ArrowInvalid:  # some text has a comma, a quote or a line end
+            lines = _write_csv(rows, "needed", has_header=has_header)
         if self._codec is None or not lines.size:
             return lines
         # Made anew each time: two threads can't share one.
         return pa.Codec(self._codec, compression_level=_LEVELS[self._codec]).compress(lines)
+
+
+def _write_csv(rows: pa.RecordBatch | pa.Table, quoting: str, *, has_header: bool) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    csv.write_csv(rows, sink, csv.WriteOptions(include_header=has_header, quoting_style=quoting))
+    return sink.getvalue()
 
 
 class ArrowEncoder:

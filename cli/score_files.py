@@ -64,6 +64,9 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         import pyarrow as pa  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("pyarrow is not installed: pip install 'churn[batch]'") from error
+    from batch.light import keep_pandas_out
+
+    keep_pandas_out()
     from batch.file_job import FileJob, score_file
     from batch.pipe_job import score_pipe
     from batch.tally import RejectLimit

@@ -69,6 +69,9 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         import sqlalchemy  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("SQLAlchemy is not installed: pip install 'churn[sql]'") from error
+    from batch.light import keep_pandas_out
+
+    keep_pandas_out()
     from batch.sql import SqlJob, score_query
     from batch.tally import RejectLimit
     from churn.files import replace_text
