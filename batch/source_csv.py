@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 << 20
 """Bytes of a file, unpacked, that are parsed and scored at once."""
 
+HEAD_BYTES = 1 << 20
+"""Bytes in which the header must end."""
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -53,9 +56,7 @@ class CsvFile:
         self._file = file
         self._form = form
         raw, stream = self._open()
-        self._head = _read(stream, BLOCK_BYTES)
-        # What stands in no file is read once.
-        self._opened = None if file.can_reopen else (raw, stream)
+        self._head = _read(stream, HEAD_BYTES)
         self._newline = b"\n" if b"\n" in self._head or b"\r" not in self._head else b"\r"
         start = len(BYTE_ORDER_MARK) if self._head.startswith(BYTE_ORDER_MARK) else 0
         while self._head[start : start + 1] in (b"\r", b"\n"):
@@ -65,6 +66,11 @@ class CsvFile:
         header = next(text_csv.reader(io.StringIO(line, newline=""), delimiter=self._delimiter))
         self._header = [name.strip() for name in header]
         self.schema = add_partitions(pa.schema([(name, pa.string()) for name in self._header]), file)
+        # What stands in no file is read once; of many files, not all are held open.
+        self._opened = None if file.can_reopen else (raw, stream)
+        if file.can_reopen:
+            self._head = b""
+            raw.close()
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield pieces of about `BLOCK_BYTES`, from a byte of the unpacked file on."""

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bank import draw_customers, write_csv
+from bank import REPOSITORY, draw_customers, write_csv
 
 ALL = "SELECT * FROM customers"
 
@@ -137,3 +139,28 @@ def test_without_the_extra_the_error_names_it(
     answer = churn("score", *arguments)
     assert answer.code == 1
     assert answer.err.endswith(f"is not installed: pip install 'churn[{extra}]'\n")
+
+
+def test_scoring_a_file_loads_neither_pandas_nor_tensorflow(workplace: Path) -> None:
+    write_csv(workplace / "customers.csv", draw_customers(30))
+    code = """if True:
+        import sys
+        from cli.main import main
+        sys.argv = ["churn", "score", "customers.csv", "--output", "scores.csv"]
+        try:
+            main()
+        except SystemExit as ended:
+            print(ended.code, *sorted({name.partition(".")[0] for name in sys.modules}))
+    """
+    done = subprocess.run(  # noqa: S603  our own code
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    told, ended, *loaded = done.stdout.split("\n")[0], *done.stdout.split("\n")[1].split()
+    assert told.startswith("30 customers: 30 scored")
+    assert ended == "0"
+    assert {"pyarrow", "onnxruntime"} <= {*loaded}
+    assert not {*loaded} & {"pandas", "tensorflow", "keras", "sklearn"}
