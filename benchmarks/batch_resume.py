@@ -1,14 +1,15 @@
 """A job on a file killed by SIGKILL at random moments and resumed: the same bytes each time as of one that ran through.
 
 ``python benchmarks/batch_resume.py --rows 1000000 --kills 10``. The command ``churn score`` scores simulated customers,
-one in a thousand of whom can't be scored, from CSV to CSV, packed CSV and Parquet by turns. It is killed at a moment
-drawn from the time the whole run takes, resumed, and maybe killed again. Its journal is written every
-twentieth of a second instead of every other one, so that there is something to go on with.
+one in a thousand of whom can't be scored, from CSV to CSV, packed CSV and Parquet by turns. It is killed a random
+while after its journal has told of a random number of rows, resumed, every other time killed and resumed again. The
+journal is written every twentieth of a second instead of every two, so that there is something to go on with.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -26,6 +27,9 @@ from training.simulate import write_simulated  # noqa: E402
 
 COMMIT_SECONDS = 0.05
 CODE = f"from batch import file_run; file_run.COMMIT_SECONDS = {COMMIT_SECONDS}; from cli.main import main; main()"
+REPLACE = ["--if-exists", "replace"]
+"""For a job that had ended before it was killed."""
+
 FORMS = ("csv", "csv.gz", "parquet")
 
 
@@ -34,6 +38,19 @@ def start(source: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", CODE, "score", str(source), "--output", str(output), *more]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "CHURN_MODELS": str(HERE.parent / "models")}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603  our own code
+
+
+def kill_behind(process: subprocess.Popen[bytes], output: Path, target: float, delay: float) -> int:
+    """Kill a command some time after its journal has told of more rows than a target; return how many it told of."""
+    journal, rows = output.with_name(f".{output.name}.partial") / "journal.json", 0
+    while process.poll() is None and rows <= target:
+        time.sleep(0.002)
+        with contextlib.suppress(OSError):  # it is not there yet
+            rows = json.loads(journal.read_text())["counts"]["rows"]
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    return rows
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -51,7 +68,7 @@ def hash_results(output: Path) -> list[str]:
 def spoil(source: Path, target: Path) -> None:
     """Copy a CSV file, and blank the age in each thousandth line."""
     with source.open() as lines, target.open("w") as written:
-        place = next(iter([line.split(",").index("Age") for line in [lines.readline()]]))
+        place = lines.readline().split(",").index("Age")
         lines.seek(0)
         for number, line in enumerate(lines):
             fields = line.split(",")
@@ -72,39 +89,27 @@ def main() -> None:
         source, clean = Path(folder, "customers.csv"), Path(folder, "clean.csv")
         write_simulated(clean, options.rows, 0)
         spoil(clean, source)
-        whole, seconds = {}, {}
+        whole = {}
         for form in FORMS:
-            began = time.perf_counter()
             finish(start(source, output := Path(folder, f"whole.{form}")))
-            whole[form], seconds[form] = hash_results(output), time.perf_counter() - began
+            whole[form] = hash_results(output)
         wrong = 0
         for number in range(options.kills):
             form = FORMS[number % len(FORMS)]
             output, summary = Path(folder, f"killed{number}.{form}"), Path(folder, "summary.json")
-            moments, resumed = [], []
-            while True:
-                process = start(source, output, "--resume", "--summary", str(summary))
-                moment = draw.uniform(0.2, 1.0) * seconds[form]
-                try:
-                    if moments and len(moments) >= 1 + number % 2:
-                        finish(process)
-                    else:
-                        process.wait(moment)
-                    break
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                    moments.append(moment)
-                    if output.exists():
-                        break
+            killed = []
+            for target in sorted(draw.uniform(0, options.rows) for _ in range(1 + number % 2)):
+                process = start(source, output, "--resume")
+                killed.append(kill_behind(process, output, target, draw.uniform(0, 2 * COMMIT_SECONDS)))
+            is_early = not output.exists()
+            finish(start(source, output, "--resume", "--summary", str(summary), *([] if is_early else REPLACE)))
             told = json.loads(summary.read_text())
-            resumed = told["resumed_at_row"]
             is_same = hash_results(output) == whole[form]
             wrong += not is_same
             print(
-                f"{form}: killed after {', '.join(f'{moment:.2f}' for moment in moments)} s of {seconds[form]:.2f}, "
-                f"resumed at row {resumed:,} of {told['rows']:,}: "
-                f"{'the same bytes' if is_same else 'OTHER BYTES'}, {told['rejected']:,} rejected",
+                f"{form}: killed with {' and '.join(f'{rows:,}' for rows in killed)} rows noted, resumed at row "
+                f"{told['resumed_at_row']:,} of {told['rows']:,}: {'the same bytes' if is_same else 'OTHER BYTES'}, "
+                f"{told['rejected']:,} rejected",
                 flush=True,
             )
     sys.exit(f"{wrong} results differ" if wrong else None)
