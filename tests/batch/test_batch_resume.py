@@ -72,7 +72,7 @@ def results(folder: Path, name: str) -> list[bytes]:
     return [(folder / f"{name}{ending}").read_bytes() for ending in ("", ".rejects")]
 
 
-@pytest.mark.parametrize(("given", "form"), PAIRS, ids=" to ".join)
+@pytest.mark.parametrize(("given", "form"), PAIRS)
 def test_a_job_that_fails_anywhere_is_resumed_to_the_same_bytes(
     scorer: Scorer, source: Path, tmp_path: Path, given: str, form: str
 ) -> None:
