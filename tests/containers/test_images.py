@@ -46,7 +46,7 @@ for package in sys.argv[2:]:
                 raise
 """
 OPTIONAL = "pyspark sqlalchemy psycopg optuna opentelemetry opentelemetry.sdk"
-LACKS = {"cpu": f"{OPTIONAL} pyarrow tqdm tensorflow keras", "batch": f"{OPTIONAL} tensorflow keras", "train": OPTIONAL}
+LACKS = {"cpu": f"{OPTIONAL} tqdm tensorflow keras", "batch": f"{OPTIONAL} tensorflow keras", "train": OPTIONAL}
 PACKAGES = {
     "cpu": ["churn", "service"],
     "batch": ["churn", "service", "batch"],
