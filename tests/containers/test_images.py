@@ -110,6 +110,14 @@ def test_every_module_of_ours_can_be_imported(engine: Engine, images: dict[str, 
         assert done.returncode == 0, (target, done.stderr)
 
 
+def test_batch_jobs_reach_the_file_systems_of_clouds(engine: Engine, images: dict[str, str]) -> None:
+    if "batch" not in images:
+        pytest.skip("CHURN_TEST_TARGETS leaves the target out")
+    command = "from pyarrow.fs import GcsFileSystem, HadoopFileSystem, S3FileSystem"
+    done = engine.do(images["batch"], "-c", command, flags=("--entrypoint", "python"))
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_image_says_what_it_is_and_who_runs_it(engine: Engine, images: dict[str, str]) -> None:
     for target, tag in images.items():
         image = engine.inspect(tag)
