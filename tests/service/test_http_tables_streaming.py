@@ -130,7 +130,7 @@ def test_a_long_table_takes_little_memory(bank_models: Path) -> None:
         assert read_resident_memory() - before < 30 * 2**20
         assert max(pending for pending, _ in peaks) <= 5 * 2**20
         assert 20_000 < max(kept for _, kept in peaks) <= 2_000_000
-        assert held(service) == (0, 0)
+        wait_until(lambda: held(service) == (0, 0))  # which is let go of just behind the answer's last byte
 
 
 def test_health_and_single_customers_are_answered_while_a_table_is_scored(
@@ -178,7 +178,7 @@ def test_a_failure_in_mid_stream_cuts_the_connection(service: Running, monkeypat
     assert not data.endswith(b"0\r\n\r\n")
     assert b"secret" not in data
     assert read(service, name) == before + 1
-    assert held(service) == (0, 0)
+    wait_until(lambda: held(service) == (0, 0))
     calls.clear()
     status, body = post(service, HEADER + 2 * BLOCK)
     assert (status, json.loads(body)["type"]) == (500, "urn:churn:internal-error")
@@ -228,7 +228,7 @@ def test_a_client_that_takes_nothing_is_cut_off(bank_models: Path, monkeypatch: 
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
         thread.join(10)
-        assert held(service) == (0, 0)
+        wait_until(lambda: held(service) == (0, 0))
 
 
 def test_the_first_hundred_faults_end_a_table_early(service: Running) -> None:
