@@ -63,7 +63,7 @@ FROM serving AS cpu
 USER 0:0
 COPY requirements/serve.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt no-clouds
+    /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
@@ -81,7 +81,7 @@ STOPSIGNAL SIGINT
 USER 0:0
 COPY requirements/batch.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt
+    /mnt/install-packages /opt/churn/requirements.txt with-clouds
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
@@ -100,7 +100,7 @@ STOPSIGNAL SIGINT
 USER 0:0
 COPY requirements/train.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt no-clouds
+    /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=code /app /app
 WORKDIR /data
@@ -119,7 +119,7 @@ ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 0:0
 COPY requirements/gpu.txt /opt/churn/requirements.txt
 RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt no-clouds
+    /mnt/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
