@@ -58,12 +58,13 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     Raises
     ------
     EngineError
-        If pyarrow is not installed.
+        If the extra batch is not installed.
     """
     try:
         import pyarrow as pa  # noqa: F401
+        import tqdm  # noqa: F401
     except ModuleNotFoundError as error:
-        raise EngineError("pyarrow is not installed: pip install 'churn[batch]'") from error
+        raise EngineError(f"{error.name} is not installed: pip install 'churn[batch]'") from error
     from batch.light import keep_pandas_out
 
     keep_pandas_out()

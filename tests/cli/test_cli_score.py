@@ -134,6 +134,7 @@ def test_what_is_absent_is_named(churn: Any, arguments: tuple[str, ...], message
     [
         ("sqlalchemy", ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "t"), "sql"),
         ("pyarrow", ("a.csv", "--output", "b.csv"), "batch"),
+        ("tqdm", ("a.csv", "--output", "b.csv"), "batch"),
         ("pyspark", ("a.csv", "--spark", "local[2]", "--output", "b"), "spark"),
     ],
 )
