@@ -6,6 +6,8 @@ quantities as they are, flags as 0 or 1, categories as their position, a missing
 
 from __future__ import annotations
 
+import struct
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +16,19 @@ from churn.errors import InvalidCustomersError, Violation
 from churn.schema import LARGEST, Feature, InvalidValueError, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 MAX_VIOLATIONS = 100
 """How many violations one answer lists; more help nobody."""
+
+
+def make_stacker(features: int) -> Callable[[Iterable[Sequence[float]]], NDArray[np.float64]]:
+    """Return a function that makes a raw matrix, shape (n, features), read-only, of checked rows of numbers."""
+    pack = struct.Struct(f"{features}d").pack
+    # Packing row by row in C takes half the time of any NumPy constructor from Python floats.
+    return lambda rows: np.frombuffer(b"".join(starmap(pack, rows))).reshape(-1, features)
 
 
 def encode_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.float64]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import struct
-from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn.bundle import KERAS_FILE, Bundle, check_library, read_bundle
-from churn.columns import encode_columns
+from churn.columns import encode_columns, make_stacker
 from churn.engines import Engine, EngineChoice, choose_engine, load_engine
 from churn.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,7 +47,9 @@ class Scorer:
         self.threshold = bundle.manifest.threshold
         self.engine = engine
         self._preprocessor = bundle.manifest.preprocessor
-        self._pack = struct.Struct(f"{len(self.schema.features)}d").pack
+        self.stack_rows: Callable[[Iterable[Sequence[float]]], NDArray[np.float64]]
+        self.stack_rows = make_stacker(len(self.schema.features))
+        """Return checked rows as a raw matrix, shape (n, features)."""
         self.prepare_row: Callable[[Sequence[float]], NDArray[np.float32]] = self._preprocessor.make_row_transform()
         """Return the network's matrix, shape (1, width), of one checked row: `prepare` for a customer alone."""
 
@@ -84,11 +84,6 @@ class Scorer:
     def prepare(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the network's matrix, shape (n, width), of a checked raw matrix."""
         return self._preprocessor.transform(raw)
-
-    def stack_rows(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        """Return checked rows as a raw matrix, shape (n, features)."""
-        # Packing row by row in C takes a quarter of the time that NumPy takes for Python floats.
-        return np.frombuffer(b"".join(starmap(self._pack, rows))).reshape(len(rows), -1)
 
     def prepare_rows(self, rows: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the network's matrix, shape (n, width), of some checked rows: `prepare`, fast for a few as well.

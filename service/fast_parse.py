@@ -9,15 +9,13 @@ from __future__ import annotations
 import enum
 import math
 import re
-import struct
-from itertools import starmap
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from churn.columns import find_wrong_numbers
+from churn.columns import find_wrong_numbers, make_stacker
 from churn.schema import FLAG_WORDS, LARGEST
 from service.parse import BATCH, IDENTIFIER_LIMIT, Batch, Lone, parse
 
@@ -73,7 +71,7 @@ class FastParser:
         self._decode_one = msgspec.json.Decoder(customer).decode
         self._decode_batch = msgspec.json.Decoder(batch).decode
         self._values = attrgetter(*attributes) if len(attributes) > 1 else _one_value
-        self._pack = struct.Struct(f"{len(attributes)}d").pack
+        self._stack = make_stacker(len(attributes))
         self._low, self._high = zip(*map(_usual_range, schema.features), strict=True)
         self._low_array, self._high_array = np.array(self._low), np.array(self._high)
         self._whole = [i for i, feature in enumerate(schema.features) if feature.kind in ("integer", "flag")]
@@ -119,8 +117,7 @@ class FastParser:
         rows = map(self._values, customers)
         if self._has_gaps:
             rows = map(_fill_gaps, rows)
-        # Packing row by row in C takes half the time of any NumPy constructor from Python floats.
-        raw = np.frombuffer(b"".join(starmap(self._pack, rows))).reshape(len(customers), -1)
+        raw = self._stack(rows)
         may_be_unusual = not ((raw >= self._low_array) & (raw <= self._high_array)).all()
         if may_be_unusual and not self._is_allowed(raw):
             return None
