@@ -67,7 +67,7 @@ lock: $(DEV)/.ready ## write requirements/*.txt anew (names, versions and hashes
 	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
 
 openapi: $(DEV)/.ready ## write docs/openapi.json anew
-	$(DEV)/bin/python -m service.openapi models docs/openapi.json
+	$(DEV)/bin/python -m service.api.openapi models docs/openapi.json
 
 clean: ## remove the virtual environments and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis

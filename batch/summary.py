@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from batch.places import InputFile
-    from batch.standard import StandardInput
+    from batch.files.locations import InputFile
+    from batch.files.standard_streams import StandardInput
     from batch.tally import Tally
     from churn.scorer import Scorer
 

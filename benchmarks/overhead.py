@@ -21,12 +21,12 @@ from servers import BIN, HERE, Server, launch, measure_cpu, ours
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
-from service.contracts import make_example
+from service.api.contracts import make_example
 
 
 def serve_bare(models: Path, port: int) -> None:
     """Serve without instruments."""
-    from service.recorder import Recorder
+    from service.observe.recorder import Recorder
     from service.server import serve
     from service.settings import Settings
 

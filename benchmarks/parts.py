@@ -27,12 +27,12 @@ from serving import draw_customers
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
-from service.access import AccessLog
 from service.app import ChurnService
-from service.open_inference import OUTPUTS, encode_answer, read_request
-from service.parse import Lone
-from service.predict import PATH
-from service.scoring import score_batch, score_lone
+from service.observe.access_log import AccessLog
+from service.oip.tensors import OUTPUTS, encode_answer, read_request
+from service.predict.endpoint import PATH
+from service.predict.parse import Lone
+from service.predict.scoring import score_batch, score_lone
 from service.settings import Settings
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from serving_report import describe, draw, write_table
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
-from service.contracts import make_example
+from service.api.contracts import make_example
 
 if TYPE_CHECKING:
     from churn.schema import Schema

@@ -48,7 +48,7 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     Parameters
     ----------
     source, output : str
-        As `batch.file_job.FileJob` takes them; an output of ``-`` is standard output.
+        As `batch.files.job.FileJob` takes them; an output of ``-`` is standard output.
     models : Path
         The registry's folder.
     engine : {"auto", "onnx", "tensorflow"}
@@ -68,8 +68,8 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     from batch.light import keep_pandas_out
 
     keep_pandas_out()
-    from batch.file_job import FileJob, score_file
-    from batch.pipe_job import score_pipe
+    from batch.files.job import FileJob, score_file
+    from batch.files.pipe_job import score_pipe
     from batch.tally import RejectLimit
     from churn.registry import Registry
     from churn.scorer import load_scorer

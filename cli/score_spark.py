@@ -29,7 +29,7 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     Parameters
     ----------
     source, output : str
-        As `batch.spark_job.SparkJob` takes them.
+        As `batch.spark.job.SparkJob` takes them.
     models : Path
         The registry's folder, on the driver.
     engine : {"auto", "onnx", "tensorflow"}
@@ -52,8 +52,8 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         import pyspark  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("Spark is not installed: pip install 'churn[spark]'") from error
-    from batch.spark_job import SparkJob, score_table
-    from batch.spark_session import open_session
+    from batch.spark.job import SparkJob, score_table
+    from batch.spark.session import open_session
     from batch.tally import RejectLimit
     from churn.files import replace_text
     from churn.registry import Registry

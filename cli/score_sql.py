@@ -72,7 +72,7 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
     from batch.light import keep_pandas_out
 
     keep_pandas_out()
-    from batch.sql import SqlJob, score_query
+    from batch.sql.job import SqlJob, score_query
     from batch.tally import RejectLimit
     from churn.files import replace_text
     from churn.registry import Registry

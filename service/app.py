@@ -14,19 +14,20 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from churn import __version__
-from service.access import REQUEST_ID, AccessLog, find_request_id
+from service.api import docs, health, metrics, model
 from service.errors import respond_to_failure, respond_to_http_exception
-from service.intake import Intake
-from service.logs import bind_request_id, choose_form
-from service.metrics import METHODS, Metrics
-from service.predict import PATH, STATUS_DISCONNECTED, PredictEndpoint
-from service.protocol import ShortCut
-from service.recorder import Recorder
-from service.routes import docs, health, metrics, model, v2
+from service.guard.request_body import Intake
+from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
+from service.observe.logs import bind_request_id, choose_form
+from service.observe.metrics import METHODS, Metrics
+from service.observe.recorder import Recorder
+from service.observe.tracing import Tracing
+from service.oip import routes as oip
+from service.predict.endpoint import PATH, STATUS_DISCONNECTED, PredictEndpoint
+from service.predict.protocol import ShortCut
 from service.settings import Settings, find_unknown_variables
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
-from service.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,7 +82,7 @@ class ChurnService(FastAPI):
             model.make_router(self.model_state),
             metrics.make_router(self.metrics),
             docs.make_router(self, self.model_state),
-            v2.make_router(self.model_state, self.metrics, self.intake, settings.max_customers),
+            oip.make_router(self.model_state, self.metrics, self.intake, settings.max_customers),
         ]
         for router in routers:
             self.include_router(router)

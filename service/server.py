@@ -18,11 +18,11 @@ from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
 from service.cpus import count_cpus
 from service.imports import keep_out
-from service.logs import set_up_logging
 from service.memory import return_large_blocks
+from service.observe.logs import set_up_logging
+from service.observe.tracing import check_tracing
 from service.state import find_folder
 from service.supervisor import supervise
-from service.tracing import check_tracing
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -149,7 +149,7 @@ class Server(uvicorn.Server):
 def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
     """Serve in this process."""
     from service.app import create_app
-    from service.protocol import ChurnProtocol
+    from service.predict.protocol import ChurnProtocol
 
     return_large_blocks()
     app: Any = create_app(settings)

@@ -14,13 +14,13 @@ import numpy as np
 from churn.errors import ChurnError
 from churn.registry import Registry
 from churn.scorer import Scorer, load_scorer
-from service.answers import AnswerEncoder
-from service.fast_parse import FastParser
+from service.predict.answers import AnswerEncoder
+from service.predict.fast_parse import FastParser
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.metrics import Metrics
+    from service.observe.metrics import Metrics
     from service.settings import Settings
 
 Phase = Literal["loading", "ready", "draining", "failed"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from service.errors import Problem, RequestProblem, report_failure
+from service.guard.request_body import ClientLeftError
 from service.imports import import_pyarrow
-from service.intake import ClientLeftError
 from service.media_types import ARROW, CSV, Form, check_parameters
 from service.tables.outlet import Held, Outlet, StalledError
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from service.intake import Intake
-    from service.metrics import Metrics
+    from service.guard.request_body import Intake
+    from service.observe.metrics import Metrics
     from service.settings import Settings
     from service.state import ServedModel
     from service.tables.job import Block, TableJob

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from service.contracts import make_example
+from service.api.contracts import make_example
 from service.media_types import ARROW, CSV
 from service.tables.endpoint import ON_ERROR
 

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from service.errors import RequestProblem
-from service.intake import ClientLeftError
+from service.guard.request_body import ClientLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

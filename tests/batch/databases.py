@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from batch.sql_database import Database, open_database
+from batch.sql.database import Database, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -100,7 +100,7 @@ def test_an_interrupted_job_says_how_it_goes_on(churn: Any, monkeypatch: pytest.
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("batch.file_run.FileRun.run", interrupt)
+    monkeypatch.setattr("batch.files.run.FileRun.run", interrupt)
     answer = churn("score", "customers.csv", "--output", "scores.csv")
     assert (answer.code, answer.err) == (130, "interrupted: what is written can be gone on with by --resume\n")
 

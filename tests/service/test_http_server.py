@@ -257,7 +257,7 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
 def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models: Path, tmp_path: Path) -> None:
     with running(bank_models, tmp_path, workers=2, TMPDIR=str(tmp_path)) as service:
         assert len(list(tmp_path.glob("churn-metrics-*"))) == 1
-        wait_until(lambda: service.metrics()["churn_ready_workers"] == 2)
+        wait_until(lambda: service.observe.metrics()["churn_ready_workers"] == 2)
         ok = 'churn_requests_total{method="POST",route="/predict",status="200"}'
         seen: list[float] = []
         sent = 0
@@ -268,7 +268,7 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
             seen.append(service.metrics()[ok])
         assert seen == sorted(seen)
         wait_until(lambda: service.metrics()[ok] == sent == 300)  # a worker counts within a tenth of a second
-        assert service.metrics()["churn_score_count"] == sent
+        assert service.observe.metrics()["churn_score_count"] == sent
 
         first, second = service.workers()
         os.kill(first, signal.SIGKILL)
@@ -279,7 +279,7 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
                 answered += 1
             except ConnectionResetError:  # accepted by the worker that was killed
                 continue
-        wait_until(lambda: len(service.workers()) == 2 and service.metrics()["churn_ready_workers"] == 2)
+        wait_until(lambda: len(service.workers()) == 2 and service.observe.metrics()["churn_ready_workers"] == 2)
         assert second in service.workers()
         assert first not in service.workers()
         assert service.metrics()[ok] >= sent + answered

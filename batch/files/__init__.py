@@ -1,0 +1,1 @@
+"""Scoring files: CSV, Parquet and Arrow, in parts that a killed job resumes."""

@@ -1,0 +1,120 @@
+"""Scores into standard output, where nothing can be taken back: no parts, and nothing to resume."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batch.chunk import REJECTS, score_schema
+from batch.files.encode import CsvEncoder
+from batch.files.formats import find_format
+from batch.files.locations import STANDARD, locate
+from batch.files.pipeline import score_in_order
+from batch.files.progress import advance, show_progress
+from batch.files.sink import PipedFile
+from batch.files.source import Position, Source
+from batch.files.standard_streams import HashedOutput
+from batch.files.target import check_folder
+from batch.summary import hashing, summarize
+from batch.tally import Tally
+from churn.errors import TableError
+from churn.files import replace_text, write_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+    from batch.files.job import FileJob
+    from churn.scorer import Scorer
+
+
+def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
+    """Score every row of the input into standard output.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    job : FileJob
+        Rejects go to its file of rejects if it names one, else to standard error, as CSV.
+
+    Returns
+    -------
+    dict
+        The summary as plain data.
+
+    Raises
+    ------
+    TableError
+        If the input can't be read, or the job is to be resumed.
+    TooManyRejectsError
+        When scores are written already.
+    """
+    started = time.perf_counter()
+    if job.resume:
+        raise TableError("what went to standard output can't be gone on with: no --resume where --output is -")
+    form = find_format(STANDARD, job.output_format or "csv")
+    source = Source(job.source, scorer.schema, job.keep, job.input_format)
+    tally = Tally(scorer.manifest)
+    output = HashedOutput(sys.stdout.buffer)
+    with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:
+        scores = PipedFile(output, form, score_schema(scorer.schema, source.columns.kept))
+        blocks = score_in_order(scorer, source, scores.encode, Position(), 0)
+        with closing(blocks), show_progress(0, is_silent=job.rejects is None) as bar:
+            for scored in blocks:
+                scores.append(scored.data, scored.chunk.scores)
+                reject(scored.chunk.rejects)
+                tally.add(scored.chunk)
+                advance(bar, tally, scored.share)
+                if job.max_rejects and not job.max_rejects.is_share:
+                    job.max_rejects.check(tally.rejected, tally.rows)
+        scores.finish()
+        if job.max_rejects:
+            job.max_rejects.check(tally.rejected, tally.rows)
+        hashes = {"inputs": source.describe(inputs.result()), "output_sha256": output.sha256} if job.summary else {}
+    summary = {
+        **summarize(tally, scorer, 0, started),
+        "source": source.name,
+        "output": STANDARD,
+        "rejects": job.rejects or "standard error",
+        **hashes,
+    }
+    if job.summary is not None:
+        replace_text(job.summary, json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+@contextmanager
+def _open_rejects(job: FileJob) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Yield what writes rejects: to their file, which appears when it is whole, or to standard error as they come."""
+    encoder = CsvEncoder(REJECTS)
+    if job.rejects is None:
+        heads = [encoder.head]
+
+        def tell(rejects: pa.RecordBatch) -> None:
+            if len(rejects):
+                for data in (*heads, encoder.encode(rejects)):
+                    sys.stderr.write(bytes(memoryview(data)).decode())
+                heads.clear()
+
+        yield tell
+        return
+    place = locate(job.rejects)
+    if not place.is_local:
+        raise TableError(f"{place.name}: where --output is -, rejects go to a file on this machine")
+    check_folder(place)
+    if Path(place.path).exists() and job.if_exists == "fail":
+        raise TableError(f"{place.name}: the file exists; replace it with --if-exists replace, or name another")
+    with write_aside(Path(place.path)) as aside, aside.open("wb") as file:
+        file.write(memoryview(encoder.head))
+
+        def write(rejects: pa.RecordBatch) -> None:
+            if len(rejects):
+                file.write(memoryview(encoder.encode(rejects)))
+
+        yield write
+        file.flush()

@@ -1,0 +1,126 @@
+"""Scores a DataFrame of Spark, batch by batch, by the same code as on one machine."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyspark import TaskContext
+from pyspark.sql import functions as sf
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from batch.columns import choose_columns
+from batch.spark.bundle import load_packed
+from batch.spark.rows import INDEX, PART, RAGGED, REASONS, WRONG, score_rows
+from batch.spark.session import quiet_about_pandas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame
+
+    from batch.spark.bundle import PackedBundle
+    from churn.schema import Schema
+
+_BEFORE = "__before"
+"""How many rows stand in the partitions before."""
+
+
+class Outcome(NamedTuple):
+    """The two tables of a job, with the columns they have on one machine."""
+
+    scores: DataFrame
+    rejects: DataFrame
+
+
+def score_frame(
+    frame: DataFrame, packed: Broadcast[PackedBundle], schema: Schema, keep: Sequence[str] = ()
+) -> DataFrame:
+    """Score every row of a DataFrame: one row out for each row in, which `split` takes apart.
+
+    Parameters
+    ----------
+    frame : pyspark.sql.DataFrame
+        The schema's columns by name, in any order, numbers as numbers or as text.
+    packed : pyspark.Broadcast of PackedBundle
+        Loaded once in each Python worker.
+    schema : Schema
+        Of that bundle.
+    keep : sequence of str
+        Columns to pass through.
+
+    Raises
+    ------
+    TableError
+        If a column is absent or stands twice, or one to keep is called as one of the answer's.
+    """
+    keep = tuple(dict.fromkeys(keep))
+    columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
+    # A CSV's lines are split whole, or Spark does not see a ragged one.
+    chosen = frame if RAGGED in frame.columns else frame.select(*(frame[f"`{name}`"] for name in columns))
+    reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
+    form = [
+        StructField(PART, IntegerType()),
+        StructField(INDEX, LongType()),
+        StructField(schema.identifier, StringType()),
+        *(StructField(name, frame.schema[name].dataType) for name in keep),
+        StructField("probability", DoubleType()),
+        StructField("churn", BooleanType()),
+        StructField("model_version", StringType()),
+        StructField(WRONG, ArrayType(reasons)),
+    ]
+    with quiet_about_pandas():
+        return chosen.mapInArrow(partial(_score_partition, packed=packed, keep=keep), StructType(form))
+
+
+def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) -> Outcome:
+    """Take the rows of `score_frame` apart, and count them from 1 in the order in which Spark reads the table.
+
+    Parameters
+    ----------
+    scored : pyspark.sql.DataFrame
+        Read several times, so persist it.
+    identifier : str
+        The schema's.
+    has_identifier : bool
+        Whether the table has that column; if not, rows are named by their number.
+    """
+    counts = sorted((row[PART], row["count"]) for row in scored.groupBy(PART).count().collect())
+    before = [0, *accumulate(count for _, count in counts)]
+    starts = [(part, rows) for (part, _), rows in zip(counts, before, strict=False)]
+    with quiet_about_pandas():
+        known = scored.sparkSession.createDataFrame(starts, f"{PART} int, {_BEFORE} bigint")
+    numbered = scored.join(sf.broadcast(known), PART).withColumn("row", sf.col(_BEFORE) + sf.col(INDEX) + 1)
+    if not has_identifier:
+        numbered = numbered.withColumn(identifier, sf.col("row").cast("string"))
+    scores = numbered.where(sf.col(WRONG).isNull()).select(
+        *(f"`{name}`" for name in scored.columns if name not in (PART, INDEX, WRONG))
+    )
+    rejects = numbered.where(sf.col(WRONG).isNotNull()).select(
+        "row", sf.col(f"`{identifier}`").alias("identifier"), sf.explode(WRONG).alias("wrong")
+    )
+    return Outcome(scores, rejects.select("row", "identifier", "wrong.*"))
+
+
+def _score_partition(
+    batches: Iterator[pa.RecordBatch], packed: Broadcast[PackedBundle], keep: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Score one partition; runs in a Python worker of Spark."""
+    scorer = load_packed(packed.value)
+    task = TaskContext.get()
+    done = 0
+    for batch in batches:
+        yield from score_rows(scorer, batch, done, task.partitionId() if task else 0, keep)
+        done += len(batch)

@@ -1,0 +1,159 @@
+"""A table in, two folders out, by Spark: written aside and renamed when every row is in exactly one of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as sf
+
+from batch.spark.bundle import pack_bundle
+from batch.spark.frame import score_frame, split
+from batch.spark.rows import PART, WRONG
+from batch.spark.tables import Folder, read_table
+from batch.tally import name_reason
+from churn.bundle import read_bundle
+from churn.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from batch.tally import RejectLimit
+    from churn.engines import EngineChoice
+
+
+@dataclass(frozen=True, slots=True)
+class SparkJob:
+    """What is asked for.
+
+    Attributes
+    ----------
+    source : str
+        A file, folder or glob, of any file system Spark knows: `read_table`.
+    output : str
+        Folder for the scores: CSV if its name ends with ``.csv``, else Parquet. Rejects go to the same name with
+        ``.rejects``.
+    keep : tuple of str
+        Columns to pass through.
+    max_rejects : RejectLimit, optional
+    """
+
+    source: str
+    output: str
+    keep: tuple[str, ...] = ()
+    max_rejects: RejectLimit | None = None
+
+
+def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: SparkJob) -> dict[str, Any]:
+    """Score every row of a table.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    model : Path
+        A version's folder on the driver; it travels to the executors.
+    engine : {"auto", "onnx", "tensorflow"}
+        What runs the network there.
+    job : SparkJob
+
+    Returns
+    -------
+    dict
+        The summary as plain data.
+
+    Raises
+    ------
+    TableError
+        If the table can't be read or a folder exists.
+    BundleError
+        If the model's folder is damaged.
+    TooManyRejectsError
+        Nothing is published then.
+    """
+    started = time.perf_counter()
+    manifest = read_bundle(model).manifest
+    scores, rejects = (Folder(spark, job.output + ending) for ending in ("", ".rejects"))
+    for folder in (scores, rejects):
+        folder.require_absent()
+    with _explaining(job.source):
+        frame = read_table(spark, job.source)
+        packed = spark.sparkContext.broadcast(pack_bundle(model, engine))
+        scored = score_frame(frame, packed, manifest.schema, job.keep).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            counts = _count(scored)
+            if job.max_rejects is not None:
+                job.max_rejects.check(counts["rejected"], counts["rows"])
+            identifier = manifest.schema.identifier
+            outcome = split(scored, identifier, has_identifier=identifier in frame.columns)
+            for folder, table in zip((rejects, scores), reversed(outcome), strict=True):
+                folder.write_aside(table)
+            reasons = rejects.read_aside().groupBy("column", "reason").count().collect()
+            _prove(counts, scores, rejects)
+            rejects.publish()
+            scores.publish()
+        finally:
+            scored.unpersist()
+            packed.destroy()
+            for folder in (scores, rejects):
+                folder.remove_aside()
+    return {
+        **counts,
+        "reasons": {name_reason(row["column"], row["reason"]): row["count"] for row in reasons},
+        "model_version": str(manifest.version),
+        "manifest_sha256": manifest.content["manifest_sha256"],
+        "source": job.source,
+        "output": scores.name,
+        "rejects": rejects.name,
+        "master": spark.sparkContext.master,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _count(scored: DataFrame) -> dict[str, int]:
+    is_scored = sf.col(WRONG).isNull().cast("bigint")
+    row = scored.agg(
+        sf.count(PART).alias("rows"),
+        sf.coalesce(sf.sum(is_scored), sf.lit(0)).alias("scored"),
+        sf.coalesce(sf.sum(sf.col("churn").cast("bigint")), sf.lit(0)).alias("leavers"),
+    ).collect()[0]
+    return {
+        "rows": row["rows"],
+        "scored": row["scored"],
+        "rejected": row["rows"] - row["scored"],
+        "leavers": row["leavers"],
+    }
+
+
+def _prove(counts: dict[str, int], scores: Folder, rejects: Folder) -> None:
+    """See, in what was written, that every row is in exactly one of the two folders."""
+    found = (scores.read_aside().count(), rejects.read_aside().select("row").distinct().count())
+    if found != (counts["scored"], counts["rejected"]):
+        raise TableError(
+            f"{scores.name}: {counts['scored']:,} rows were scored and {counts['rejected']:,} rejected, but the "
+            f"folders hold {found[0]:,} and {found[1]:,}; nothing is published"
+        )
+
+
+@contextmanager
+def _explaining(source: str) -> Iterator[None]:
+    """Raise what Spark refuses as a `TableError` of one line."""
+    try:
+        yield
+    except PySparkException as error:
+        told = [line for line in str(error).splitlines() if line.strip() and not line.startswith((" ", "\t"))]
+        ours = [line for line in told if line.startswith("churn.errors.")]
+        raise TableError(f"{source}: {(ours or told)[0]}") from error
+    except Exception as error:
+        # Py4J's, which a failed task arrives as; its text holds the worker's trace.
+        if type(error).__module__ != "py4j.protocol":
+            raise
+        told = [line.strip() for line in str(error).splitlines()]
+        ours = [line for line in told if "churn.errors." in line] or [line for line in told if "Error: " in line]
+        raise TableError(f"{source}: {(ours or told)[0]}") from error

@@ -1,0 +1,128 @@
+"""Tables as Spark reads and writes them: a CSV's cells as text, so that they are judged as on one machine."""
+
+from __future__ import annotations
+
+import csv as text_csv
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql.types import StringType, StructField, StructType
+
+from batch.spark.rows import RAGGED
+from churn.errors import TableError
+from churn.files import find_delimiter
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+KINDS = ("csv", "parquet", "orc")
+
+
+def read_table(spark: SparkSession, source: str) -> DataFrame:
+    """Read a file, a folder or a glob from any file system Spark knows.
+
+    Parameters
+    ----------
+    source : str
+        What its names end with says what it is: ``.csv`` (also ``.csv.gz`` and others Spark unpacks; comma or
+        semicolon), ``.parquet`` or ``.orc``. A folder is Parquet unless it says otherwise.
+
+    Raises
+    ------
+    TableError
+        If it is empty, or the header names a column twice.
+    """
+    if _kind(source) == "csv":
+        return _read_csv(spark, source)
+    return spark.read.format(_kind(source)).load(source)
+
+
+class Folder:
+    """A folder of result files, written aside and published by renaming.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    name : str
+        On any file system Spark knows. CSV if it ends with ``.csv`` or ``.csv.rejects``, else Parquet.
+    """
+
+    def __init__(self, spark: SparkSession, name: str) -> None:
+        self.name = name.rstrip("/")
+        self._spark = spark
+        parent, slash, bare = self.name.rpartition("/")
+        # A name Spark itself does not read, nor anybody who reads the folder above.
+        self._aside = f"{parent}{slash}_{bare}.partial"
+        self._kind = "csv" if self.name.removesuffix(".rejects").endswith(".csv") else "parquet"
+        hadoop: Any = spark._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001  no other way
+        self._final_path, self._aside_path = hadoop(self.name), hadoop(self._aside)
+        self._system = self._final_path.getFileSystem(spark._jsc.hadoopConfiguration())  # noqa: SLF001
+
+    def require_absent(self) -> None:
+        """Refuse a folder that exists.
+
+        Raises
+        ------
+        TableError
+        """
+        if self._system.exists(self._final_path):
+            raise TableError(f"{self.name}: exists; remove it, or name another")
+
+    def write_aside(self, table: DataFrame) -> None:
+        """Write a table where nobody looks for it; what a killed job left there is overwritten."""
+        writer = table.write.mode("overwrite")
+        if self._kind == "csv":
+            writer.csv(self._aside, header=True, escape='"', nullValue="", emptyValue='""')
+        else:
+            writer.parquet(self._aside)
+        self._form = table.schema
+
+    def read_aside(self) -> DataFrame:
+        """Return what was written."""
+        if self._kind == "csv":
+            return self._spark.read.csv(self._aside, header=True, escape='"', schema=self._form, multiLine=True)
+        return self._spark.read.schema(self._form).parquet(self._aside)
+
+    def publish(self) -> None:
+        """Give the folder its name.
+
+        Raises
+        ------
+        TableError
+            If the file system refuses.
+        """
+        if not self._system.rename(self._aside_path, self._final_path):
+            raise TableError(f"{self.name}: can't be given its name; the result is in {self._aside}")
+
+    def remove_aside(self) -> None:
+        """Remove what was written and not published."""
+        self._system.delete(self._aside_path, True)
+
+
+def _kind(source: str) -> str:
+    parts = source.rstrip("/").rpartition("/")[2].lower().split(".")[1:]
+    return next((kind for kind in KINDS if kind in parts), "csv" if "txt" in parts else "parquet")
+
+
+def _read_csv(spark: SparkSession, source: str) -> DataFrame:
+    first = spark.read.text(source).first()
+    if first is None:
+        raise TableError(f"{source}: is empty")
+    header = first[0].removeprefix("\ufeff")
+    delimiter = find_delimiter(header)
+    written = next(text_csv.reader([header], delimiter=delimiter))
+    names = [name.strip() for name in written]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(f"{source}: the header names a column twice: {', '.join(twice)}")
+    fields = [StructField(name, StringType()) for name in [*written, RAGGED]]
+    frame = spark.read.csv(
+        source,
+        schema=StructType(fields),
+        header=True,
+        enforceSchema=False,  # a file of the folder with another header is refused, not read by position
+        sep=delimiter,
+        escape='"',
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord=RAGGED,
+    )
+    return frame.toDF(*names, RAGGED)

@@ -1,0 +1,1 @@
+"""Scoring the rows of a query into a table."""

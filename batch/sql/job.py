@@ -1,0 +1,185 @@
+"""Scores the rows of a query into a table, in transactions: killed at any moment it goes on, no row twice, none lost.
+
+Rows come in the order of a key. Each transaction holds the scores of some rows, their rejects and, in
+`ProgressTable`, the key of the last of them; it never ends between two rows of the same key. The last transaction
+counts what was written and gives the tables their names.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from batch.chunk import score_batch
+from batch.read_ahead import read_ahead
+from batch.sql.database import Database, open_database
+from batch.sql.query import Position, Query
+from batch.sql.read import look_ahead, read_by_copy, read_by_cursor
+from batch.sql.tables import Tables
+from batch.summary import summarize
+from batch.tally import RejectLimit, Tally
+from churn.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
+    from batch.sql.progress import Progress
+    from batch.sql.read import Page
+    from batch.sql.write import IfExists
+    from churn.scorer import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class SqlJob:
+    """What is asked for.
+
+    Attributes
+    ----------
+    query : str
+        Any ``select``.
+    url : str
+        The query's database, a URL of SQLAlchemy.
+    table : str
+        ``table`` or ``schema.table``, for the scores.
+    rejects_table : str, optional
+        For the rejects; the same name with ``_rejects`` if not given.
+    target_url : str, optional
+        The tables' database; the query's if not given.
+    key : str, optional
+        The column that gives the rows their order; the identifier if not given. Fastest where an index has it.
+    keep : tuple of str
+        Columns to pass through.
+    max_rejects : RejectLimit, optional
+    if_exists : {"fail", "replace"}
+        What to do with tables that have the names.
+    resume : bool
+        Go on with what a killed job left; without it that is dropped.
+    """
+
+    query: str
+    url: str
+    table: str
+    rejects_table: str | None = None
+    target_url: str | None = None
+    key: str | None = None
+    keep: tuple[str, ...] = ()
+    max_rejects: RejectLimit | None = None
+    if_exists: IfExists = "fail"
+    resume: bool = False
+
+
+def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
+    """Score every row of a query.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    job : SqlJob
+
+    Returns
+    -------
+    dict
+        The summary as plain data: counts, reasons, score distribution, drift, model and duration.
+
+    Raises
+    ------
+    TableError
+        If the query can't be read, a table exists or another job writes it, or the rows changed since the job that
+        is resumed.
+    TooManyRejectsError
+        What is written stays aside, for `SqlJob.resume` with a higher limit.
+    """
+    started = time.perf_counter()
+    source = open_database(job.url)
+    target = source if job.target_url in (None, job.url) else open_database(str(job.target_url))
+    tally = Tally(scorer.manifest)
+    with source.explaining(), target.explaining(), ExitStack() as stack:
+        writing = stack.enter_context(target.engine.connect())
+        # A second connection to a file of SQLite would keep the first from writing.
+        alone = target is source and source.is_sqlite
+        reading = writing if alone else stack.enter_context(_open_reader(source))
+        query = Query(reading, job.query, scorer.schema, job.key, job.keep)
+        tables = Tables(target, writing, query, job.table, job.rejects_table)
+        progress = tables.begin(_essence(scorer, job, query), tally.to_state(), job.if_exists, resume=job.resume)
+        tally.restore(progress.state)
+        resumed_at = tally.rows
+        if not progress.finished:
+            _check_unchanged(reading, query, progress)
+            total = int(reading.execute(query.count()).scalar_one())
+            read = read_by_copy if source.can_copy else read_by_cursor
+            pages = read(reading, query, progress.position)
+            ahead = pages if alone else stack.enter_context(read_ahead(pages))
+            bar = stack.enter_context(_show_progress(total, tally.rows))
+            for page, may_end in look_ahead(ahead):
+                _score_page(scorer, query, tables, page, tally)
+                bar.update(len(page.rows))
+                bar.set_postfix(rejects=tally.rejected, refresh=False)
+                if may_end:
+                    progress = tables.advance(progress, Position(nulls=True, key=page.last), tally.to_state())
+                    if job.max_rejects and not job.max_rejects.is_share:
+                        job.max_rejects.check(tally.rejected, tally.rows)
+            if job.max_rejects:
+                job.max_rejects.check(tally.rejected, tally.rows)
+            if tally.rows != total and source.has_snapshot:
+                raise TableError(f"the query has {total:,} rows, and {tally.rows:,} were read; nothing is published")
+            tables.finish(progress, tally)
+        tables.publish()
+    return {
+        **summarize(tally, scorer, resumed_at, started),
+        "query": query.text,
+        "source": source.name,
+        "target": target.name,
+        "table": tables.scores.name,
+        "rejects_table": tables.rejects.name,
+    }
+
+
+def _score_page(scorer: Scorer, query: Query, tables: Tables, page: Page, tally: Tally) -> None:
+    chunk = score_batch(scorer, page.rows, tally.rows + 1, query.keep)
+    tables.scores.append(chunk.scores)
+    tables.rejects.append(chunk.rejects)
+    tally.add(chunk)
+
+
+@contextmanager
+def _open_reader(database: Database) -> Iterator[sa.Connection]:
+    """Yield a connection that sees one state of the database throughout, and can't change it where that can be said."""
+    with database.engine.connect() as connection:
+        if database.can_copy:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield connection
+
+
+def _show_progress(total: int, done: int) -> tqdm[Any]:
+    return tqdm(total=total, initial=done, desc="scoring", unit="row", unit_scale=True, disable=None)
+
+
+def _essence(scorer: Scorer, job: SqlJob, query: Query) -> dict[str, Any]:
+    """Return what must be the same for a job to be resumed."""
+    return {
+        "query": query.text,
+        "source": open_database(job.url).name,
+        "key": query.key,
+        "keep": list(query.keep),
+        "model_version": scorer.version,
+        "manifest_sha256": scorer.manifest.content["manifest_sha256"],
+    }
+
+
+def _check_unchanged(reading: sa.Connection, query: Query, progress: Progress) -> None:
+    """Refuse to go on where rows that are done have come or gone since."""
+    if progress.position == Position():
+        return
+    found = int(reading.execute(query.count(progress.position)).scalar_one())
+    done = progress.state["rows"]
+    if found != done:
+        raise TableError(
+            f"the query's rows changed since the job began: up to {query.key} {progress.position.key} there were "
+            f"{done:,} and are {found:,}; begin again without --resume"
+        )

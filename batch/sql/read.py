@@ -1,0 +1,128 @@
+"""Rows of a query as pages of Arrow columns: by PostgreSQL's COPY, or by a cursor of any database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyarrow import csv
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    import sqlalchemy as sa
+
+    from batch.sql.query import Position, Query
+
+PAGE_ROWS = 32_768
+"""Rows read, scored and written at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """Some rows in a row.
+
+    Attributes
+    ----------
+    rows : pyarrow.RecordBatch
+        The identifier, if the query has one, and the features under the schema's names; the kept columns.
+    first, last : object
+        Keys of the first and the last row; None in the rows without a key.
+    """
+
+    rows: pa.RecordBatch
+    first: Any
+    last: Any
+
+
+def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
+    """Yield what `done` leaves, by PostgreSQL's ``COPY … TO STDOUT``: the server writes text, Arrow parses it.
+
+    Every value stays PostgreSQL's own text, so that it goes back by COPY as it came, whatever its type.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Of psycopg 3; nothing else may use it.
+    """
+    driver: Any = connection.connection
+    for statement in _statements(query, done):
+        compiled = statement.compile(dialect=connection.dialect)
+        names = list(statement.selected_columns.keys())
+        # psycopg undoes the doubling of % only where there are parameters.
+        text = compiled.string if compiled.params else compiled.string % ()
+        copied = f"COPY ({text}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
+        with driver.cursor() as cursor, cursor.copy(copied, compiled.params) as copy:
+            rows = iter(copy)
+            while block := b"".join(islice(rows, PAGE_ROWS)):
+                yield _make_page(query, _parse(block, names))
+
+
+def read_by_cursor(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
+    """Yield what `done` leaves, by a cursor, streamed by the server where the driver can.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        May be the writer's in SQLite, where it must be.
+    """
+    for statement in _statements(query, done):
+        result = connection.execute(statement, execution_options={"yield_per": PAGE_ROWS})
+        names = list(result.keys())
+        for rows in result.partitions(PAGE_ROWS):
+            columns = [_to_arrow(values) for values in zip(*rows, strict=True)]
+            position = names.index(query.key)
+            yield Page(pa.record_batch(columns, names=names), rows[0][position], rows[-1][position])
+
+
+def look_ahead(pages: Iterable[Page]) -> Iterator[tuple[Page, bool]]:
+    """Yield each page with whether a transaction may end after it: not between rows of the same key."""
+    before: Page | None = None
+    for page in pages:
+        if before is not None:
+            yield before, _sort_alike(before.last) != _sort_alike(page.first)
+        before = page
+    if before is not None:
+        yield before, True
+
+
+def _sort_alike(key: object) -> object:
+    """Return what is the same for keys that a database may hold for the same, as many do whatever the case."""
+    return key.casefold().strip() if isinstance(key, str) else key
+
+
+def _statements(query: Query, done: Position) -> Iterator[sa.Select[Any]]:
+    if not done.nulls:
+        yield query.select_nulls()
+    yield query.select_after(done.key)
+
+
+def _make_page(query: Query, rows: pa.RecordBatch) -> Page:
+    keys = rows.column(query.key)
+    return Page(rows, keys[0].as_py(), keys[-1].as_py())
+
+
+def _parse(block: bytes, names: list[str]) -> pa.RecordBatch:
+    """Parse rows as COPY writes them; what is not quoted and empty is NULL."""
+    table = csv.read_csv(
+        pa.BufferReader(block),
+        read_options=csv.ReadOptions(column_names=names, block_size=len(block) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    return table.combine_chunks().to_batches()[0]
+
+
+def _to_arrow(values: Sequence[Any]) -> pa.Array:
+    """Bring a driver's values to an array; to text where they are of several types, as SQLite allows."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())

@@ -1,0 +1,1 @@
+"""The routes around scoring, one file per resource, and the OpenAPI document."""

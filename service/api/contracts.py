@@ -1,0 +1,145 @@
+"""Request and response models made from the schema: what the OpenAPI page shows.
+
+`service.predict.parse` and `service.predict.fast_parse` read the requests; these models describe them, and the tests
+hold the two together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from churn.schema import FLAG_WORDS, LARGEST
+from service.predict.parse import BATCH
+
+if TYPE_CHECKING:
+    from churn.schema import Feature, Schema
+
+
+class Warned(BaseModel):
+    """A value that was scored although training saw none like it."""
+
+    field: str = Field(description="Name of the field.", examples=["Age"])
+    sent: float = Field(description="The value as it was scored.", examples=[101])
+    trained_minimum: float | None = Field(description="Smallest value seen in training.", examples=[18])
+    trained_maximum: float | None = Field(description="Largest value seen in training.", examples=[92])
+
+
+class WrongValue(BaseModel):
+    """One value that can't be scored."""
+
+    customer: int | None = Field(description="Position of the customer, from 0; null: the request as a whole.")
+    row: int | None = Field(None, description="Row of a table, from 1. Not with JSON.")
+    line: int | None = Field(None, description="Line of a CSV on which the row begins, from 1.")
+    field: str | None = Field(description="Name of the field; null: the customer, or the request, as a whole.")
+    reason: str = Field(description="What is wrong.", examples=["is too small"])
+    sent: Any = Field(description="What was sent, shortened; null where the field is missing.")
+    allowed: str = Field(description="What would have been accepted.")
+
+
+class ProblemDocument(BaseModel):
+    """An error, as RFC 9457 has it (`application/problem+json`)."""
+
+    type: str = Field(description="The kind of problem.", examples=["urn:churn:invalid-customers"])
+    title: str = Field(description="The kind of problem, in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What went wrong this time, and what is allowed.")
+    errors: list[WrongValue] | None = Field(None, description="Each wrong value, the first 100. Only with status 422.")
+
+
+def make_request_models(schema: Schema) -> tuple[type[BaseModel], type[BaseModel]]:
+    """Make the models of one customer and of a batch."""
+    closed = ConfigDict(extra="forbid")
+    fields: dict[str, Any] = {f"f{i}": _describe(feature) for i, feature in enumerate(schema.features)}
+    fields["identifier"] = _identifier_field(schema, "Names the customer; echoed in the answer, never scored.")
+    customer: type[BaseModel] = create_model("Customer", __config__=closed, __doc__="One bank customer.", **fields)
+    batch: type[BaseModel] = create_model(
+        "Customers",
+        __config__=closed,
+        __doc__="Many customers.",
+        **dict[str, Any]({BATCH: (list[customer], Field(description="The customers, in the order of the answer."))}),  # type: ignore[valid-type]
+    )
+    return customer, batch
+
+
+def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseModel]]:
+    """Make the models of the answer to one customer and to a batch."""
+    fields: dict[str, Any] = {
+        "probability": (
+            float,
+            Field(ge=0, le=1, description="How likely the customer is to leave.", examples=[0.1234]),
+        ),
+        "churn": (bool, Field(description="Whether the probability is above the model's threshold.")),
+        "identifier": _identifier_field(schema, "What was sent with the customer."),
+        "warnings": (
+            list[Warned],
+            Field(None, description="Values outside the range seen in training; left out where there are none."),
+        ),
+    }
+    version = (str, Field(description="Version of the model that scored.", examples=["1"]))
+    prediction: type[BaseModel] = create_model("Prediction", __doc__="What is said of one customer.", **fields)
+    answer: type[BaseModel] = create_model(
+        "Answer", __doc__="The answer to one customer.", **fields, model_version=version
+    )
+    answers: type[BaseModel] = create_model(
+        "Answers",
+        __doc__="The answer to many customers.",
+        predictions=(list[prediction], Field(description="In the order of the customers.")),  # type: ignore[valid-type]
+        model_version=version,
+    )
+    return answer, answers
+
+
+def make_example(schema: Schema) -> dict[str, Any]:
+    """Return a typical customer as a request holds one."""
+    return {feature.name: _example(feature) for feature in schema.features}
+
+
+def _identifier_field(schema: Schema, description: str) -> Any:  # noqa: ANN401  a field of create_model
+    # The names are aliases because a column may be called what no Python attribute can be.
+    whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+    details: Any = {"alias": schema.identifier, "title": schema.identifier, "examples": [15634602]}
+    return (str | whole, Field(None, description=description, **details))
+
+
+def _describe(feature: Feature) -> Any:  # noqa: ANN401  a field of create_model
+    kind = _type_of(feature)
+    details: Any = {"alias": feature.name, "title": feature.name, "examples": [_example(feature)]}
+    default = None if feature.nullable else ...
+    return (kind | None if feature.nullable else kind, Field(default, description=_words(feature), **details))
+
+
+def _type_of(feature: Feature) -> Any:  # noqa: ANN401  a type
+    if feature.kind == "category":
+        return Literal[feature.categories]
+    if feature.kind == "flag":
+        return Literal[0, 1] | bool | Literal[tuple(FLAG_WORDS)]
+    low = -LARGEST if feature.minimum is None else feature.minimum
+    high = LARGEST if feature.maximum is None else feature.maximum
+    if feature.kind == "integer":
+        return Annotated[int, Field(ge=int(low), le=int(high))]
+    return Annotated[float, Field(ge=low, le=high)]
+
+
+def _example(feature: Feature) -> Any:  # noqa: ANN401  a JSON value
+    if feature.example is not None:
+        example = feature.example
+        return int(example) if isinstance(example, float) and feature.kind != "number" else example
+    if feature.kind == "category":
+        return feature.categories[0]
+    if feature.kind == "flag":
+        return 1
+    bounds = (feature.trained_minimum, feature.minimum, feature.maximum)
+    number = next((bound for bound in bounds if bound is not None), 0)
+    return int(number) if feature.kind == "integer" else number
+
+
+def _words(feature: Feature) -> str:
+    unit = f" In {feature.unit}." if feature.unit else ""
+    seen = ""
+    if feature.trained_minimum is not None and feature.trained_maximum is not None:
+        seen = f" Seen in training: {feature.trained_minimum:.15g} to {feature.trained_maximum:.15g}."
+    missing = " Null or left out: not known." if feature.nullable else ""
+    described = feature.description or f"{feature.allowed[0].upper()}{feature.allowed[1:]}."
+    return f"{described}{unit}{seen}{missing}"

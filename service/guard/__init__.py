@@ -1,0 +1,1 @@
+"""Limits on what a request may bring and take."""

@@ -1,0 +1,141 @@
+"""Takes the bodies of requests in: within limits, and worked on where that disturbs others least."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from service.errors import RequestProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import Receive
+
+    from service.observe.metrics import Metrics
+    from service.settings import Settings
+
+T = TypeVar("T")
+
+INLINE_BYTES = 256 * 1024
+"""Bodies up to this size are worked on in the event loop, larger ones in a thread; see docs/performance.md.
+
+A body of this size takes about 2 ms, less than health checks would notice; a hop to a thread costs 0.1 ms and pays
+only where it keeps the loop free for others."""
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+class Intake:
+    """What all routes that score share in one worker: the limits on bodies, and the thread for large ones.
+
+    Parameters
+    ----------
+    metrics : Metrics
+    settings : Settings
+    """
+
+    def __init__(self, metrics: Metrics, settings: Settings) -> None:
+        self._metrics = metrics
+        self._max_body = settings.max_body_bytes
+        self._max_pending = settings.max_pending_bytes
+        self._pending = 0
+        # One thread: the interpreter runs one at a time anyway, and a second would only hold more memory.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown()
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Work in the thread and return what comes of it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    @contextmanager
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Count a request that is worked on while it arrives; yield what says how many bytes are held for it.
+
+        That raises a `RequestProblem`, 503, if too much is waiting already.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            size = min(size, self._max_pending)
+            if size > held and self._pending + size - held > self._max_pending:
+                raise RequestProblem.overloaded()
+            self._pending += size - held
+            held = size
+
+        self._metrics.in_flight.inc()
+        try:
+            yield hold
+        finally:
+            self._pending -= held
+            self._metrics.in_flight.dec()
+
+    async def process(self, announced: int, receive: Receive, work: Callable[[bytes], T]) -> T:
+        """Receive a body and return what `work` makes of it.
+
+        Parameters
+        ----------
+        announced : int
+            The request's Content-Length; 0 if it has none.
+        receive : callable
+            The ASGI request's.
+        work : callable
+            Called with the whole body, in the event loop or in a thread.
+
+        Raises
+        ------
+        RequestProblem
+            413 if the body is too large, 503 if too much is waiting already.
+        ClientLeftError
+        """
+        if announced > self._max_body:
+            raise RequestProblem.body_too_large(self._max_body)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientLeftError
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body") and len(body) <= INLINE_BYTES:
+            if len(body) > self._max_body:
+                raise RequestProblem.body_too_large(self._max_body)
+            return work(body)
+        return await self._process_slowly(body, receive, work, more=message.get("more_body", False))
+
+    async def _process_slowly(self, body: bytes, receive: Receive, work: Callable[[bytes], T], *, more: bool) -> T:
+        """Collect a body that comes in parts, and work on it in the thread if it is large."""
+        parts, size = [body], len(body)
+        self._pending += size
+        self._metrics.in_flight.inc()
+        try:
+            self._check_room(size)
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientLeftError
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                self._pending += len(part)
+                self._check_room(size)
+                more = message.get("more_body", False)
+            body = b"".join(parts)
+            parts.clear()
+            if size <= INLINE_BYTES:
+                return work(body)
+            return await self.run(work, body)
+        finally:
+            self._pending -= size
+            self._metrics.in_flight.dec()
+
+    def _check_room(self, size: int) -> None:
+        if size > self._max_body:
+            raise RequestProblem.body_too_large(self._max_body)
+        if self._pending > self._max_pending:
+            raise RequestProblem.overloaded()

@@ -1,0 +1,268 @@
+"""The Open Inference Protocol V2 over REST, for those who already call KServe, Triton or MLServer."""
+
+from __future__ import annotations
+
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.responses import JSONResponse, Response
+
+from churn import __version__
+from service.errors import Problem, RequestProblem, report_failure, shorten
+from service.guard.request_body import ClientLeftError
+from service.oip.contracts import (
+    BINARY,
+    EXTENSIONS,
+    INFER_PROBLEMS,
+    INFER_REQUEST,
+    JSON_SIZE_HEADER,
+    NOT_FOUND,
+    NOT_READY,
+    PLATFORMS,
+    VERSION,
+    InferenceAnswer,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorMetadata,
+    describe_errors,
+)
+from service.oip.tensors import (
+    MODEL_NAME,
+    describe_inputs,
+    describe_outputs,
+    encode_answer,
+    invalid_tensors,
+    read_request,
+)
+from service.predict.endpoint import STATUS_DISCONNECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from numpy.typing import NDArray
+
+    from service.guard.request_body import Intake
+    from service.observe.metrics import Metrics
+    from service.state import ModelState, ServedModel
+
+ROOT = "/v2"
+MODEL_PATH = f"{ROOT}/models/{MODEL_NAME}"
+VERSION_PATH = f"{MODEL_PATH}/versions/{{version}}"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class V2Route(APIRoute):
+    """A route whose errors have the protocol's form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, guarded."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                return respond(problem)
+            except Exception:  # noqa: BLE001  logged there, whatever it is
+                return respond(report_failure(request.method, request.url.path))
+
+        return guarded
+
+
+def respond(problem: Problem) -> Response:
+    """Return a problem in the protocol's form."""
+    return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
+
+
+def make_router(state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> APIRouter:
+    """Make the routes; the last ones answer for what is not there, in the protocol's form."""
+    router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
+    _add_server_routes(router, state)
+    _add_model_routes(router, state)
+    _add_infer_routes(router, InferEndpoint(state, metrics, intake, max_customers))
+    known = list(router.routes)
+
+    @router.api_route(ROOT, methods=METHODS, include_in_schema=False)
+    @router.api_route(f"{ROOT}/{{rest:path}}", methods=METHODS, include_in_schema=False)
+    async def refuse(request: Request) -> Response:
+        raise _refusal(request.scope["path"], known)
+
+    return router
+
+
+def _add_server_routes(router: APIRouter, state: ModelState) -> None:
+    @router.get(ROOT, summary="What serves?")
+    async def server_metadata() -> ServerMetadata:
+        return ServerMetadata(name=MODEL_NAME, version=__version__, extensions=EXTENSIONS)
+
+    @router.get(f"{ROOT}/health/live", summary="Does the process answer?")
+    async def server_live() -> ServerLive:
+        return ServerLive()
+
+    @router.get(f"{ROOT}/health/ready", summary="Is the service ready?", responses=describe_errors(NOT_READY))
+    async def server_ready() -> ServerReady:
+        _check_ready(state)
+        return ServerReady()
+
+
+def _add_model_routes(router: APIRouter, state: ModelState) -> None:
+    current = describe_errors(NOT_READY)
+    versioned = describe_errors(NOT_FOUND | NOT_READY)
+
+    @router.get(MODEL_PATH, summary="Which tensors does the model take?", responses=current)
+    async def model_metadata() -> ModelMetadata:
+        return describe(find_model(state))
+
+    @router.get(
+        VERSION_PATH, summary="Which tensors does this version take?", responses=versioned, openapi_extra=VERSION
+    )
+    async def version_metadata(request: Request) -> ModelMetadata:
+        return describe(find_model(state, request.path_params["version"]))
+
+    @router.get(f"{MODEL_PATH}/ready", summary="Is the model ready?", responses=current)
+    async def model_ready() -> ModelReady:
+        _check_ready(state)
+        return ModelReady(name=MODEL_NAME)
+
+    @router.get(f"{VERSION_PATH}/ready", summary="Is this version ready?", responses=versioned, openapi_extra=VERSION)
+    async def version_ready(request: Request) -> ModelReady:
+        find_model(state, request.path_params["version"])
+        _check_ready(state)
+        return ModelReady(name=MODEL_NAME)
+
+
+def _add_infer_routes(router: APIRouter, infer: InferEndpoint) -> None:
+    binary: dict[int | str, Any] = {200: {"content": {"application/octet-stream": BINARY}}}
+
+    @router.post(
+        f"{MODEL_PATH}/infer",
+        summary="Score customers sent as tensors",
+        response_model=InferenceAnswer,
+        responses=binary | describe_errors(INFER_PROBLEMS),
+        openapi_extra=INFER_REQUEST,
+    )
+    async def model_infer(request: Request) -> Response:
+        return await infer(request)
+
+    @router.post(
+        f"{VERSION_PATH}/infer",
+        summary="Score customers sent as tensors with this version",
+        response_model=InferenceAnswer,
+        responses=binary | describe_errors(INFER_PROBLEMS | NOT_FOUND),
+        openapi_extra=INFER_REQUEST | {"parameters": INFER_REQUEST["parameters"] + VERSION["parameters"]},
+    )
+    async def version_infer(request: Request) -> Response:
+        return await infer(request, request.path_params["version"])
+
+
+class InferEndpoint:
+    """Scores what is posted as tensors, within the limits that `POST /predict` has.
+
+    Parameters
+    ----------
+    state : ModelState
+    metrics : Metrics
+    intake : Intake
+    max_customers : int
+        Most customers in one request.
+    """
+
+    def __init__(self, state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> None:
+        self._state = state
+        self._metrics = metrics
+        self._intake = intake
+        self._max_customers = max_customers
+
+    async def __call__(self, request: Request, version: str | None = None) -> Response:
+        """Answer one request."""
+        try:
+            headers = request.headers
+            if headers.get("content-encoding", "identity") != "identity":
+                raise RequestProblem.content_encoding(headers["content-encoding"])
+            model = find_model(self._state, version)
+            work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
+            announced = int(headers.get("content-length", 0))
+            (body, json_size), raw, probabilities = await self._intake.process(announced, request.receive, work)
+        except ClientLeftError:
+            return Response(status_code=STATUS_DISCONNECTED)
+        except Problem as problem:
+            self._metrics.count_rejection(problem.kind)
+            raise
+        self._metrics.count_customers(raw, probabilities, np.array([len(raw)]))
+        if json_size is None:
+            return Response(body, media_type="application/json")
+        return Response(body, headers={JSON_SIZE_HEADER: str(json_size)}, media_type="application/octet-stream")
+
+    def _score(
+        self, model: ServedModel, json_size: int | None, body: bytes
+    ) -> tuple[tuple[bytes, int | None], NDArray[np.float64], NDArray[np.float64]]:
+        scorer = model.scorer
+        request = read_request(scorer.schema, body, json_size, self._max_customers)
+        probabilities = scorer.score_raw(request.raw)
+        decisions = scorer.decide(probabilities)
+        answer = encode_answer(request, scorer.version, probabilities, decisions)
+        return answer, request.raw, probabilities
+
+
+def find_model(state: ModelState, version: str | None = None) -> ServedModel:
+    """Return the served model.
+
+    Raises
+    ------
+    Problem
+        503 if none is loaded, 404 if it is another version.
+    """
+    if state.model is None:
+        raise RequestProblem.not_ready(state.reason)
+    served = state.model.scorer.version
+    if version not in (None, served):
+        raise _not_found(f"version {shorten(version)!r} is not served; served: {served!r}")
+    return state.model
+
+
+def describe(model: ServedModel) -> ModelMetadata:
+    """Return the model's metadata."""
+    scorer = model.scorer
+    return ModelMetadata(
+        name=MODEL_NAME,
+        versions=[scorer.version],
+        platform=PLATFORMS[scorer.engine.name],
+        inputs=[TensorMetadata(**tensor) for tensor in describe_inputs(scorer.schema)],
+        outputs=[TensorMetadata(**tensor) for tensor in describe_outputs()],
+    )
+
+
+def _check_ready(state: ModelState) -> None:
+    if state.model is None or state.phase != "ready":
+        raise RequestProblem.not_ready(state.reason)
+
+
+def _read_json_size(header: str | None) -> int | None:
+    if header is None:
+        return None
+    if not (header.isascii() and header.isdecimal() and len(header) < 20):
+        raise invalid_tensors(f"{JSON_SIZE_HEADER} is {shorten(header)!r}, not a number of bytes")
+    return int(header)
+
+
+def _refusal(path: str, known: Sequence[Any]) -> Problem:
+    """Return what is wrong with a path, or with the method it was called with."""
+    methods = sorted({method for route in known if route.path_regex.match(path) for method in route.methods})
+    if methods:
+        status, allowed = HTTPStatus.METHOD_NOT_ALLOWED, ", ".join(methods)
+        detail = f"allowed here: {allowed}"
+        return Problem(status, "method-not-allowed", status.phrase, detail, headers={"Allow": allowed})
+    if path.startswith(f"{ROOT}/models/") and not path.startswith(f"{MODEL_PATH}/"):
+        return _not_found(f"there is no such model; the model is {MODEL_NAME!r}")
+    return _not_found("there is nothing at this path; /docs lists what there is")
+
+
+def _not_found(detail: str) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", HTTPStatus.NOT_FOUND.phrase, detail)

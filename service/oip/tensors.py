@@ -1,0 +1,338 @@
+"""The Open Inference Protocol's tensors: bytes to the raw matrix, probabilities to bytes. Knows nothing of HTTP.
+
+One input tensor a feature, one element a customer, as JSON or as binary data behind the JSON (the extension
+`binary_tensor_data`). docs/open-inference.md is the contract in words.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from churn.columns import encode_columns
+from churn.errors import InvalidCustomersError
+from service.errors import Problem, RequestProblem, shorten
+from service.predict.parse import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from churn.errors import Violation
+    from churn.schema import Feature, Schema
+
+MODEL_NAME = "churn"
+PROBABILITY, CHURN = "probability", "churn"
+OUTPUTS: Mapping[str, str] = {PROBABILITY: "FP64", CHURN: "BOOL"}
+
+FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
+INTEGERS = {f"{sign}{bits}": f"<{code}{bits // 8}" for sign, code in (("INT", "i"), ("UINT", "u"))
+            for bits in (8, 16, 32, 64)}  # fmt: skip
+NUMBERS: Mapping[str, str] = {**FLOATS, **INTEGERS}
+ACCEPTED: Mapping[str, tuple[str, ...]] = {
+    "number": tuple(NUMBERS),
+    "integer": tuple(NUMBERS),
+    "flag": ("BOOL", "BYTES", *NUMBERS),
+    "category": ("BYTES",),
+}
+"""The datatypes a feature's tensor may have, by the feature's kind."""
+
+MAX_FAULTS = 10
+"""How many values that can't be scored one message names: the protocol has a single text for an error."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class Tensor(msgspec.Struct):
+    """An input tensor of a request; its elements are in `data`, or in the binary part."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class WantedOutput(msgspec.Struct):
+    """An output a request asks for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class Inference(msgspec.Struct):
+    """A request's JSON; what the protocol allows beyond is ignored."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[WantedOutput] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A valid request.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    outputs : mapping of str to bool
+        The outputs that are wanted, in order, and whether as binary data.
+    id : str or None
+        Comes back with the answer.
+    """
+
+    raw: NDArray[np.float64]
+    outputs: Mapping[str, bool]
+    id: str | None
+
+
+_decode = msgspec.json.Decoder(Inference).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_request(schema: Schema, body: bytes, json_size: int | None, max_customers: int) -> Request:
+    """Read a request's body.
+
+    Parameters
+    ----------
+    schema : Schema
+    body : bytes
+    json_size : int or None
+        Length of the JSON at the front, if binary data may follow it.
+    max_customers : int
+
+    Raises
+    ------
+    Problem
+        400 if it is not JSON or the tensors do not fit the model, 413 if there are too many customers, 422 with the
+        values that can't be scored.
+    """
+    if json_size is not None and not 0 <= json_size <= len(body):
+        raise invalid_tensors(f"the JSON is said to have {json_size} bytes, and the body has {len(body)}")
+    inference = _read_json(body if json_size is None else body[:json_size])
+    rows = _count_rows(inference.inputs, max_customers)
+    tensors = _index(schema, inference.inputs)
+    binary = _split(inference.inputs, memoryview(body)[len(body) if json_size is None else json_size :])
+    outputs = _read_outputs(inference)
+    columns: dict[str, Any] = {}
+    for feature in schema.features:
+        tensor = tensors.get(feature.name)
+        if tensor is None:
+            columns[feature.name] = _absent(feature, rows)
+        elif tensor.datatype == "BYTES":
+            texts = _read_texts(tensor, binary.get(feature.name), rows)
+            columns[feature.name] = [text or None for text in texts] if feature.nullable else texts
+        else:
+            columns[feature.name] = _read_numbers(tensor, binary.get(feature.name), rows)
+    try:
+        raw = encode_columns(schema, columns)
+    except InvalidCustomersError as error:
+        raise _invalid_customers(error.violations) from None
+    return Request(raw, outputs, inference.id)
+
+
+def encode_answer(
+    request: Request, version: str, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
+) -> tuple[bytes, int | None]:
+    """Return the answer's body, and the length of its JSON if binary data follow."""
+    values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions}
+    outputs, tail = [], []
+    for name, is_binary in request.outputs.items():
+        output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": [len(decisions)]}
+        if is_binary:
+            tail.append(values[name].astype("<f8" if name == PROBABILITY else "?").tobytes())
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            output["data"] = values[name].tolist()
+        outputs.append(output)
+    answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": version, "outputs": outputs}
+    if request.id is not None:
+        answer["id"] = request.id
+    head = _encode(answer)
+    return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+
+
+def describe_inputs(schema: Schema) -> list[dict[str, Any]]:
+    """Return name, datatype and shape of each input tensor: of the datatypes that are accepted, the natural one."""
+    return [{"name": f.name, "datatype": _natural_datatype(f), "shape": [-1]} for f in schema.features]
+
+
+def describe_outputs() -> list[dict[str, Any]]:
+    """Return name, datatype and shape of each output tensor."""
+    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()]
+
+
+def invalid_tensors(detail: str) -> Problem:
+    """Return the problem of a request whose tensors do not fit the protocol or the model."""
+    return Problem(400, "invalid-tensors", "The tensors do not fit", detail)
+
+
+def _natural_datatype(feature: Feature) -> str:
+    if feature.kind == "category":
+        return "BYTES"
+    if feature.nullable:  # NaN says that a value is missing, and only a float can be NaN
+        return "FP64"
+    return {"number": "FP64", "integer": "INT64", "flag": "BOOL"}[feature.kind]
+
+
+def _read_json(head: bytes) -> Inference:
+    try:
+        return _decode(head)
+    except msgspec.MsgspecError:
+        pass
+    # Either at fault, which is explained better here, or with a NaN, which clients write though JSON has none.
+    try:
+        return msgspec.convert(parse_json(head), Inference)
+    except msgspec.ValidationError as error:
+        raise invalid_tensors(f"not an inference request: {error}") from None
+
+
+def _index(schema: Schema, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the tensors by name, each one that the model knows and of a datatype that fits."""
+    features = {feature.name: feature for feature in schema.features}
+    tensors = {tensor.name: tensor for tensor in inputs}
+    if len(tensors) < len(inputs):
+        raise invalid_tensors("two inputs have the same name")
+    for tensor in inputs:
+        if tensor.name not in features:
+            raise invalid_tensors(f"input {shorten(tensor.name)!r} is not one of this model's: {', '.join(features)}")
+        accepted = ACCEPTED[features[tensor.name].kind]
+        if tensor.datatype not in accepted:
+            raise _wrong(tensor, f"datatype {shorten(tensor.datatype)!r}; allowed: {', '.join(accepted)}")
+    missing = [name for name, feature in features.items() if not feature.nullable and name not in tensors]
+    if missing:
+        raise invalid_tensors(f"inputs are missing: {', '.join(missing)}")
+    return tensors
+
+
+def _count_rows(inputs: Sequence[Tensor], max_customers: int) -> int:
+    if not inputs:
+        raise invalid_tensors("a request needs at least one input")
+    rows = inputs[0].shape[0] if inputs[0].shape else -1
+    for tensor in inputs:
+        if rows < 0 or tensor.shape not in ([rows], [rows, 1]):
+            raise _wrong(
+                tensor, f"shape {shorten(str(tensor.shape))}; allowed: [n] or [n, 1], n customers in every input"
+            )
+    if rows > max_customers:
+        raise RequestProblem.too_many_customers(rows, max_customers)
+    return rows
+
+
+def _split(inputs: Sequence[Tensor], tail: memoryview) -> dict[str, memoryview]:
+    """Return the binary data by tensor."""
+    parts, start = {}, 0
+    for tensor in inputs:
+        parameters = tensor.parameters or {}
+        if "shared_memory_region" in parameters:
+            raise _wrong(tensor, "shared memory, which this service does not read")
+        if ("binary_data_size" in parameters) == (tensor.data is not msgspec.UNSET):
+            raise _wrong(tensor, "not exactly one of data and binary_data_size")
+        if "binary_data_size" in parameters:
+            size = parameters["binary_data_size"]
+            if type(size) is not int or not 0 <= size <= len(tail) - start:
+                raise _wrong(tensor, f"binary_data_size {shorten(size)!r}; {len(tail) - start} bytes are left")
+            parts[tensor.name] = tail[start : start + size]
+            start += size
+    if start != len(tail):
+        raise invalid_tensors(f"{len(tail) - start} bytes follow the last input's binary data")
+    return parts
+
+
+def _read_outputs(inference: Inference) -> dict[str, bool]:
+    is_binary = (inference.parameters or {}).get("binary_data_output") is True
+    wanted = inference.outputs or [WantedOutput(name) for name in OUTPUTS]
+    outputs = {}
+    for output in wanted:
+        if output.name not in OUTPUTS:
+            raise invalid_tensors(f"output {shorten(output.name)!r} is not one of this model's: {', '.join(OUTPUTS)}")
+        parameters = output.parameters or {}
+        for extension in ("classification", "shared_memory_region"):
+            if extension in parameters:
+                raise invalid_tensors(f"output {output.name} asks for {extension}, which this service does not have")
+        outputs[output.name] = parameters.get("binary_data", is_binary) is True
+    return outputs
+
+
+def _absent(feature: Feature, rows: int) -> Any:  # noqa: ANN401  a column for encode_columns
+    return [None] * rows if feature.kind == "category" else np.full(rows, np.nan)
+
+
+def _read_numbers(tensor: Tensor, binary: memoryview | None, rows: int) -> NDArray[Any] | list[Any]:
+    """Return a tensor of numbers or booleans as a column for `encode_columns`."""
+    dtype = NUMBERS.get(tensor.datatype, "u1")
+    if binary is not None:
+        if len(binary) != rows * np.dtype(dtype).itemsize:
+            raise _wrong(tensor, f"{len(binary)} bytes of binary data for {rows} elements")
+        values = np.frombuffer(binary, dtype)
+        if tensor.datatype == "BOOL" and (values > 1).any():
+            raise _wrong(tensor, "binary data other than 0 and 1")
+        return values
+    elements = _read_elements(tensor, rows)
+    allowed = {int} if tensor.datatype in INTEGERS else {int, float} if tensor.datatype in FLOATS else {bool}
+    if not set(map(type, elements)) <= allowed | {type(None)}:
+        raise _wrong(tensor, f"data that are not {tensor.datatype}")
+    try:
+        return np.array(elements, dtype=np.float64)  # None becomes NaN
+    except OverflowError:  # no float is that large; value by value it is named
+        return elements
+
+
+def _read_texts(tensor: Tensor, binary: memoryview | None, rows: int) -> list[Any]:
+    """Return a BYTES tensor as texts."""
+    if binary is None:
+        elements = _read_elements(tensor, rows)
+        if not set(map(type, elements)) <= {str, type(None)}:
+            raise _wrong(tensor, "data that are not texts")
+        return elements
+    try:
+        texts = _split_texts(bytes(binary))
+    except (struct.error, UnicodeDecodeError):
+        raise _wrong(tensor, "binary data that are not UTF-8 texts, each behind its length in 4 bytes") from None
+    if len(texts) != rows:
+        raise _wrong(tensor, f"{len(texts)} elements, and its shape says {rows}")
+    return texts
+
+
+def _split_texts(data: bytes) -> list[str]:
+    texts, start, size, read_length = [], 0, len(data), _LENGTH.unpack_from
+    while start < size:
+        end = start + 4 + read_length(data, start)[0]
+        texts.append(data[start + 4 : end].decode())
+        start = end
+    if start != size:
+        raise struct.error("the last element is cut off")
+    return texts
+
+
+def _read_elements(tensor: Tensor, rows: int) -> list[Any]:
+    """Return the elements of a tensor in JSON: flat, or nested as its shape [n, 1] is."""
+    elements: Any = tensor.data
+    if elements and len(tensor.shape) > 1 and all(type(row) is list and len(row) == 1 for row in elements):
+        elements = list(chain.from_iterable(elements))
+    if len(elements) != rows:
+        raise _wrong(tensor, f"{len(elements)} elements, and its shape says {rows}")
+    flat: list[Any] = elements
+    return flat
+
+
+def _wrong(tensor: Tensor, what: str) -> Problem:
+    return invalid_tensors(f"input {shorten(tensor.name)!r} has {what}")
+
+
+def _invalid_customers(violations: Sequence[Violation]) -> Problem:
+    faults = [
+        f"customer {v.row}: {v.field} {v.reason}: sent {shorten(v.sent)!r}, allowed: {v.allowed}"
+        for v in violations[:MAX_FAULTS]
+    ]
+    if len(violations) > MAX_FAULTS:
+        faults.append("and more")
+    return Problem(422, "invalid-customers", "Some values can't be scored", "; ".join(faults))

@@ -1,0 +1,1 @@
+"""`POST /predict` with JSON: the fast path, parsing, scoring and the answer."""

@@ -1,0 +1,192 @@
+"""A request's body to customers, the obvious way: it alone decides what is valid, and makes every message.
+
+`service.predict.fast_parse` reads the same valid requests much faster and hands everything else to this module.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from churn.columns import MAX_VIOLATIONS
+from churn.schema import InvalidValueError
+from service.errors import RequestProblem, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from churn.schema import Schema
+
+BATCH = "customers"
+"""The key whose presence makes a request a batch; no feature can be named so."""
+
+MAX_INTEGER_DIGITS = 400
+"""A whole number of more digits is beyond every float64, and Python refuses to read one of more than 4,300."""
+
+IDENTIFIER_LIMIT = 2**63
+ALLOWED_IDENTIFIER = "a text or a whole number of 64 bits"
+ALLOWED_BODY = 'one customer as an object, or {"customers": [customer, ...]}'
+
+
+class Lone(NamedTuple):
+    """A valid request with one customer.
+
+    Attributes
+    ----------
+    row : sequence of float, one a feature
+        The row of the raw matrix of `churn.columns`.
+    identifier : str, int or None
+        What names the customer; None if nothing was sent.
+    may_be_unusual : bool
+        False only if every value is known to lie inside the range seen in training.
+    """
+
+    row: Sequence[float]
+    identifier: str | int | None = None
+    may_be_unusual: bool = True
+
+
+class Batch(NamedTuple):
+    """A valid request with any number of customers.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    identifiers : list of (str, int or None), length n, or None
+        What names each customer; None if nothing was sent with any.
+    may_be_unusual : bool
+        As for `Lone`.
+    """
+
+    raw: NDArray[np.float64]
+    identifiers: list[str | int | None] | None = None
+    may_be_unusual: bool = True
+
+
+def parse(schema: Schema, body: bytes, max_customers: int) -> Lone | Batch:
+    """Read a request's body.
+
+    Raises
+    ------
+    RequestProblem
+        400 if it is not JSON, 413 if it has too many customers, 422 with every value that is not allowed.
+    """
+    data = parse_json(body)
+    if not isinstance(data, dict):
+        raise RequestProblem.invalid([_error(None, None, "is not an object", data, ALLOWED_BODY)], more=False)
+    is_lone = BATCH not in data
+    errors: list[dict[str, Any]] = []
+    if is_lone:
+        customers: Any = [data]
+    else:
+        customers = data[BATCH]
+        errors += [_unknown(None, key, data[key], BATCH) for key in data if key != BATCH]
+        if not isinstance(customers, list):
+            errors.append(_error(None, BATCH, "is not a list", customers, ALLOWED_BODY))
+            customers = []
+    if len(customers) > max_customers:
+        raise RequestProblem.too_many_customers(len(customers), max_customers)
+    rows = []
+    for position, customer in enumerate(customers):
+        rows.append(_parse_customer(schema, position, customer, errors))
+        if len(errors) > MAX_VIOLATIONS:
+            break
+    if errors:
+        raise RequestProblem.invalid(errors[:MAX_VIOLATIONS], more=len(errors) > MAX_VIOLATIONS)
+    identifiers = [_read_identifier(customer.get(schema.identifier)) for customer in customers]
+    if is_lone:
+        return Lone(rows[0], identifiers[0])
+    raw = np.array(rows, dtype=np.float64).reshape(len(rows), len(schema.features))
+    return Batch(raw, identifiers if any(name is not None for name in identifiers) else None)
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401  a JSON value
+    """Read JSON, with NaN and Infinity let through so that the field that holds them can be named.
+
+    Raises
+    ------
+    RequestProblem
+        400 with line and column.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestProblem.malformed(f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    try:
+        return json.loads(text, parse_int=_parse_integer)
+    except json.JSONDecodeError as error:
+        raise RequestProblem.malformed(f"{error.msg}: line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise RequestProblem.malformed("lists and objects are nested too deeply") from None
+
+
+def _parse_integer(text: str) -> int | float:
+    return int(text) if len(text) <= MAX_INTEGER_DIGITS else float(text)
+
+
+def _parse_customer(schema: Schema, position: int, customer: object, errors: list[dict[str, Any]]) -> list[float]:
+    if not isinstance(customer, dict):
+        errors.append(_error(position, None, "is not an object", customer, "a customer: " + ", ".join(schema.names)))
+        return []
+    row = []
+    for feature in schema.features:
+        value = customer.get(feature.name)
+        try:
+            row.append(feature.encode(value))
+        except InvalidValueError as error:
+            errors.append(_error(position, feature.name, str(error), value, feature.allowed))
+    errors += _check_others(schema, position, customer)
+    return row
+
+
+def _check_others(schema: Schema, position: int, customer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Check what is not a feature: the identifier, and fields nobody knows."""
+    errors = []
+    for key in customer.keys() - set(schema.names):
+        value = customer[key]
+        if key != schema.identifier:
+            errors.append(_unknown(position, key, value, ", ".join((*schema.names, schema.identifier))))
+        elif not _is_identifier(value):
+            errors.append(_error(position, key, "is not an identifier", value, ALLOWED_IDENTIFIER))
+    return sorted(errors, key=lambda error: str(error["field"]))
+
+
+def _is_identifier(value: object) -> bool:
+    if isinstance(value, str):
+        return _is_unicode(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Also 42.0: a column of whole numbers with a gap comes out of many tools like that.
+    return -IDENTIFIER_LIMIT <= value < IDENTIFIER_LIMIT and value == int(value)
+
+
+def _read_identifier(value: str | float | None) -> str | int | None:
+    return int(value) if isinstance(value, float) else value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be sent back: a lone surrogate can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unknown(position: int | None, key: str, value: object, allowed: str) -> dict[str, Any]:
+    return _error(position, key, "is not a field of this model", value, allowed)
+
+
+def _error(position: int | None, field: str | None, reason: str, sent: object, allowed: str) -> dict[str, Any]:
+    return {
+        "customer": position,
+        "field": shorten(field),
+        "reason": reason,
+        "sent": shorten(sent),
+        "allowed": allowed,
+    }
