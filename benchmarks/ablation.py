@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from churn.files import write_aside
+from churn.runtime.files import write_aside
 from training.dataset import Dataset, load_dataset
 from training.default.config import Config
 from training.default.survey import WORKED_OUT_FROM, Survey, survey

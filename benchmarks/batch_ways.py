@@ -11,6 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from churn.runtime.imports import block_imports  # noqa: E402
+
 MODEL = HERE.parent / "models" / "1"
 IDENTIFIER = "CustomerId"
 FEATURES = (
@@ -28,11 +30,9 @@ FEATURES = (
 LARGE = 8192
 
 
+@block_imports()
 def floor(source: Path, output: Path) -> None:
     """Read the columns that are needed, and write the columns of a result, of constants, batch by batch."""
-    from batch.light import keep_pandas_out
-
-    keep_pandas_out()
     import pyarrow as pa
     from pyarrow import csv, parquet
 

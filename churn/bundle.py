@@ -14,8 +14,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import BundleError, EngineError, SchemaError
-from churn.files import sha256, sync
 from churn.preprocessing import Preprocessor
+from churn.runtime.files import sha256, sync
 from churn.schema import Schema
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import RegistryError
-from churn.files import find_left_aside, replace_text, sync
+from churn.runtime.files import find_left_aside, replace_text, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from churn.errors import EngineError
+from churn.runtime.imports import block_imports
 from cli.score_end import RESUMABLE, describe, exit_codes
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def add_options(command: Command) -> Command:
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
+@block_imports()
 def run(source: str, output: str, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
     """Score files.
 
@@ -65,9 +67,6 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         import tqdm  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError(f"{error.name} is not installed: pip install 'churn[batch]'") from error
-    from batch.light import keep_pandas_out
-
-    keep_pandas_out()
     from batch.files.job import FileJob, score_file
     from batch.files.pipe_job import score_pipe
     from batch.tally import RejectLimit

@@ -55,8 +55,8 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     from batch.spark.job import SparkJob, score_table
     from batch.spark.session import open_session
     from batch.tally import RejectLimit
-    from churn.files import replace_text
     from churn.registry import Registry
+    from churn.runtime.files import replace_text
 
     limit = options["max_rejects"]
     job = SparkJob(source, output, tuple(options["keep"]), None if limit is None else RejectLimit.parse(limit))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from churn.errors import EngineError
+from churn.runtime.imports import block_imports
 from cli.score_end import describe, exit_codes
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def add_options(command: Command) -> Command:
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
+@block_imports()
 def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
     """Score the rows of ``--sql`` into ``--table``.
 
@@ -69,13 +71,10 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         import sqlalchemy  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("SQLAlchemy is not installed: pip install 'churn[sql]'") from error
-    from batch.light import keep_pandas_out
-
-    keep_pandas_out()
     from batch.sql.job import SqlJob, score_query
     from batch.tally import RejectLimit
-    from churn.files import replace_text
     from churn.registry import Registry
+    from churn.runtime.files import replace_text
     from churn.scorer import load_scorer
 
     limit = options["max_rejects"]

@@ -32,7 +32,7 @@ def serve(host: str, port: int, workers: int | None, models: Path, engine: Engin
     Example: churn serve --port 8000
     """
     from churn.engines import choose_engine
-    from service.cpus import count_cpus
+    from churn.runtime.cpus import count_cpus
     from service.server import serve as serve_forever
     from service.settings import Settings
 

@@ -16,8 +16,8 @@ import uvicorn
 from churn.bundle import read_bundle
 from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
-from service.cpus import count_cpus
-from service.imports import keep_out
+from churn.runtime.cpus import count_cpus
+from churn.runtime.imports import block_imports
 from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
 from service.observe.tracing import check_tracing
@@ -42,7 +42,7 @@ class ServeError(ChurnError):
     """The service can't be started, e.g. because its port is taken."""
 
 
-@keep_out()
+@block_imports()
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -169,7 +169,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
     Server(config, app, settings.drain_seconds, parent).run([listener])
 
 
-@keep_out()
+@block_imports()
 def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
     """Serve in a worker process. Ctrl-C in a terminal reaches workers too; the parent alone acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from churn.errors import SchemaError
-from churn.files import replace_text
+from churn.runtime.files import replace_text
 from churn.schema import Schema
 
 if TYPE_CHECKING:

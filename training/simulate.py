@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn.files import write_aside
+from churn.runtime.files import write_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from churn.errors import TableError
-from churn.files import find_delimiter, sha256
+from churn.runtime.files import find_delimiter, sha256
 from churn.schema import MISSING_WORDS
 
 if TYPE_CHECKING:

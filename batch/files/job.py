@@ -26,7 +26,7 @@ from batch.files.target import Target, check_folder, publish
 from batch.tally import Tally
 from churn import __version__
 from churn.errors import TableError
-from churn.files import replace_text
+from churn.runtime.files import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path

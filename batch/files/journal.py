@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch.files.source import Position
 from churn.errors import TableError
-from churn.files import replace_text
+from churn.runtime.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from batch.files.target import check_folder
 from batch.summary import hashing, summarize
 from batch.tally import Tally
 from churn.errors import TableError
-from churn.files import replace_text, write_aside
+from churn.runtime.files import replace_text, write_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from batch.files.verify import count_rejected, count_rows
 from batch.summary import hashing, summarize
 from batch.tally import RejectLimit, Tally
 from churn.errors import TableError
-from churn.files import sha256
+from churn.runtime.files import sha256
 
 if TYPE_CHECKING:
     from batch.files.journal import JobFolder, Journal

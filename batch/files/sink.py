@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from batch.files.encode import ArrowEncoder, choose_encoder
-from churn.files import sync
+from churn.runtime.files import sync
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from batch.files.blocks import BlockStep, add_partitions
 from batch.files.csv_parse import CsvBlock, CsvParser
 from batch.files.csv_records import cut_records
 from churn.errors import TableError
-from churn.files import find_delimiter
+from churn.runtime.files import find_delimiter
 
 if TYPE_CHECKING:
     from collections.abc import Generator

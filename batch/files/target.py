@@ -12,7 +12,7 @@ from pyarrow import fs
 from batch.files.formats import Format, find_format
 from batch.files.locations import InputFile, Place, locate
 from churn.errors import TableError
-from churn.files import sync
+from churn.runtime.files import sync
 
 if TYPE_CHECKING:
     from batch.files.source import Source

@@ -9,7 +9,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from batch.spark.rows import RAGGED
 from churn.errors import TableError
-from churn.files import find_delimiter
+from churn.runtime.files import find_delimiter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

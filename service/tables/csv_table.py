@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.errors import Violation
-from churn.files import find_delimiter
+from churn.runtime.files import find_delimiter
 from service.errors import RequestProblem
 from service.tables.csv_cells import CellReader
 from service.tables.csv_records import count_lines, find_end, find_first_end, find_lines, is_open

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 from service.errors import Problem, RequestProblem, report_failure
 from service.guard.request_body import ClientLeftError
-from service.imports import import_pyarrow
 from service.media_types import ARROW, CSV, Form, check_parameters
 from service.tables.outlet import Held, Outlet, StalledError
 
@@ -169,7 +168,6 @@ class BulkEndpoint:
 
     def _open(self, model: ServedModel, form: Form, rejects: bool) -> TableJob:
         # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
-        import_pyarrow()
         from service.tables.job import TableJob
 
         return TableJob(model.scorer, form, rejects=rejects, max_part=self._max_part)

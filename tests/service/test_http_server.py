@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 BODY = json.dumps(CUSTOMER)
 LEAN = """
 import sys
-from service.imports import UNUSED, keep_out
-with keep_out():
+from churn.runtime.imports import TRAINING_ONLY, block_imports
+with block_imports():
     import keras
-    print(*(name for name in UNUSED if sys.modules.get(name) is not None))
+    print(*(name for name in TRAINING_ONLY if name in sys.modules))
 import matplotlib, pandas, sklearn
 """
 ROOT = Path(__file__).parents[2]

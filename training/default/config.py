@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from churn.errors import ChurnError
-from churn.files import replace_text
+from churn.runtime.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from churn.errors import TableError
-from churn.files import find_delimiter
+from churn.runtime.files import find_delimiter
 from training.tables import LISTED, Fault
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from churn.errors import TableError
-from churn.files import find_delimiter, sha256
+from churn.runtime.files import find_delimiter, sha256
 from training.tables import INDEX, check_header
 
 if TYPE_CHECKING:

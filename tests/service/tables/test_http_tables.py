@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,19 +293,6 @@ def test_limits_are_kept_and_named(bank_models: Path, monkeypatch: pytest.Monkey
 def test_a_service_that_is_not_ready_says_so_first(tmp_path: Path) -> None:
     with TestClient(create_app(Settings(models=tmp_path))) as client:
         assert_problem(post(client, to_csv(CUSTOMERS)), 503, "not-ready")
-
-
-def test_pyarrow_comes_without_pandas_where_that_is_kept_out() -> None:
-    code = (
-        "import sys\nfrom service.imports import import_pyarrow, keep_out\nwith keep_out():\n    import_pyarrow()\n"
-        "    import service.tables.job\n    import pyarrow as pa\n    pa.array([1.5]).to_numpy()\n"
-        "    print(sys.modules.get('pandas'))\n"
-    )
-    done = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.stdout == "None\n"
 
 
 @pytest.fixture(scope="module")

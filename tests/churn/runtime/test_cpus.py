@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.cpus import count_cpus
+from churn.runtime.cpus import count_cpus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from churn.files import find_delimiter, find_left_aside, replace_text, sha256, write_aside
+from churn.runtime.files import find_delimiter, find_left_aside, replace_text, sha256, write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
