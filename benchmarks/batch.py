@@ -28,6 +28,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from churn.runtime.cpus import count_cpus  # noqa: E402
 from training.simulate import write_simulated  # noqa: E402
 
 EVERY = 0.05
@@ -206,7 +207,7 @@ def main() -> None:
     print(write_table(found))
     print()
     print(write_ratios(found))
-    print(f"{os.cpu_count()} cores; load before the end: {os.getloadavg()[0]:.1f}")
+    print(f"{count_cpus()} CPUs; load before the end: {os.getloadavg()[0]:.1f}")
     if options.plot is not None:
         draw_memory(options.plot, found)
 

@@ -27,6 +27,7 @@ from serving import draw_customers
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
+from churn.runtime.cpus import count_cpus
 from service.app import ChurnService
 from service.observe.access_log import AccessLog
 from service.oip.tensors import OUTPUTS, encode_answer, read_request
@@ -196,7 +197,7 @@ def main() -> None:
         columns = [time_open_inference(model, customers[:size], options.seconds) for size in SIZES]
         print_table("Open Inference Protocol, µs", columns)
     print_table("a bare ASGI application, µs", [], bare)
-    sys.stdout.write(f"\nload average while this ran: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs\n")
+    sys.stdout.write(f"\nload average while this ran: {os.getloadavg()[0]:.1f} on {count_cpus()} CPUs\n")
 
 
 if __name__ == "__main__":

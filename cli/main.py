@@ -10,6 +10,7 @@ import click
 
 from churn import __version__
 from churn.errors import ChurnError
+from churn.runtime.cpus import limit_thread_pools
 from cli.models import models
 from cli.score import score
 from cli.serve import serve
@@ -38,6 +39,7 @@ def main() -> None:
     """Run the command; say what went wrong in one message and no stack trace."""
     if os.getpid() == 1:  # a container's first process gets no signal that it has no handler for
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    limit_thread_pools()
     try:
         sys.exit(churn.main(standalone_mode=False, prog_name="churn"))
     except ChurnError as error:

@@ -6,7 +6,6 @@ their way at once is bounded, and with them the memory.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import pyarrow as pa
 from batch.chunk import REJECTS, Chunk, score_batch
 from batch.files.source import explaining
 from batch.read_ahead import read_ahead
+from churn.runtime.cpus import count_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -54,9 +54,8 @@ class Scored:
 
 
 def count_workers() -> int:
-    """Return how many threads work beside the one that reads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_WORKERS)
+    """Return how many threads work beside the one that reads: one for each CPU, at most `MAX_WORKERS`."""
+    return min(count_cpus(), MAX_WORKERS)
 
 
 def score_in_order(
