@@ -79,11 +79,11 @@ def test_without_any_cgroup(tmp_path: Path) -> None:
 
 
 def test_files_are_scored_by_as_many_threads_as_the_quota_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from batch import flow
+    from batch.files import pipeline
 
-    for count, expected in ((1, 1), (2, 2), (64, flow.MAX_WORKERS)):
-        monkeypatch.setattr(flow, "count_cpus", lambda count=count: count)
-        assert flow.count_workers() == expected
+    for count, expected in ((1, 1), (2, 2), (64, pipeline.MAX_WORKERS)):
+        monkeypatch.setattr(pipeline, "count_cpus", lambda count=count: count)
+        assert pipeline.count_workers() == expected
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [(2, "2"), (16, None)])
