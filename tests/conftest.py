@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 # A busy machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_from_outside() -> None:
+    """Remove the settings of the shell that started the tests."""
+    for name in [name for name in os.environ if name.startswith("CHURN_") and not name.startswith("CHURN_TEST_")]:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

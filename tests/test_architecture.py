@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from bank import REPOSITORY
+from processes import run_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +42,7 @@ def imported_packages(tree: ast.AST) -> set[str]:
 
 def loaded_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
-    return set(done.stdout.split())
+    return set(run_python("-c", code).stdout.split())
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))

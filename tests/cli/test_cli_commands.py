@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
@@ -17,7 +16,8 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-from bank import REPOSITORY, draw_customers, write_csv
+from bank import draw_customers, write_csv
+from processes import start_python
 
 from churn import __version__
 from churn.errors import ChurnError
@@ -112,14 +112,8 @@ def test_the_example_of_serve_works_when_pasted(workplace: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments[arguments.index("8000")] = str(port)
-    process = subprocess.Popen(  # noqa: S603  our own command
-        [sys.executable, "-c", "from cli.main import main; main()", *arguments],
-        cwd=workplace,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
+    code = "from cli.main import main; main()"
+    process = start_python("-c", code, *arguments, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert process.stdout is not None
         said = []

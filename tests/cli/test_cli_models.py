@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bank import REPOSITORY
+from processes import start_python
 from tampering import contents, flip_byte, forge_manifest
 
 from churn.registry import Registry
@@ -129,15 +127,13 @@ def test_the_folder_of_models_may_come_from_the_environment(
 
 def test_a_reader_that_has_seen_enough_is_no_error(two_models: Path) -> None:
     code = "from cli.main import main; main()"
-    process = subprocess.Popen(  # noqa: S603  our own command
-        [sys.executable, "-c", code, "models", "show", "--models", str(two_models)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
-    )
+    process = start_python(
+        "-c", code, "models", "show", "--models", two_models,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, variables={"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() == 1

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bank import REPOSITORY, draw_customers, write_csv
+from bank import draw_customers, write_csv
+from processes import run_python
 
 ALL = "SELECT * FROM customers"
 
@@ -158,13 +157,7 @@ def test_scoring_a_file_loads_neither_pandas_nor_tensorflow(workplace: Path) -> 
         except SystemExit as ended:
             print(ended.code, *sorted({name.partition(".")[0] for name in sys.modules}))
     """
-    done = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
+    done = run_python("-c", code)
     told, ended, *loaded = done.stdout.split("\n")[0], *done.stdout.split("\n")[1].split()
     assert told.startswith("30 customers: 30 scored")
     assert ended == "None"

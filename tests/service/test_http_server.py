@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import CUSTOMER
+from processes import run_python, start_python
 from running import wait_until
 
 from churn.errors import BundleError, EngineError, RegistryError
@@ -102,10 +102,8 @@ class Service:
 def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> Iterator[Service]:
     script = folder / "start.py"
     script.write_text(START)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHURN_DRAIN_SECONDS": "0.5"} | variables
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, str(script), str(models), str(workers)], stderr=subprocess.PIPE, text=True, env=environment
-    )
+    environment = {"CHURN_DRAIN_SECONDS": "0.5"} | variables
+    process = start_python(script, models, workers, stderr=subprocess.PIPE, variables=environment)
     service = None
     try:
         service = Service(process)
@@ -144,11 +142,7 @@ unwanted = {"tensorflow", "keras", "pandas", "sklearn", "pyarrow", "matplotlib",
 print(sorted(unwanted & sys.modules.keys()))
 """
     )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, str(script), str(bank_models)],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    first, second = done.stdout.splitlines()
+    first, second = run_python(script, bank_models).stdout.splitlines()
     phase, seconds, kilobytes = first.split()
     assert phase == "ready"
     assert second == "[]"
@@ -158,11 +152,7 @@ print(sorted(unwanted & sys.modules.keys()))
 
 @pytest.mark.slow
 def test_a_service_keeps_tensorflow_from_importing_what_it_has_no_use_for() -> None:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", LEAN], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.stdout == "\n"
+    assert run_python("-c", LEAN).stdout == "\n"
 
 
 @pytest.mark.slow

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import quick
-from bank import REPOSITORY, draw_customers, write_csv
+from bank import draw_customers, write_csv
+from processes import run_python, start_python
 from quick import make_options
 from tampering import contents
 
@@ -163,9 +162,7 @@ def test_a_network_whose_forms_differ_is_not_published(
 # --- In processes of their own ---------------------------------------------------------------------------------------
 
 HALTING = """
-import signal, sys, time
-# A shell that starts tests in the background has them ignore Ctrl-C, and so would this process.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 import pytest, quick, training.job, training.publication
 
 moment, argv = sys.argv[1], sys.argv[2:]
@@ -196,13 +193,8 @@ main()
 
 def start_and_wait_until(moment: str, data: Path, models: Path) -> subprocess.Popen[str]:
     """Start a training that stands still at a moment; return when it stands."""
-    process = subprocess.Popen(  # noqa: S603  our own code
-        [sys.executable, "-c", HALTING, moment, "train", str(data), "--models", str(models), "--network", "reference"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
-    )
+    arguments = (moment, "train", data, "--models", models, "--network", "reference")
+    process = start_python("-c", HALTING, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     for line in process.stdout:
         if line == "halted\n":
@@ -253,6 +245,7 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
 WEIGHTS = """
 import hashlib, sys
 from pathlib import Path
+from processes import run_python, start_python
 from quick import make_options
 from training import job
 from training.dataset import load_dataset
@@ -265,15 +258,6 @@ print(hashlib.sha256(b"".join(weight.tobytes() for weight in taught.result.model
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_in_two_fresh_processes(bank_csv: Path) -> None:
-    answers: list[Any] = [
-        subprocess.run(  # noqa: S603  our own code
-            [sys.executable, "-c", WEIGHTS, str(bank_csv)],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
-        ).stdout
-        for _ in range(2)
-    ]
+    answers = [run_python("-c", WEIGHTS, bank_csv).stdout for _ in range(2)]
     assert len(answers[0]) == 65
     assert answers[0] == answers[1]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from bank import REAL_TABLE, REPOSITORY
+from bank import REAL_TABLE
+from processes import run_python
 from sklearn.metrics import log_loss, roc_auc_score
 
 from training.simulate import (
@@ -428,6 +427,4 @@ def test_drawing_needs_neither_arrow_nor_pandas() -> None:
         "import sys, training.simulate as s; s.simulate(5, 0);"
         "print({'pyarrow', 'pandas', 'sklearn', 'tensorflow', 'onnxruntime'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603  our own
-    assert done.stdout == "set()\n"
+    assert run_python("-c", code).stdout == "set()\n"

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bank import REPOSITORY
 from file_jobs import draw_dirty, score, write
+from processes import start_python
 
 from batch.files import job, run, sink, source_arrow, source_csv
 from batch.files.journal import JobFolder
@@ -195,11 +194,10 @@ main()
 """
 
 
-def start(models: Path, source: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(models: Path, source: Path, output: Path, *more: str) -> subprocess.Popen[str]:
     """Start the command, slowed so that there is time to kill it."""
-    arguments = ["score", str(source), "--output", str(output), "--models", str(models), "--engine", "onnx", *more]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen([sys.executable, "-c", CODE, *arguments], stderr=subprocess.PIPE, env=environment)  # noqa: S603
+    arguments = ("score", source, "--output", output, "--models", models, "--engine", "onnx", *more)
+    return start_python("-c", CODE, *arguments, stderr=subprocess.PIPE)
 
 
 def wait_until_noted(output: Path, rows: int) -> None:
@@ -224,9 +222,9 @@ def test_a_killed_and_an_interrupted_process_are_resumed_to_the_same_bytes(
         wait_until_noted(output, rows)
         process.send_signal(sent)
         _, told = process.communicate()
-        assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL), told.decode()
+        assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL), told
         if sent == signal.SIGINT:
-            assert told.decode().strip().endswith("interrupted: what is written can be gone on with by --resume")
+            assert told.strip().endswith("interrupted: what is written can be gone on with by --resume")
         assert not output.exists()
     summary = score(scorer, source, output, resume=True)
     assert summary["resumed_at_row"] >= 700

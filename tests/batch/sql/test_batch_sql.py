@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +10,8 @@ import postgresql
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from bank import REPOSITORY
 from databases import fill, make_sqlite, run, select, tables
+from processes import run_python
 
 from batch.chunk import REJECTS, score_batch
 from batch.read_ahead import read_ahead
@@ -305,11 +302,7 @@ for kind in (sql_tables.TableWriter, sql_tables.CopyTableWriter):
     kind.append = kill_later(kind.append)
 score_query(load_scorer(Path(sys.argv[1]), "onnx"), SqlJob({ALL!r}, sys.argv[2], "scores"))
 """
-    ended = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", code, str(models / "1"), url],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        check=False,
-    )
+    ended = run_python("-c", code, models / "1", url, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert tables(url) == ["customers", "scores__partial", "scores__progress", "scores_rejects__partial"]
     summary = score_query(scorer, job(url, resume=True))

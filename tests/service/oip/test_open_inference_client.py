@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bundles import CUSTOMER, ODD, ODD_CUSTOMER, publish
+from processes import default_signals
 
 # Not among the development requirements: with gevent it is larger than the service.
 triton = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed", exc_type=ImportError)
@@ -38,7 +39,9 @@ def start(models: Path) -> Iterator[Any]:
         "--models",
         models,
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
+    with default_signals():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603  our own command
+    with process:
         try:
             lines = iter(process.stderr.readline, "")  # type: ignore[union-attr]
             port = next(found[1] for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from bank import REPOSITORY
+from processes import run_python
 from quick import make_options
 
 from churn.bundle import read_bundle
@@ -157,14 +154,7 @@ with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
 
 @pytest.mark.slow
 def test_two_devices_in_step_teach_what_one_teaches(bank_csv: Path) -> None:
-    answer = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", TWO_DEVICES, str(bank_csv)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
-    )
-    assert answer.returncode == 0, answer.stderr
+    answer = run_python("-c", TWO_DEVICES, bank_csv)
     (one, said_one), (two, said_two), (mixed, said_mixed) = map(json.loads, answer.stdout.splitlines())
     assert "512 a step on 1 device(s) in float32" in said_one
     assert "512 a step on 2 device(s) in float32" in said_two
