@@ -1,1 +1,1 @@
-"""The command `churn`. Each command imports its job when it is called, so that `--help` is quick."""
+"""The `churn` command line. A command imports its implementation when it is called, which keeps `--help` fast."""

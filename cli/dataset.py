@@ -1,4 +1,4 @@
-"""How a table is read: the options of every command that learns from one."""
+"""Options that describe a training table, shared by `churn train` and `churn tune`."""
 
 from __future__ import annotations
 
@@ -12,78 +12,78 @@ if TYPE_CHECKING:
 
     from training.dataset import Dataset
 
-_SAID_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "--drop": "drop"}
-_READING = (*_SAID_BY_SCHEMA.values(), "positive", "on_bad_row")
+_FIXED_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "--drop": "drop"}
+_READING = (*_FIXED_BY_SCHEMA.values(), "positive", "on_bad_row")
 
 _OPTIONS = [
-    click.option("--label", help="The label's column; found by its name if not given."),
-    click.option("--positive", help="The label's value that means leaving, where it is not plain."),
-    click.option("--id", "identifier", help="The column that names a customer; found by its name if not given."),
+    click.option("--label", help="Label column.  [default: found by name]"),
+    click.option("--positive", help="Label value that means the customer left, if it is not obvious."),
+    click.option("--id", "identifier", help="Column that identifies a customer.  [default: found by name]"),
     click.option(
         "--schema",
         "schema_file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A TOML file that says what the columns are; inferred if not given.",
+        help="TOML file that describes the columns.  [default: inferred]",
     ),
     click.option("--keep", multiple=True, metavar="COLUMN", help="Keep a column that would be dropped; repeatable."),
-    click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
+    click.option("--drop", multiple=True, metavar="COLUMN", help="Drop a column; repeatable."),
     click.option(
         "--on-bad-row",
         type=click.Choice(["refuse", "drop"]),
         default="refuse",
         show_default=True,
-        help="What to do with a row that can't be used.",
+        help="Whether unusable rows fail the command or are dropped and listed.",
     ),
 ]
 
 
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that `load_told` takes."""
+    """Add the options that `load_from_options` reads to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def load_told(data: Path, chosen: dict[str, Any]) -> Dataset:
-    """Load a table as the options of `dataset_options` say, and take them out of what was chosen.
+def load_from_options(data: Path, options: dict[str, Any]) -> Dataset:
+    """Load the training table as the options of `dataset_options` describe it, and remove them from `options`.
 
     Raises
     ------
     UsageError
-        If a schema is given beside an option that says the same.
+        If `--schema` is combined with an option that the schema file sets.
     TableError, SchemaError
         If the table or the schema can't be used.
     """
     from training.dataset import load_dataset
 
-    return load_dataset(data, **take_told(chosen))
+    return load_dataset(data, **pop_dataset_options(options))
 
 
-def take_told(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of `dataset_options` out of what was chosen, and read the schema.
+def pop_dataset_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options of `dataset_options` from `options` and return them, with the schema file read.
 
     Raises
     ------
     UsageError
-        If a schema is given beside an option that says the same.
+        If `--schema` is combined with an option that the schema file sets.
     SchemaError
         If the schema can't be used.
     """
-    schema_file = chosen.pop("schema_file")
-    given = [option for option, name in _SAID_BY_SCHEMA.items() if chosen[name]]
+    schema_file = options.pop("schema_file")
+    given = [option for option, name in _FIXED_BY_SCHEMA.items() if options[name]]
     if schema_file and given:
-        raise click.UsageError(f"--schema says that already, so leave out: {', '.join(given)}")
+        raise click.UsageError(f"--schema sets these already; remove: {', '.join(given)}")
     from training.schema_file import read_schema
 
     schema = read_schema(schema_file) if schema_file else None
-    return {"schema": schema, **{name: chosen.pop(name) for name in _READING}}
+    return {"schema": schema, **{name: options.pop(name) for name in _READING}}
 
 
 def print_dataset(dataset: Dataset) -> None:
-    """Say what each column is taken for, and why one is left out."""
+    """Print how each column is used, and why a column is dropped."""
     source = dataset.source
     click.echo(
-        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} of whom left "
+        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} left "
         f"(label {dataset.schema.label}, identifier {dataset.schema.identifier})"
     )
     width = max(len(name) for name in dataset.schema.names)

@@ -1,4 +1,4 @@
-"""The command `churn` and what all its commands share: the exit codes."""
+"""The `churn` command group and the exit codes of all its commands."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ EXIT_INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="churn")
 def churn() -> None:
-    """Train, serve and explain how likely each customer is to leave.
+    """Train and serve a model of how likely each customer is to leave.
 
-    Exit codes: 0 done; 1 refused, with the reason; 2 wrong usage or too many rejects; 130 interrupted.
+    Exit codes: 0 success; 1 error, with the reason; 2 wrong usage or too many rejects; 130 interrupted.
     """
 
 
@@ -36,8 +36,8 @@ for command in (train, tune, serve, score, simulate, models):
 
 
 def main() -> None:
-    """Run the command; say what went wrong in one message and no stack trace."""
-    if os.getpid() == 1:  # a container's first process gets no signal that it has no handler for
+    """Run the command line; report an error as one message, without a stack trace."""
+    if os.getpid() == 1:  # process 1 of a container receives only the signals that it has handlers for
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     limit_thread_pools()
     try:
@@ -45,10 +45,10 @@ def main() -> None:
     except ChurnError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of a pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_REFUSED)
-    except OSError as error:  # a full disk, a folder that can't be written
+    except OSError as error:  # a full disk, a folder without write permission
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     except click.ClickException as error:

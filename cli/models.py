@@ -1,4 +1,4 @@
-"""`churn models`: what is there, what is served, and changing it."""
+"""`churn models`: list, inspect, verify, promote and roll back model versions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, show, verify, promote and roll back trained models."""
+    """List, inspect, verify, promote and roll back model versions."""
 
 
 @models.command("list")
 @models_option
 def list_models(models: Path) -> None:
-    """List the versions; the one being served has a star.
+    """List all versions; the current one is marked with a star.
 
     Example: churn models list
     """
@@ -42,7 +42,7 @@ def list_models(models: Path) -> None:
         try:
             content = read_bundle(registry.folder(version)).manifest.content
         except ChurnError as error:
-            click.echo(f"{star} {version:>7}  refused: {error}")
+            click.echo(f"{star} {version:>7}  unusable: {error}")
             continue
         test = content["metrics"].get("test", {})
         scores = f"{test['log_loss']:>13.4f}  {test['roc_auc']:>8.4f}" if test else f"{'-':>13}  {'-':>8}"
@@ -54,7 +54,7 @@ def list_models(models: Path) -> None:
 @click.argument("version", type=int, required=False)
 @models_option
 def show(version: int | None, models: Path) -> None:
-    """Print what the manifest of VERSION (default: the current one) says, as JSON.
+    """Print the manifest of VERSION as JSON (default: the current version).
 
     Example: churn models show 1
     """
@@ -70,9 +70,11 @@ def show(version: int | None, models: Path) -> None:
 @click.argument("version", type=int)
 @models_option
 def promote(version: int, models: Path) -> None:
-    """Make VERSION the one that is served, after verifying it.
+    """Verify VERSION and make it current.
 
-    A running service serves it after a restart. Example: churn models promote 1
+    A running service uses it after a restart.
+
+    Example: churn models promote 1
     """
     from churn.bundle import read_bundle
 
@@ -85,7 +87,7 @@ def promote(version: int, models: Path) -> None:
 @models.command()
 @models_option
 def rollback(models: Path) -> None:
-    """Return to the version that was served before the current one.
+    """Make the previously current version current again.
 
     Example: churn models rollback
     """
@@ -97,7 +99,7 @@ def rollback(models: Path) -> None:
 @models_option
 @engine_option
 def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
-    """Check every byte of VERSION (default: all), load it and score its golden rows.
+    """Check the hashes of VERSION (default: all versions), load it and re-score its golden rows.
 
     Example: churn models verify
     """
@@ -113,12 +115,12 @@ def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
             scorer = load_scorer(registry.folder(each), engine)
         except ChurnError as error:
             refused += 1
-            click.echo(f"version {each}: refused: {error}", err=True)
+            click.echo(f"version {each}: failed: {error}", err=True)
             continue
         rows = len(scorer.manifest.golden)
-        click.echo(f"version {each}: every file is as written; {rows} golden rows score right ({scorer.engine.name})")
+        click.echo(f"version {each}: all files match their hashes, {rows} golden rows match ({scorer.engine.name})")
     if refused:
-        raise RegistryError(f"{models}: {refused} of {len(versions)} versions are refused")
+        raise RegistryError(f"{models}: {refused} of {len(versions)} versions failed verification")
 
 
 def _folder(registry: Registry, version: int | None) -> Path:

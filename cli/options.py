@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ models_option = click.option(
     default=Path("models"),
     show_default=True,
     envvar="CHURN_MODELS",
-    help="Folder of the models.",
+    help="Folder of the model versions.",
 )
 engine_option = click.option(
     "--engine",
@@ -20,5 +20,5 @@ engine_option = click.option(
     default="auto",
     show_default=True,
     envvar="CHURN_ENGINE",
-    help="What runs the network; auto: TensorFlow where it sees a GPU, else ONNX Runtime.",
+    help="Inference engine. auto: TensorFlow if it finds a GPU, otherwise ONNX Runtime.",
 )

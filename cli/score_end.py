@@ -1,4 +1,4 @@
-"""How every way of `churn score` ends: what it says, and its exit codes."""
+"""Exit codes and closing message shared by all forms of `churn score`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ if TYPE_CHECKING:
 
 EXIT_TOO_MANY_REJECTS, EXIT_INTERRUPTED = 2, 130
 
-RESUMABLE = "what is written can be gone on with by --resume"
+RESUMABLE = "run the same command with --resume to continue"
+
+
+HIGHER_LIMIT = "raise --max-rejects and add --resume to continue"
 
 
 @contextmanager
 def exit_codes(left: str = RESUMABLE) -> Iterator[None]:
-    """End the process with a code of its own, and one line, where a job is cut off by a person or by its own limit.
+    """Exit with 2 if a job has too many rejects and with 130 if it is interrupted, after printing one line.
 
     Parameters
     ----------
     left : str
-        What then is left, as a clause.
+        What remains of the job, as a clause; printed behind the error.
     """
     try:
         yield
     except TooManyRejectsError as error:
-        click.echo(f"error: {error}; {left}{' and a higher limit' if left == RESUMABLE else ''}", err=True)
+        click.echo(f"error: {error}; {HIGHER_LIMIT if left == RESUMABLE else left}", err=True)
         sys.exit(EXIT_TOO_MANY_REJECTS)
     except KeyboardInterrupt:
         click.echo(f"interrupted: {left}", err=True)
@@ -38,8 +41,8 @@ def exit_codes(left: str = RESUMABLE) -> Iterator[None]:
 
 
 def describe(summary: Mapping[str, Any], scores: str, rejects: str) -> str:
-    """Return what a job did, in a line."""
+    """Return one line that describes a finished job."""
     return (
         f"{summary['rows']:,} customers: {summary['scored']:,} scored with version {summary['model_version']} into "
-        f"{scores}, of whom {summary['leavers']:,} are said to leave; {summary['rejected']:,} rejected into {rejects}"
+        f"{scores}, {summary['leavers']:,} predicted to leave; {summary['rejected']:,} rejected into {rejects}"
     )

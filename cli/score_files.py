@@ -1,4 +1,4 @@
-"""`churn score INPUT --output OUTPUT`: files, or pipes, of customers in, files of scores and rejects out."""
+"""`churn score INPUT --output OUTPUT`: score files or a pipe into files of scores and rejects."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ STANDARD = "-"
 FORMATS = click.Choice(["csv", "csv.gz", "csv.zst", "parquet", "arrow", "arrows"])
 
 NAMES = ("rejects", "input_format", "output_format", "work")
-"""Options that only files have."""
+"""Options that apply to files only."""
 
 _OPTIONS = (
-    click.option("--rejects", metavar="FILE", help="CSV of what can't be scored.  [default: OUTPUT.rejects]"),
-    click.option("--input-format", type=FORMATS, help="Where INPUT's name does not say it."),
-    click.option("--output-format", type=FORMATS, help="Where OUTPUT's name does not say it."),
+    click.option("--rejects", metavar="FILE", help="CSV of rows that can't be scored.  [default: OUTPUT.rejects]"),
+    click.option("--input-format", type=FORMATS, help="Format of INPUT.  [default: by its name]"),
+    click.option("--output-format", type=FORMATS, help="Format of the output.  [default: by its name]"),
     click.option(
         "--work",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Folder for what is unfinished.  [default: OUTPUT's]",
+        help="Folder for unfinished files.  [default: the output's folder]",
     ),
 )
 
 
 def add_options(command: Command) -> Command:
-    """Add the options of this way of scoring to a command."""
+    """Add the options for scoring files to a command."""
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
@@ -50,17 +50,17 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     Parameters
     ----------
     source, output : str
-        As `batch.files.job.FileJob` takes them; an output of ``-`` is standard output.
+        See `batch.files.job.FileJob`; ``-`` as output is standard output.
     models : Path
-        The registry's folder.
+        Folder of the model versions.
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
-        Those of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+        The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
 
     Raises
     ------
     EngineError
-        If the extra batch is not installed.
+        If the extra ``batch`` is not installed.
     """
     try:
         import pyarrow as pa  # noqa: F401
@@ -89,10 +89,10 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     )
     scorer = load_scorer(Registry(models).current_folder(), engine)
     if output == STANDARD:
-        with exit_codes("standard output is not whole"):
+        with exit_codes("standard output is incomplete"):
             summary = score_pipe(scorer, job)
     else:
-        with exit_codes("nothing can be resumed of standard input" if source == STANDARD else RESUMABLE):
+        with exit_codes("standard input can't be resumed" if source == STANDARD else RESUMABLE):
             summary = score_file(scorer, job)
     scores = "standard output" if output == STANDARD else summary["output"]
     click.echo(describe(summary, scores, summary["rejects"]), err=output == STANDARD)

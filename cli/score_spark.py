@@ -1,4 +1,4 @@
-"""`churn score --spark`: a table in, folders of scores and rejects out, on a cluster or some cores of this machine."""
+"""`churn score --spark`: score a table into folders of scores and rejects, on a cluster or on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 add_options = click.option(
     "--spark",
     metavar="MASTER",
-    help="Score on Spark: local[2], yarn, spark://host:7077, k8s://…; submit: what spark-submit was told.",
+    help="Score on Spark with this master: local[2], yarn, spark://host:7077, k8s://…, or submit under spark-submit.",
 )
 
 
@@ -29,25 +29,25 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     Parameters
     ----------
     source, output : str
-        As `batch.spark.job.SparkJob` takes them.
+        See `batch.spark.job.SparkJob`.
     models : Path
-        The registry's folder, on the driver.
+        Folder of the model versions, on the driver.
     engine : {"auto", "onnx", "tensorflow"}
-        What runs the network on the executors; auto: ONNX Runtime.
+        Inference engine on the executors; auto means ONNX Runtime.
     options : mapping of str to object
         ``spark``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
 
     Raises
     ------
     click.UsageError
-        If ``INPUT`` or ``--output`` is absent, or ``--resume`` is given.
+        If ``INPUT`` or ``--output`` is missing, or ``--resume`` is given.
     EngineError
         If pyspark or Java is not installed.
     """
     if source is None or output is None:
         raise click.UsageError("--spark needs INPUT and --output")
     if options["resume"]:
-        raise click.UsageError("--spark knows no --resume: Spark repeats failed tasks itself, a killed job begins anew")
+        raise click.UsageError("--resume is not allowed with --spark: Spark retries tasks, a killed job starts over")
     try:
         import pyspark  # noqa: F401
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""`churn score --sql`: the rows of a query in, a table of scores out."""
+"""`churn score --sql`: score the rows of a query into a table."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _OPTIONS = (
     click.option(
         "--url",
         envvar="CHURN_SQL_URL",
-        help="With --sql: the query's database, as SQLAlchemy writes it. The environment variable CHURN_SQL_URL keeps "
-        "a password out of the list of processes.",
+        help="With --sql: SQLAlchemy URL of the source database. Set CHURN_SQL_URL instead to keep a password out of "
+        "the process list.",
     ),
     click.option(
         "--target-url",
         envvar="CHURN_SQL_TARGET_URL",
-        help="With --sql: the tables' database, likewise.  [default: the query's]",
+        help="With --sql: SQLAlchemy URL of the target database, or CHURN_SQL_TARGET_URL.  [default: the source]",
     ),
-    click.option("--table", help="With --sql: the table to write."),
-    click.option("--rejects-table", help="With --sql: the table of what can't be scored.  [default: TABLE_rejects]"),
-    click.option("--key", help="With --sql: the column that gives the rows their order.  [default: the identifier]"),
+    click.option("--table", help="With --sql: table of scores to write."),
+    click.option("--rejects-table", help="With --sql: table of rows that can't be scored.  [default: TABLE_rejects]"),
+    click.option("--key", help="With --sql: column that orders the rows.  [default: the identifier]"),
 )
 
 
 def add_options(command: Command) -> Command:
-    """Add the options of this way of scoring to a command."""
+    """Add the options for scoring a query to a command."""
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
@@ -51,16 +51,15 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
     Parameters
     ----------
     models : Path
-        The registry's folder.
+        Folder of the model versions.
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
-        Those of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``, which files
-        have as well.
+        The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
 
     Raises
     ------
     click.UsageError
-        If ``--url`` or ``--table`` is absent.
+        If ``--url`` or ``--table`` is missing.
     EngineError
         If SQLAlchemy is not installed.
     """

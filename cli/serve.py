@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Processes that answer.  [default: one a CPU for ONNX Runtime, one for TensorFlow]",
+    help="Number of worker processes.  [default: one per CPU with ONNX Runtime, 1 with TensorFlow]",
 )
 @models_option
 @engine_option
 def serve(host: str, port: int, workers: int | None, models: Path, engine: EngineChoice) -> None:
-    """Serve the current model over HTTP; its page for developers is at /docs.
+    """Serve the current model over HTTP; interactive API documentation is at /docs.
 
-    More settings are environment variables with the prefix CHURN_ (see the README).
+    Further settings are environment variables with the prefix CHURN_ (docs/configuration.md).
 
     Example: churn serve --port 8000
     """

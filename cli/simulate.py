@@ -1,4 +1,4 @@
-"""`churn simulate`: bank customers that are nobody."""
+"""`churn simulate`: draw made-up bank customers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 
 @click.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--rows", default=10_000, show_default=True, type=click.IntRange(1), help="Customers to draw.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed draws the same.")
-@click.option("--with-truth", is_flag=True, help="Write each customer's true probability beside him.")
+@click.option("--rows", default=10_000, show_default=True, type=click.IntRange(1), help="Number of customers.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
+@click.option("--with-truth", is_flag=True, help="Add each customer's true probability as a column.")
 def simulate(output: Path, rows: int, seed: int, *, with_truth: bool) -> None:
-    """Draw bank customers and write them to OUTPUT (.csv or .parquet).
+    """Draw made-up bank customers and write them to OUTPUT (.csv or .parquet).
 
-    The columns are those of Churn_Modelling.csv; docs/simulator.md has the law.
+    The columns are those of Churn_Modelling.csv; docs/simulator.md documents the distributions.
 
     Example: churn simulate --rows 10000 customers.csv
     """
@@ -29,4 +29,4 @@ def simulate(output: Path, rows: int, seed: int, *, with_truth: bool) -> None:
             write_simulated(output, rows, seed, truth=with_truth, progress=bar.update)
         except (ValueError, OSError) as error:
             raise TableError(str(error)) from error
-    click.echo(f"{rows:,} customers are in {output}")
+    click.echo(f"wrote {rows:,} customers to {output}")

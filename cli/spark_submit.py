@@ -1,4 +1,4 @@
-"""The command `churn` as the file that spark-submit wants."""
+"""The `churn` command as a script for spark-submit."""
 
 from cli.main import main
 

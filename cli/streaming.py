@@ -1,4 +1,4 @@
-"""How a table too large for memory is trained on: the options, and when they hold."""
+"""Options for training on tables larger than memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.dataset import take_told
+from cli.dataset import pop_dataset_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,37 +28,42 @@ _OPTIONS = [
         "--stream/--in-memory",
         "stream",
         default=None,
-        help="Whether the table is streamed from disk.  [default: above 200,000 rows, and a folder of Parquet files]",
+        help="Stream the table from disk or load it into memory.  [default: stream above 200,000 rows and for folders]",
     ),
     click.option(
-        "--epochs", type=click.IntRange(1), help="Streamed: passes over the table, at most; else by its size."
+        "--epochs", type=click.IntRange(1), help="Streaming: maximum number of epochs.  [default: by the table's size]"
     ),
     click.option(
-        "--batch-rows", type=click.IntRange(256), help="Streamed: rows a step and GPU, at most.  [default: 8192]"
+        "--batch-rows", type=click.IntRange(256), help="Streaming: maximum batch size per device.  [default: 8192]"
     ),
     click.option(
         "--mixed-precision/--full-precision",
         default=None,
-        help="Streamed: hidden layers in float16 or float32.  [default: float16 on GPUs with tensor cores]",
+        help="Streaming: hidden layers in float16 or float32.  [default: float16 on GPUs with tensor cores]",
     ),
     click.option(
         "--scratch",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Streamed: folder for the encoded table, 200 to 300 bytes a row, removed at the end.  [default: the "
-        "system's for temporary files]",
+        help="Streaming: folder for the encoded table (80 to 300 bytes per row), deleted afterwards.  [default: the "
+        "system's temporary folder]",
     ),
 ]
 
 
 def streaming_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that `take_streaming` takes."""
+    """Add the options that `pop_streaming_options` reads to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def take_streaming(data: Path, chosen: dict[str, Any]) -> Streaming | None:
-    """Take the options of `streaming_options` out of what was chosen; return how to stream, or None: in memory.
+def pop_streaming_options(data: Path, options: dict[str, Any]) -> Streaming | None:
+    """Remove the options of `streaming_options` from `options` and return the settings for streaming.
+
+    Returns
+    -------
+    Streaming or None
+        None if the table is to be loaded into memory.
 
     Raises
     ------
@@ -68,28 +73,28 @@ def take_streaming(data: Path, chosen: dict[str, Any]) -> Streaming | None:
     from training.streaming.read import count_rows
     from training.streaming.settings import STREAM_ROWS, Streaming
 
-    told = {name: chosen.pop(name) for name in _ONLY_STREAMED}
-    stream, is_default = chosen.pop("stream"), chosen["network"] == "default"
+    values = {name: options.pop(name) for name in _ONLY_STREAMED}
+    stream, is_default = options.pop("stream"), options["network"] == "default"
     if stream is None:
         stream = is_default and (data.is_dir() or count_rows(data) > STREAM_ROWS)
     if not stream:
-        given = [option for name, option in _ONLY_STREAMED.items() if told[name] is not None]
+        given = [option for name, option in _ONLY_STREAMED.items() if values[name] is not None]
         if given:
-            raise click.UsageError(f"the table is trained on in memory; for --stream only: {', '.join(given)}")
+            raise click.UsageError(f"the table is loaded into memory; these need --stream: {', '.join(given)}")
         return None
     if not is_default:
-        raise click.UsageError(f"the {chosen['network']} network is taught in memory; --stream is for the default one")
-    if chosen["validation_size"] == 0:
-        raise click.UsageError("a streamed training needs a validation part; choose a --validation-size above 0")
-    told["validation_size"] = chosen["validation_size"]
-    return Streaming(**{name: value for name, value in told.items() if value is not None})
+        raise click.UsageError(f"--stream needs the default network, not --network {options['network']}")
+    if options["validation_size"] == 0:
+        raise click.UsageError("streamed training needs a validation set; --validation-size must be above 0")
+    values["validation_size"] = options["validation_size"]
+    return Streaming(**{name: value for name, value in values.items() if value is not None})
 
 
 @contextmanager
-def open_told(data: Path, chosen: dict[str, Any], streaming: Streaming) -> Iterator[StreamedTable]:
-    """Encode a table as the options of `dataset_options` say, and take them out of what was chosen."""
+def open_from_options(data: Path, options: dict[str, Any], streaming: Streaming) -> Iterator[StreamedTable]:
+    """Encode the training table as the options of `dataset_options` describe it, and remove them from `options`."""
     from training.streaming.spread import Split, open_streamed
 
-    split = Split(chosen["test_size"], streaming.validation_size, chosen["seed"])
-    with open_streamed(data, split, scratch=streaming.scratch, **take_told(chosen)) as table:
+    split = Split(options["test_size"], streaming.validation_size, options["seed"])
+    with open_streamed(data, split, scratch=streaming.scratch, **pop_dataset_options(options)) as table:
         yield table

@@ -1,4 +1,4 @@
-"""`churn train`: a table in, the next version of the model out."""
+"""`churn train`: train a model on a table and publish it as the next version."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.dataset import dataset_options, load_told, print_dataset
+from cli.dataset import dataset_options, load_from_options, print_dataset
 from cli.options import models_option
-from cli.streaming import open_told, streaming_options, take_streaming
+from cli.streaming import open_from_options, pop_streaming_options, streaming_options
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
@@ -27,53 +27,53 @@ if TYPE_CHECKING:
     type=click.Choice(["default", "reference"]),
     default="default",
     show_default=True,
-    help="reference is the data set's tutorial network, taught as in the tutorial.",
+    help="Network to train; reference is the public table's well-known tutorial network.",
 )
 @dataset_options
 @click.option(
     "--write-schema",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the inferred schema to this TOML file, to edit, and stop.",
+    help="Write the inferred schema to this TOML file for editing, and exit.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same model.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option(
     "--test-size",
     default=0.2,
     show_default=True,
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share of the rows held out for the test; 0 holds none out.",
+    help="Fraction of the rows held out as the test set; 0 for none.",
 )
 @click.option(
     "--validation-size",
     type=click.FloatRange(0, 0.5),
-    help="Share of the rest that each member of the default network's bag leaves out and is judged on; 0 leaves none "
-    "out.  [default: 0.1, ten folds]",
+    help="Fraction of the remaining rows in each validation fold of the default network; 0 for none.  [default: 0.1, "
+    "ten folds]",
 )
 @click.option(
     "--threshold",
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="A customer is said to leave above this probability.",
+    help="A customer is predicted to leave above this probability.",
 )
 @click.option(
     "--config",
     "config_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file with a table [network]: hyperparameters of the default network.",
+    help="TOML file with hyperparameters of the default network in a table [network].",
 )
 @streaming_options
-@click.option("--warm-start", type=int, metavar="VERSION", help="Start from an earlier version's weights.")
-@click.option("--promote/--no-promote", default=True, help="Whether the new version becomes the current one.")
-@click.option("--customer-value", default=200.0, show_default=True, help="Report: worth of a customer kept.")
-@click.option("--offer-cost", default=10.0, show_default=True, help="Report: cost of an offer that is accepted.")
+@click.option("--warm-start", type=int, metavar="VERSION", help="Start from the weights of this version.")
+@click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
+@click.option("--customer-value", default=200.0, show_default=True, help="Report: value of a retained customer.")
+@click.option("--offer-cost", default=10.0, show_default=True, help="Report: cost of an accepted offer.")
 @click.option("--contact-cost", default=1.0, show_default=True, help="Report: cost of contacting one customer.")
 @click.option(
     "--accept-rate",
     default=0.3,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Report: share of leavers who stay when offered.",
+    help="Report: fraction of would-be leavers who accept an offer.",
 )
 def train(
     data: Path,
@@ -84,21 +84,21 @@ def train(
 ) -> None:
     """Train a network on DATA (.csv, .parquet or a folder of .parquet) and publish it as the next version.
 
-    Says what it takes each column for, and why it leaves one out.
+    Prints how each column is used and why a column is dropped.
 
     Example: churn train mybank.csv --label left --id client_no
     """
     if config_file and chosen["network"] != "default":
-        raise click.UsageError(f"--config is for the default network; {chosen['network']} has nothing to turn")
-    streaming = take_streaming(data, chosen)
+        raise click.UsageError(f"--config needs the default network, not --network {chosen['network']}")
+    streaming = pop_streaming_options(data, chosen)
     if streaming is not None:
-        with open_told(data, chosen, streaming) as table:
+        with open_from_options(data, chosen, streaming) as table:
             if not _stop_at_schema(table.sample, write_schema):
                 from training.streaming import job as streamed
 
                 _report(streamed.train(table, models, _make_options(config_file, chosen), streaming, _command()))
         return
-    dataset = load_told(data, chosen)
+    dataset = load_from_options(data, chosen)
     if not _stop_at_schema(dataset, write_schema):
         from training import job
 
@@ -106,14 +106,14 @@ def train(
 
 
 def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:
-    """Say what the columns are taken for; write the schema, if that is all that is wanted, and return whether it is."""
+    """Print the columns; with `--write-schema`, write the schema and return True."""
     print_dataset(dataset)
     if write_schema is None:
         return False
     from training.schema_file import write_schema_file
 
     write_schema_file(write_schema, dataset.schema)
-    click.echo(f"\nthe schema is in {write_schema}: edit it, then train with --schema {write_schema}")
+    click.echo(f"\nwrote the schema to {write_schema}; edit it, then train with --schema {write_schema}")
     return True
 
 
@@ -140,8 +140,8 @@ def _report(outcome: Outcome) -> None:
         from training import tutorial
 
         click.echo(tutorial.summarize(outcome.trained.dataset, outcome))
-    promoted = ", and current" if outcome.promoted else ""
-    click.echo(f"\nversion {outcome.version} is in {outcome.folder}{promoted}")
+    promoted = " and made it current" if outcome.promoted else ""
+    click.echo(f"\npublished version {outcome.version} in {outcome.folder}{promoted}")
 
 
 def _print_scores(outcome: Outcome) -> None:
@@ -153,7 +153,7 @@ def _print_scores(outcome: Outcome) -> None:
     for part, scores in outcome.scores.items():
         (stay_right, stay_wrong), (leave_wrong, leave_right) = scores.confusion_matrix
         click.echo(
-            f"{part}: of {stay_right + stay_wrong:,} who stayed {stay_wrong:,} were said to leave; "
-            f"of {leave_wrong + leave_right:,} who left {leave_right:,} were"
+            f"{part}: {leave_right:,} of {leave_wrong + leave_right:,} leavers found; "
+            f"{stay_wrong:,} of {stay_right + stay_wrong:,} stayers predicted to leave"
         )
-    click.echo(f"TensorFlow and ONNX Runtime differ by {outcome.engine_difference:.1e} at most")
+    click.echo(f"TensorFlow and ONNX Runtime differ by at most {outcome.engine_difference:.1e}")

@@ -1,4 +1,4 @@
-"""What can be set from outside: fields of `Settings`, read from variables with the prefix ``CHURN_``."""
+"""Settings of the service, read from environment variables with the prefix ``CHURN_``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,72 +13,76 @@ PREFIX = "CHURN_"
 
 
 class Settings(BaseSettings):
-    """How the service runs. Each field is the environment variable ``CHURN_<FIELD IN CAPITALS>``."""
+    """Settings of the service. Each field is read from the environment variable ``CHURN_<FIELD IN CAPITALS>``.
+
+    The field docstrings are the descriptions in docs/configuration.md.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True)
 
     models: Path = Path("models")
-    """Folder of the models."""
+    """Folder of the model versions."""
 
     model_version: Literal["current"] | PositiveInt = "current"
-    """Version to serve: a number, or "current" for the one the folder names."""
+    """Version to serve: a number, or "current" for the version that the file `current` in the folder names."""
 
     engine: EngineChoice = "auto"
-    """What runs the network: onnx, tensorflow, or auto (TensorFlow where it sees a GPU, else ONNX Runtime)."""
+    """Inference engine: onnx, tensorflow, or auto (TensorFlow if it finds a GPU, otherwise ONNX Runtime)."""
 
     require_gpu: bool = False
-    """Whether to refuse to start where the network would not run on a GPU, saying what was found instead."""
+    """Fail at startup, with the devices found, unless the network runs on a GPU."""
 
     threads: PositiveInt = 1
-    """Threads of the engine in each worker. One is fastest for every size of request that was measured
-    (docs/performance.md): workers use further CPUs better."""
+    """Threads of the inference engine in each worker. One was fastest for every request size measured
+    (docs/performance.md); use more workers instead to use more CPUs."""
 
     max_customers: PositiveInt = 10_000
-    """Customers in one JSON request; more get a 413."""
+    """Maximum number of customers in one JSON request; more are rejected with 413."""
 
     max_body_bytes: PositiveInt = 16 * 2**20
-    """Size of one JSON request's body in bytes, and of a record or batch of a table, which itself may be of any size;
-    more get a 413."""
+    """Maximum size in bytes of a JSON request body, and of one CSV record or Arrow batch; larger ones are rejected with
+    413. A table as a whole may have any size."""
 
     max_pending_bytes: PositiveInt = 64 * 2**20
-    """Bodies held at once in one worker, in bytes, while they arrive or wait for a thread; beyond, requests get a
-    503 with Retry-After. At least `max_body_bytes`."""
+    """Maximum total size in bytes of the request bodies that one worker holds while they arrive or wait for a thread;
+    further requests are rejected with 503 and Retry-After. Must be at least `max_body_bytes`."""
 
     max_held_bytes: PositiveInt = 64 * 2**20
-    """Answers to tables (CSV, Arrow) held at once in one worker, compressed, in bytes: until every row is known to be
-    good, or until the client takes them. 6 to 10 bytes a customer; a table that needs more gets a 413."""
+    """Maximum total size in bytes, compressed, of the responses to tables (CSV, Arrow) that one worker holds: until all
+    rows are valid, or until the client reads them. A customer takes 6 to 10 bytes; a table that needs more is rejected
+    with 413."""
 
     drain_seconds: NonNegativeFloat = 1.0
-    """After SIGTERM, how long the service still accepts requests while /health/ready already says 503, so that
-    a balancer can look away, in seconds."""
+    """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load
+    balancer can stop routing to it."""
 
     shutdown_seconds: PositiveInt = 10
-    """After the drain, how long requests in flight may take to finish before they are cut off, in seconds."""
+    """Seconds after the drain in which requests in flight may finish before they are cut off."""
 
     access_log: bool = True
-    """Whether each request is logged: one line with its identifier, route, status and seconds, never a customer."""
+    """Log one line per request with its identifier, route, status and duration. Never logs customer data."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
-    """How lines of the log are written: json, one object a line; text, for people; auto: text on a terminal."""
+    """Log format: json (one object per line), text, or auto (text on a terminal, otherwise json)."""
 
     tracing: bool = False
-    """Whether OpenTelemetry traces are sent, where its own variables say (`OTEL_EXPORTER_OTLP_ENDPOINT`). Needs the
-    extra churn[tracing], and takes the fast path's place."""
+    """Send OpenTelemetry traces to the endpoint in `OTEL_EXPORTER_OTLP_ENDPOINT`. Needs the extra `churn[tracing]` and
+    turns the fast path off."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least grave message that is logged."""
+    """Minimum level of the messages that are logged."""
 
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":
         if self.max_pending_bytes < self.max_body_bytes:
             raise ValueError(
-                f"max_pending_bytes ({self.max_pending_bytes}) is below max_body_bytes ({self.max_body_bytes}): "
-                "no body of that size could ever be received"
+                f"max_pending_bytes ({self.max_pending_bytes}) must be at least max_body_bytes "
+                f"({self.max_body_bytes}), or a body of that size could never be received"
             )
         return self
 
 
 def find_unknown_variables(names: Iterable[str]) -> list[str]:
-    """Return the names with our prefix that set nothing: most likely misspelt."""
+    """Return the variables with the prefix ``CHURN_`` that are not a setting, most likely misspelt."""
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     return sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)

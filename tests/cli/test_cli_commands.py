@@ -194,7 +194,7 @@ def test_score_says_what_it_did_and_its_answer_is_the_scorers(
     customers = draw_customers(300)
     answer = churn("score", "customers.csv", "--output", "scores.csv")
     assert answer.code == 0
-    assert answer.out.startswith("300 customers: 300 scored with version 1 into scores.csv, of whom ")
+    assert answer.out.startswith("300 customers: 300 scored with version 1 into scores.csv, ")
     assert answer.out.endswith("; 0 rejected into scores.csv.rejects\n")
     scorer = scorers["onnx"]
     expected = scorer.score({name: customers[name].tolist() for name in scorer.schema.names})

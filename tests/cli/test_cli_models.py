@@ -41,7 +41,7 @@ def test_the_versions_are_listed_with_a_star_at_the_one_being_served(churn: Any,
 def test_a_damaged_version_is_listed_as_refused(churn: Any, two_models: Path) -> None:
     flip_byte(two_models / "1" / "model.onnx", 9)
     answer = churn("models", "list", "--models", two_models)
-    assert f"1  refused: {two_models}/1/model.onnx: SHA-256 differs" in answer.out
+    assert f"1  unusable: {two_models}/1/model.onnx: SHA-256 differs" in answer.out
     assert answer.code == 0
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_version_is_not_promoted(churn: Any, two_models: Path) -> None
 def test_verify_says_that_every_version_is_as_written(churn: Any, two_models: Path, engine: str) -> None:
     answer = churn("models", "verify", "--models", two_models, "--engine", engine)
     assert answer.out == "".join(
-        f"version {version}: every file is as written; 32 golden rows score right ({engine})\n" for version in (1, 2)
+        f"version {version}: all files match their hashes, 32 golden rows match ({engine})\n" for version in (1, 2)
     )
     assert (answer.code, answer.err) == (0, "")
 
@@ -93,10 +93,10 @@ def test_verify_refuses_one_flipped_byte_and_names_the_file(churn: Any, two_mode
     flip_byte(two_models / "2" / name, -2)
     answer = churn("models", "verify", "--models", two_models)
     assert answer.code == 1
-    assert answer.out.startswith("version 1: every file is as written")
+    assert answer.out.startswith("version 1: all files match their hashes")
     refused, error = answer.err.splitlines()
-    assert refused.startswith(f"version 2: refused: {two_models}/2/{name}: SHA-256 differs")
-    assert error == f"error: {two_models}: 1 of 2 versions are refused"
+    assert refused.startswith(f"version 2: failed: {two_models}/2/{name}: SHA-256 differs")
+    assert error == f"error: {two_models}: 1 of 2 versions failed verification"
     assert churn("models", "verify", 1, "--models", two_models).code == 0
 
 

@@ -31,7 +31,7 @@ def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
     options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores", "--summary", "summary.json")
     answer = churn("score", *options, "--keep", "Age", "--keep", "Surname", "--max-rejects", "1%")
     assert answer.code == 0, answer.err
-    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores, of whom ")
+    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores, ")
     assert answer.out.endswith("1 rejected into scores_rejects\n")
     summary = json.loads((workplace / "summary.json").read_text())
     assert (summary["rows"], summary["scored"], summary["reasons"]) == (300, 299, {"Age is missing": 1})
@@ -62,10 +62,10 @@ def test_a_file_is_scored_into_files(churn: Any, workplace: Path) -> None:
     options = ("customers.csv", "--output", "scores.parquet", "--keep", "Age", "--summary", "summary.json")
     answer = churn("score", *options, "--max-rejects", "0.1%")
     assert answer.code == 2
-    assert answer.err.endswith("allowed: 0.1%; what is written can be gone on with by --resume and a higher limit\n")
+    assert answer.err.endswith("allowed: 0.1%; raise --max-rejects and add --resume to continue\n")
     answer = churn("score", *options, "--max-rejects", "1", "--resume")
     assert answer.code == 0, answer.err
-    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores.parquet, of whom ")
+    assert answer.out.startswith("300 customers: 299 scored with version 1 into scores.parquet, ")
     assert answer.out.endswith("; 1 rejected into scores.parquet.rejects\n")
     assert (
         (workplace / "scores.parquet.rejects")
@@ -89,7 +89,7 @@ def test_standard_output_holds_the_scores_alone(churn: Any) -> None:
     write_csv(Path("customers.csv"), draw_customers(30))
     answer = churn("score", "customers.csv", "--output", "-")
     assert answer.out.count("\n") == 31
-    assert answer.err.startswith("30 customers: 30 scored with version 1 into standard output, of whom ")
+    assert answer.err.startswith("30 customers: 30 scored with version 1 into standard output, ")
 
 
 @pytest.mark.usefixtures("workplace")
@@ -101,25 +101,25 @@ def test_an_interrupted_job_says_how_it_goes_on(churn: Any, monkeypatch: pytest.
 
     monkeypatch.setattr("batch.files.run.FileRun.run", interrupt)
     answer = churn("score", "customers.csv", "--output", "scores.csv")
-    assert (answer.code, answer.err) == (130, "interrupted: what is written can be gone on with by --resume\n")
+    assert (answer.code, answer.err) == (130, "interrupted: run the same command with --resume to continue\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "score needs INPUT and --output, or --sql with --url and --table"),
+        ((), "give INPUT and --output, or --sql with --url and --table"),
         (("--sql", ALL), "--sql needs --url"),
-        (("--sql", ALL, "a.csv"), "no INPUT, --output, --spark"),
-        (("a.csv", "--output", "b.csv", "--key", "x", "--table", "t"), "--table, --key: only with --sql"),
+        (("--sql", ALL, "a.csv"), "can't be combined with INPUT, --output or --spark"),
+        (("a.csv", "--output", "b.csv", "--key", "x", "--table", "t"), "--table, --key: allowed only with --sql"),
         (("a.csv", "--output", "b.csv", "--input-format", "xlsx"), "'xlsx' is not one of 'csv', 'csv.gz'"),
-        (("--sql", ALL, "--rejects", "r.csv"), "--rejects: not with --sql"),
+        (("--sql", ALL, "--rejects", "r.csv"), "--rejects: not allowed with --sql"),
         (
             ("--spark", "local[2]", "a.csv", "--output", "b", "--output-format", "csv"),
-            "--output-format: not with --spark",
+            "--output-format: not allowed with --spark",
         ),
         (("--sql", ALL, "--url", "sqlite:///bank.db"), "--sql needs --table"),
         (("--spark", "local[2]"), "--spark needs INPUT and --output"),
-        (("--spark", "local[2]", "a.csv", "--output", "b", "--resume"), "--spark knows no --resume"),
+        (("--spark", "local[2]", "a.csv", "--output", "b", "--resume"), "--resume is not allowed with --spark"),
     ],
 )
 def test_what_is_absent_is_named(churn: Any, arguments: tuple[str, ...], message: str) -> None:

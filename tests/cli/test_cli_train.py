@@ -37,9 +37,9 @@ def test_training_prints_what_it_took_the_columns_for_and_how_good_it_became(
         ]
     (kept, alarmed), (missed, caught) = content["metrics"]["test"]["confusion_matrix"]
     stayed, left = kept + alarmed, missed + caught
-    words = f"test: of {stayed} who stayed {alarmed} were said to leave; of {left} who left {caught} were\n"
+    words = f"test: {caught} of {left} leavers found; {alarmed} of {stayed} stayers predicted to leave\n"
     assert words in answer.out
-    assert answer.out.endswith(f"\nversion 1 is in {models}/1, and current\n")
+    assert answer.out.endswith(f"\npublished version 1 in {models}/1 and made it current\n")
     assert content["command"] == f"churn train {bank_csv} --models {models} --seed 3"
     assert content["seed"] == 3
 
@@ -71,7 +71,7 @@ def test_a_configuration_is_refused_where_nothing_can_be_turned_and_where_it_is_
     config.write_text("[network]\ndepth = 3\n")
     answer = churn("train", bank_csv, "--network", "reference", "--config", config)
     assert answer.code == 2
-    assert "--config is for the default network; reference has nothing to turn" in answer.err
+    assert "--config needs the default network, not --network reference" in answer.err
     answer = churn("train", bank_csv, "--models", tmp_path / "models", "--config", config)
     assert answer.code == 1
     assert answer.err.startswith(f"error: {config}: unknown: depth; known: folds, repeats, hidden, ")
@@ -90,7 +90,7 @@ def test_the_reference_network_prints_what_the_tutorial_prints(churn: Any, bank_
 def test_a_version_may_be_trained_without_being_served(churn: Any, own_models: Path, bank_csv: Path) -> None:
     answer = churn("train", bank_csv, "--models", own_models, "--no-promote", "--warm-start", 1, "--test-size", 0)
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.endswith(f"\nversion 2 is in {own_models}/2\n")
+    assert answer.out.endswith(f"\npublished version 2 in {own_models}/2\n")
     assert Registry(own_models).current() == 1
     assert "test" not in read_bundle(own_models / "2").manifest.content["metrics"]
 
@@ -147,7 +147,7 @@ def test_the_schema_is_written_to_be_edited_and_nothing_is_trained(churn: Any, b
     path = tmp_path / "bank.toml"
     answer = churn("train", bank_csv, "--write-schema", path, "--models", tmp_path / "models")
     assert answer.code == 0
-    assert answer.out.endswith(f"\nthe schema is in {path}: edit it, then train with --schema {path}\n")
+    assert answer.out.endswith(f"\nwrote the schema to {path}; edit it, then train with --schema {path}\n")
     assert not (tmp_path / "models").exists()
     schema = read_schema(path)
     assert schema.names[0] == "CreditScore"
@@ -166,7 +166,7 @@ def test_a_schema_and_an_option_that_says_the_same_are_refused(
     churn("train", bank_csv, "--write-schema", path)
     answer = churn("train", bank_csv, "--schema", path, option, "Exited")
     assert answer.code == 2
-    assert f"--schema says that already, so leave out: {option}" in answer.err
+    assert f"--schema sets these already; remove: {option}" in answer.err
 
 
 def test_a_schema_file_that_is_none_is_refused(churn: Any, bank_csv: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_the_command_streams_a_folder_and_leaves_nothing_behind(churn: Any, bank
     assert answer.out.startswith("bank: 1,000 customers, ")
     assert "Age              integer   a whole number from 0 to 130, seen 18 to 79\n" in answer.out
     assert "log loss  " in answer.out
-    assert answer.out.endswith(f"\nversion 1 is in {models}/1, and current\n")
+    assert answer.out.endswith(f"\npublished version 1 in {models}/1 and made it current\n")
     assert read_bundle(models / "1").manifest.content["settings"]["config"]["folds"] == CONFIG["folds"]
     assert list(scratch.iterdir()) == []
 
@@ -53,11 +53,11 @@ def test_a_large_table_is_streamed_unless_told_otherwise(
     [
         (
             ("--epochs", 3, "--scratch", "."),
-            "the table is trained on in memory; for --stream only: --epochs, --scratch",
+            "the table is loaded into memory; these need --stream: --epochs, --scratch",
         ),
         (
             ("--stream", "--network", "reference"),
-            "the reference network is taught in memory; --stream is for the default",
+            "--stream needs the default network, not --network reference",
         ),
         (("--stream", "--validation-size", 0), "a streamed training needs a validation part"),
     ],

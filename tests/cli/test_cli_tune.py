@@ -30,7 +30,9 @@ def test_a_search_says_what_it_found_and_how_to_train_with_it(
     assert " of 5 parts (best 0." in answer.out
     assert "Best of 9 configurations tried: cross-validated log loss 0.3" in answer.out
     assert " nats over seeds 1: better than what is shipped.\n" in answer.out
-    assert answer.out.endswith(f"\nthe configuration is in {output}: churn train {bank_csv} --config {output}\n")
+    assert answer.out.endswith(
+        f"\nwrote the configuration to {output}; train with: churn train {bank_csv} --config {output}\n"
+    )
     assert judged[0] == judged[-2] == Config()
     assert judged[-1] == read_config(output)
 
@@ -43,13 +45,13 @@ def test_an_interrupted_search_keeps_the_best_so_far_and_goes_on(
     judged.append(None)
     answer = churn(*command, 4)
     assert answer.code == 130
-    assert answer.err == "\ninterrupted: the same command goes on where it was\n"
+    assert answer.err == "\ninterrupted: run the same command to continue\n"
     assert churn(*command, 2).code == 0
     before = output.read_text()
     judged.append(None)
     answer = churn(*command, 4)
     assert answer.code == 130
-    assert answer.err == f"\ninterrupted: the best so far is in {output}; the same command goes on where it was\n"
+    assert answer.err == f"\ninterrupted: the best trial so far is in {output}; run the same command to continue\n"
     assert output.read_text() == before
     answer = churn(*command, 4)
     assert answer.code == 0

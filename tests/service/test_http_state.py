@@ -157,7 +157,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="no body of that size"):
+    with pytest.raises(ValueError, match="a body of that size could never"):
         Settings(max_pending_bytes=1)
 
 

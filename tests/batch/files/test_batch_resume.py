@@ -224,7 +224,7 @@ def test_a_killed_and_an_interrupted_process_are_resumed_to_the_same_bytes(
         _, told = process.communicate()
         assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL), told
         if sent == signal.SIGINT:
-            assert told.strip().endswith("interrupted: what is written can be gone on with by --resume")
+            assert told.strip().endswith("interrupted: run the same command with --resume to continue")
         assert not output.exists()
     summary = score(scorer, source, output, resume=True)
     assert summary["resumed_at_row"] >= 700
