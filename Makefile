@@ -16,7 +16,7 @@ SERVE := .venv/serve
 DEV := .venv/dev
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help serve setup test test-fast test-deploy test-containers train image up down lint format lock openapi clean
+.PHONY: help serve setup test test-fast test-deploy test-containers train image up down lint format lock openapi docs clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +66,11 @@ format: $(DEV)/.ready ## write the code as ruff would
 lock: $(DEV)/.ready ## write requirements/*.txt anew (names, versions and hashes)
 	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
 
-openapi: $(DEV)/.ready ## write docs/openapi.json anew
+openapi: $(DEV)/.ready ## regenerate docs/openapi.json
 	$(DEV)/bin/python -m service.api.openapi models docs/openapi.json
+
+docs: openapi ## regenerate docs/openapi.json, docs/cli.md and the table in docs/configuration.md
+	$(DEV)/bin/python -m cli.reference docs
 
 clean: ## remove the virtual environments and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis
