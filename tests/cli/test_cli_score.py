@@ -46,7 +46,9 @@ def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
     options = ("--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores")
     answer = churn("score", *options, "--max-rejects", "0")
     assert answer.code == 2
-    assert answer.err.startswith("error: 1 of 300 rows could not be scored; allowed: 0; what is written can be gone on")
+    assert answer.err.startswith(
+        "error: 1 of 300 rows could not be scored; allowed: 0; raise --max-rejects and add --resume to continue"
+    )
     assert churn("score", *options, "--resume").code == 0
     answer = churn("score", *options)
     assert (answer.code, answer.err) == (
