@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,18 @@ from service.observe.recorder import Recorder
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
 from service.predict.endpoint import PATH, STATUS_DISCONNECTED, PredictEndpoint
-from service.predict.protocol import ShortCut
+from service.predict.protocol import ChurnProtocol, ShortCut
 from service.settings import Settings, find_unknown_variables
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
+from service.wire.connection import Connection, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.types import Message, Receive, Scope, Send
+
+    from service.errors import Problem
 
 TAGS = ("scoring", "model", "health", "metrics", "open inference protocol")
 """The sections of the page for developers, what they came for first."""
@@ -51,8 +55,8 @@ class ChurnService(FastAPI):
     ----------
     model_state : ModelState
     metrics : Metrics
-    short_cut : ShortCut
-        For the server's protocol, which answers most requests before they come here.
+    protocol : callable
+        Makes the protocol of a connection, as uvicorn calls it; it answers most requests before they come here.
     tracing : Tracing or None
     """
 
@@ -75,7 +79,18 @@ class ChurnService(FastAPI):
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.intake, settings)
         self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, bulk, self.tracing)
-        self.short_cut = ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes)
+        limits = Limits(settings.head_seconds, settings.send_seconds)
+        # A trace has the span of an ASGI request, which the short cut never makes.
+        self.protocol: Callable[..., Connection] = (
+            partial(Connection, limits, self._count_refusal)
+            if self.tracing
+            else partial(
+                ChurnProtocol,
+                ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes),
+                limits,
+                self._count_refusal,
+            )
+        )
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
             health.make_router(self.model_state),
@@ -132,6 +147,11 @@ class ChurnService(FastAPI):
                 await super().__call__(scope, receive, watch)
         if status:
             log(STATUS_DISCONNECTED)
+
+    def _count_refusal(self, problem: Problem) -> None:
+        """Count a request that the server refuses before it comes here."""
+        self.metrics.count_rejection(problem.kind)
+        self.metrics.count_request("other", "other", problem.status, 0.0)
 
     def _label(self, scope: Scope) -> str:
         """Return a path as a label: only paths there are, so that strangers can't make new time series."""

@@ -8,8 +8,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
     from service.app import ChurnService
     from service.settings import Settings
-
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays open: longer than the minute balancers keep theirs, so that they close first."""
 
 BACKLOG = 2048
 
@@ -149,7 +145,6 @@ class Server(uvicorn.Server):
 def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
     """Serve in this process."""
     from service.app import create_app
-    from service.predict.protocol import ChurnProtocol
 
     return_large_blocks()
     app: Any = create_app(settings)
@@ -158,12 +153,11 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         backlog=BACKLOG,
         log_config=None,
         access_log=False,  # ours writes the lines, of both ways
-        # A trace has the span of an ASGI request, which the short cut never makes.
-        http="httptools" if settings.tracing else cast("Any", partial(ChurnProtocol, app.short_cut)),
+        http=app.protocol,
         ws="none",
         lifespan="on",
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     Server(config, app, settings.drain_seconds, parent).run([listener])

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn.engines import EngineChoice
@@ -51,6 +51,19 @@ class Settings(BaseSettings):
     """Maximum total size in bytes, compressed, of the responses to tables (CSV, Arrow) that one worker holds: until all
     rows are valid, or until the client reads them. A customer takes 6 to 10 bytes; a table that needs more is rejected
     with 413."""
+
+    keep_alive_seconds: PositiveInt = 75
+    """Seconds for which an idle connection stays open: longer than the minute for which balancers keep theirs, so that
+    they close first."""
+
+    head_seconds: PositiveFloat = 20
+    """Seconds from the first byte of a request's head to its last; then the request gets a 408."""
+
+    body_seconds: PositiveFloat = 30
+    """Seconds between two reads of a body; then the request gets a 408."""
+
+    send_seconds: PositiveFloat = 60
+    """Seconds for which a client may take nothing of its answer before the connection is cut."""
 
     drain_seconds: NonNegativeFloat = 1.0
     """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load

@@ -11,9 +11,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httptools
 import numpy as np
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.guard.request_body import INLINE_BYTES
 from service.media_types import find_table
@@ -21,14 +19,16 @@ from service.observe.access_log import REQUEST_ID, find_request_id
 from service.predict.endpoint import JSON, PATH
 from service.predict.parse import Lone
 from service.predict.scoring import STAMPS, score_batch, score_lone
+from service.wire.connection import STATUS_LINE, Connection, Limits, Reading
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from service.errors import Problem
     from service.observe.access_log import AccessLog
     from service.observe.recorder import Recorder
     from service.predict.endpoint import PredictEndpoint
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _URL = PATH.encode()
 _OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n"
-_INVALID = "Invalid HTTP request received."
 _CLOSE = b"connection: close\r\n"
 
 
@@ -85,26 +84,27 @@ class ShortCut:
             if isinstance(request, Lone):
                 waiting = _Waiting(protocol, request_id, keep_alive, request, received, parsed)
                 if not self._waiting:
-                    protocol.loop.call_soon(self._score_waiting)
+                    protocol.loop.call_soon(self.score_waiting)
                 self._waiting.append((waiting, model))
-                protocol.is_waiting = True
                 return
+            self.score_waiting()  # answers go out in the order of the requests
             answer, scored = score_batch(model, request, received, parsed)
         except Exception as error:  # noqa: BLE001  counted, logged and answered there, whatever it is
+            self.score_waiting()
             self._refuse(protocol, request_id, error, received, keep_alive=keep_alive)
             return
         self.recorder.record_batch(scored)
         self._accept(protocol, request_id, answer, received, keep_alive=keep_alive)
 
-    def _score_waiting(self) -> None:
+    def score_waiting(self) -> None:
+        """Score the requests that wait, and answer them."""
         waiting, self._waiting = self._waiting, []
         if len(waiting) == 1:
             self._score_one(*waiting[0])
-        else:
+        elif waiting:
             self._score_together(waiting)
 
     def _score_one(self, one: _Waiting, model: ServedModel) -> None:
-        one.protocol.is_waiting = False
         try:
             answer, scored = score_lone(model, one.request, one.received, one.parsed)
         except Exception as error:  # noqa: BLE001
@@ -133,7 +133,6 @@ class ShortCut:
             answers = model.answers.encode_lones(requests, probabilities, scorer.decide(probabilities))
         except Exception as error:  # noqa: BLE001
             for one, _ in waiting:
-                one.protocol.is_waiting = False
                 self._refuse(one.protocol, one.request_id, error, one.received, keep_alive=one.keep_alive)
             return
         stamps = np.empty((len(waiting), STAMPS))
@@ -142,7 +141,6 @@ class ShortCut:
         stamps[:, 2:] = started, prepared, inferred, perf_counter()
         self.recorder.record_together(raw, probabilities, stamps)
         for (one, _), answer in zip(waiting, answers, strict=True):
-            one.protocol.is_waiting = False
             self._accept(one.protocol, one.request_id, answer, one.received, keep_alive=one.keep_alive)
 
     def _accept(
@@ -169,166 +167,91 @@ class ShortCut:
             self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
             self._must_close = (b"connection", b"close") in default
         close = b"" if keep_alive or self._must_close else _CLOSE
-        protocol.finish(
+        protocol.finish_fast(
             b"%b%b%b%b: %b\r\ncontent-length: %d\r\n\r\n%b"
             % (head, self._lines, close, REQUEST_ID, request_id.encode(), len(body), body),
             keep_alive=keep_alive and not self._must_close,
         )
 
 
-class ChurnProtocol(HttpToolsProtocol):
+class ChurnProtocol(Connection):
     """One connection.
 
     Parameters
     ----------
     short_cut : ShortCut
+    limits : Limits
+    on_refusal : callable
     config, server_state, app_state, _loop
-        As uvicorn's.
-
-    Attributes
-    ----------
-    is_waiting : bool
-        Whether a request that took the short cut is not answered yet.
+        As `Connection`'s.
     """
 
     def __init__(
         self,
         short_cut: ShortCut,
+        limits: Limits,
+        on_refusal: Callable[[Problem], None],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(limits, on_refusal, config, server_state, app_state, _loop)
         self._short_cut = short_cut
-        self._fields: dict[bytes, bytes] | None = None
-        """The headers of a request on the short cut whose body is arriving."""
+        self._fields: dict[bytes, bytes] = {}
         self._body = b""
         self._keeps_alive = True
-        self._active = 0.0
-        self._ends = False
-        self.is_waiting = False
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
-        self._active = self.loop.time()
-        if self._is_busy():
-            super().data_received(data)
-            return
-        # As uvicorn does it, but for the timer: cancelling and starting one for each request would cost more than
-        # letting it find out that the connection was not idle.
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.logger.warning(_INVALID)
-            if self.is_waiting:
-                self._ends = True
-            else:
-                self.send_400_response(_INVALID)
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
-        if self._fields is not None:
-            self._leave_short_cut()
+        super().data_received(data)
+        if self._reading is Reading.FAST_BODY:
+            # The application waits for the rest of the body, where its size and its time are watched.
+            self.begin_exchange()
+            if self._body:
+                super().on_body(self._body)
 
-    def on_message_begin(self) -> None:
-        """Begin a request; what only ASGI needs is made when it is needed."""
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
+    def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:
+        """Take a `POST /predict` with JSON of a small, known length behind no request of the application's."""
+        parser = self.parser
+        if (
+            self.url != _URL
+            or self._running is not None
+            or self.flow.write_paused
+            or parser.get_method() != b"POST"
+            or not (length := fields.get(b"content-length"))
+            or int(length) > self._short_cut.max_body  # worked on in a thread, as a table is
+            or not self._needs_nothing_else(fields)
+        ):
+            return False
+        self._fields, self._body = fields, b""
+        self._keeps_alive = parser.should_keep_alive()
+        return True
 
-    def on_headers_complete(self) -> None:
-        """Choose the way."""
-        if self.url == _URL and self._may_take_short_cut():
-            fields = dict(self.headers)
-            length = fields.get(b"content-length", b"")
-            # Without a length the body comes in chunks; and a large one is worked on in a thread, as a table is.
-            if (
-                length
-                and int(length) <= self._short_cut.max_body
-                and b"transfer-encoding" not in fields
-                and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
-            ):
-                self._fields, self._body = fields, b""
-                self._keeps_alive = self.parser.should_keep_alive()
-                return
-        self._begin_cycle()
+    def _needs_nothing_else(self, fields: dict[bytes, bytes]) -> bool:
+        return (
+            b"transfer-encoding" not in fields
+            and b"expect" not in fields
+            and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
+            and self.parser.get_http_version() == "1.1"
+        )
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._fields is None:
-            super().on_body(body)
-        else:
+        if self._reading is Reading.FAST_BODY:
             self._body = self._body + body if self._body else body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Answer, if the request came whole."""
-        fields = self._fields
-        if fields is None:
+        """Answer a request that came whole."""
+        if self._reading is Reading.FAST_BODY:
+            self._reading = Reading.IDLE
+            self._fast_due += 1
+            self._short_cut.answer(self, self._fields, self._body, keep_alive=self._keeps_alive)
+        else:
             super().on_message_complete()
-        else:
-            self._fields = None
-            self._short_cut.answer(self, fields, self._body, keep_alive=self._keeps_alive)
 
-    def finish(self, answer: bytes, *, keep_alive: bool) -> None:
-        """Send a whole answer of the short cut."""
-        self.server_state.total_requests += 1
-        transport = self.transport
-        if transport.is_closing():
-            return
-        transport.write(answer)
-        if not keep_alive or self._ends:
-            transport.close()
-        elif self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it was idle for long; else look again when it could have been."""
-        idle = self.loop.time() - self._active
-        if idle < self.timeout_keep_alive - 0.001:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive - idle, self.timeout_keep_alive_handler
-            )
-        else:
-            super().timeout_keep_alive_handler()
-
-    def shutdown(self) -> None:
-        """Close the connection, once what it waits for is answered."""
-        if self.is_waiting:
-            self._ends = True
-        else:
-            super().shutdown()
-
-    def _leave_short_cut(self) -> None:
-        """Let ASGI wait for the rest of the body, where its size and its time are watched."""
-        self._fields = None
-        self._begin_cycle()
-        if self._body:
-            super().on_body(self._body)
-
-    def _begin_cycle(self) -> None:
-        """Make an ASGI request of what was read, as uvicorn does when a request begins."""
-        self._unset_keepalive_if_required()
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.headers.extend(headers)  # the scope has this list
-        self.url, self.expect_100_continue = url, expects
-        super().on_headers_complete()
-
-    def _is_busy(self) -> bool:
-        """Whether an ASGI request is not answered yet."""
-        cycle: Any = self.cycle  # None at first, whatever its type says
-        return cycle is not None and not cycle.response_complete
-
-    def _may_take_short_cut(self) -> bool:
-        return (
-            self.parser.get_method() == b"POST"
-            and not self.is_waiting
-            and not self._is_busy()
-            and not self.pipeline
-            and not self.expect_100_continue
-            and not self.flow.write_paused
-            and self.parser.get_http_version() == "1.1"
-            and not self.parser.should_upgrade()
-        )
+    def flush_fast_path(self) -> None:
+        """Score and answer what waits."""
+        self._short_cut.score_waiting()

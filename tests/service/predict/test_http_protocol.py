@@ -41,7 +41,7 @@ class Running:
         self.address = self.listener.getsockname()
         config = uvicorn.Config(
             self.app, log_config=None, ws="none", server_header=False, date_header=False,
-            http=lambda **options: ChurnProtocol(self.app.short_cut, **options),  # type: ignore[arg-type]
+            http=self.app.protocol,
         )  # fmt: skip
         self.server = Server(config, self.app, 0)
         self._thread = threading.Thread(target=self._serve)
@@ -121,13 +121,13 @@ def service(bank_models: Path) -> Iterator[Running]:
 def count_cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the requests that leave the short cut."""
     seen: list[int] = []
-    begin = ChurnProtocol._begin_cycle
+    begin = ChurnProtocol.begin_exchange
 
     def watch(self: ChurnProtocol) -> None:
         seen.append(1)
         begin(self)
 
-    monkeypatch.setattr(ChurnProtocol, "_begin_cycle", watch)
+    monkeypatch.setattr(ChurnProtocol, "begin_exchange", watch)
     return seen
 
 
@@ -288,7 +288,7 @@ def test_what_is_not_http_gets_a_400_and_the_end(service: Running, junk: bytes) 
     [(status, headers, _)] = service.send(junk)
     assert (status, headers["connection"]) == (400, "close")
     answers = service.send(request(json.dumps(CUSTOMER).encode()) + junk, until=2)
-    assert [status for status, _, _ in answers] == [200]
+    assert [status for status, _, _ in answers] == [200, 400]
 
 
 def test_a_client_that_leaves_harms_nobody(service: Running) -> None:
