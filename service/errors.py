@@ -90,6 +90,16 @@ class RequestProblem(Problem):
         return cls(400, f"malformed-{form}", "The table can't be read", detail)
 
     @classmethod
+    def body_too_slow(cls, pause_seconds: float, rate: int) -> RequestProblem:
+        """Say that the body stopped or came too slowly."""
+        return cls(
+            408,
+            "request-timeout",
+            "The request took too long",
+            f"a body may pause for up to {pause_seconds:g} s (CHURN_BODY_SECONDS) and must bring {rate} bytes a second",
+        )
+
+    @classmethod
     def body_too_large(cls, limit: int) -> RequestProblem:
         """Say that the body is larger than the limit, in bytes."""
         return cls(

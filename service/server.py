@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 
+TCP_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A peer that is silent for a minute is probed four times in the next; one that does not answer is gone."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -171,12 +174,21 @@ def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
     _run(settings, listener, parent)
 
 
+def _notice_dead_peers(listener: socket.socket) -> None:
+    """Have the kernel probe silent connections; those that are accepted inherit it."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in TCP_PROBES.items():
+        if hasattr(socket, option):  # macOS has other names for some
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     with ExitStack() as undo:
         try:
             address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
             listener = undo.enter_context(socket.socket(address[0], address[1]))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _notice_dead_peers(listener)
             listener.bind(address[4])
         except OSError as error:
             raise ServeError(f"{host}:{port} can't be listened on: {error.strerror}") from error

@@ -53,17 +53,18 @@ class Settings(BaseSettings):
     with 413."""
 
     keep_alive_seconds: PositiveInt = 75
-    """Seconds for which an idle connection stays open: longer than the minute for which balancers keep theirs, so that
+    """How long an idle connection stays open, in seconds: longer than the minute that balancers keep theirs, so that
     they close first."""
 
     head_seconds: PositiveFloat = 20
-    """Seconds from the first byte of a request's head to its last; then the request gets a 408."""
+    """Longest time from the first byte of a request's head to its last, in seconds; then the request gets a 408."""
 
     body_seconds: PositiveFloat = 30
-    """Seconds between two reads of a body; then the request gets a 408."""
+    """Longest pause within a request's body, in seconds; then the request gets a 408. A body must bring 500 bytes a
+    second beside."""
 
     send_seconds: PositiveFloat = 60
-    """Seconds for which a client may take nothing of its answer before the connection is cut."""
+    """Longest time for which a client takes nothing of its answer, in seconds; then the connection is cut."""
 
     drain_seconds: NonNegativeFloat = 1.0
     """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load

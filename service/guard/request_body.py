@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import RequestProblem
@@ -12,7 +13,7 @@ from service.errors import RequestProblem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from starlette.types import Receive
+    from starlette.types import Message, Receive
 
     from service.observe.metrics import Metrics
     from service.settings import Settings
@@ -26,8 +27,46 @@ A body of this size takes about 2 ms, less than health checks would notice; a ho
 only where it keeps the loop free for others."""
 
 
+MIN_BYTES_PER_SECOND = 500
+"""A body that arrives more slowly than this on average, beside the pause that is allowed, is given up: a client that
+sends a byte now and then would hold its place for ever."""
+
+
 class ClientLeftError(Exception):
     """The client closed the connection before its request was whole."""
+
+
+class TimedReceive:
+    """An ASGI request's `receive` for its body, with limits on how long it waits.
+
+    Parameters
+    ----------
+    receive : callable
+    pause_seconds : float
+        Longest pause between two parts of the body.
+    """
+
+    def __init__(self, receive: Receive, pause_seconds: float) -> None:
+        self._receive = receive
+        self._pause_seconds = pause_seconds
+        self._allowance = pause_seconds
+
+    async def __call__(self) -> Message:
+        """Return the next message.
+
+        Raises
+        ------
+        RequestProblem
+            408 if it does not come in time.
+        """
+        started = monotonic()
+        try:
+            async with asyncio.timeout(min(self._pause_seconds, self._allowance)):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestProblem.body_too_slow(self._pause_seconds, MIN_BYTES_PER_SECOND) from None
+        self._allowance += len(message.get("body", b"")) / MIN_BYTES_PER_SECOND - (monotonic() - started)
+        return message
 
 
 class Intake:
@@ -43,6 +82,7 @@ class Intake:
         self._metrics = metrics
         self._max_body = settings.max_body_bytes
         self._max_pending = settings.max_pending_bytes
+        self._pause_seconds = settings.body_seconds
         self._pending = 0
         # One thread: the interpreter runs one at a time anyway, and a second would only hold more memory.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
@@ -54,6 +94,10 @@ class Intake:
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Work in the thread and return what comes of it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def limit(self, receive: Receive) -> TimedReceive:
+        """Return a request's `receive` with the limits on the time that a body may take."""
+        return TimedReceive(receive, self._pause_seconds)
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
@@ -93,11 +137,12 @@ class Intake:
         Raises
         ------
         RequestProblem
-            413 if the body is too large, 503 if too much is waiting already.
+            408 if the body stops, 413 if it is too large, 503 if too much is waiting already.
         ClientLeftError
         """
         if announced > self._max_body:
             raise RequestProblem.body_too_large(self._max_body)
+        receive = self.limit(receive)
         message = await receive()
         if message["type"] != "http.request":
             raise ClientLeftError

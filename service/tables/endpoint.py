@@ -61,12 +61,13 @@ class Body:
 
     Parameters
     ----------
-    receive : callable
-        The ASGI request's.
+    receive, limited : callable
+        The ASGI request's; the same with a limit on the time it waits.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, limited: Receive) -> None:
+        self._receive_at_leisure = receive
+        self._receive = limited
         self._rest = b""
         self._more = True
 
@@ -91,7 +92,7 @@ class Body:
 
     async def wait_for_end(self) -> None:
         """Return when the client has left, or has its answer."""
-        await self._receive()
+        await self._receive_at_leisure()
 
 
 class BrokenOffError(Exception):
@@ -123,6 +124,7 @@ class BulkEndpoint:
         self._intake = intake
         self._max_part = settings.max_body_bytes
         self._held = Held(settings.max_held_bytes)
+        self._stall_seconds = settings.send_seconds
 
     async def answer(
         self, scope: Scope, receive: Receive, send: Send, form: Form, model: ServedModel, count: Callable[[], None]
@@ -144,11 +146,11 @@ class BulkEndpoint:
             raise RequestProblem.content_encoding(headers[b"content-encoding"].decode("latin-1"))
         # HTTP/1.0 tells an answer that was cut off from a whole one by its length alone, so that must be known.
         streams = rejects and scope.get("http_version") != "1.0"
-        outlet = Outlet(send, [(b"content-type", ANSWERS[form])], self._held, streams=streams)
+        outlet = Outlet(send, [(b"content-type", ANSWERS[form])], self._held, self._stall_seconds, streams=streams)
         try:
             with self._intake.reserve() as hold:
                 hold(RESERVED_BYTES)
-                body = Body(receive)
+                body = Body(receive, self._intake.limit(receive))
                 job = await self._intake.run(self._open, model, form, rejects)
                 await self._score(job, body, outlet, hold)
 

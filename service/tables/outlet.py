@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from service.tables.job import Packed
 
-STALL_SECONDS = 60.0
-"""How long a client may take nothing of its answer while no more of it can be held."""
-
 
 class StalledError(Exception):
     """The client sends on, takes nothing, and no more can be held for it."""
@@ -52,6 +49,8 @@ class Outlet:
         The ASGI request's.
     headers : list of (bytes, bytes)
     held : Held
+    stall_seconds : float
+        How long a client may take nothing of its answer while no more of it can be held.
     streams : bool
         Whether to send while blocks still come. A client that is busy with sending may take nothing meanwhile, so
         blocks are held for it all the same, and only when no more can be is it made to wait.
@@ -62,10 +61,13 @@ class Outlet:
         Whether the status is sent, so that it can't be another any more.
     """
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], held: Held, *, streams: bool) -> None:
+    def __init__(
+        self, send: Send, headers: list[tuple[bytes, bytes]], held: Held, stall_seconds: float, *, streams: bool
+    ) -> None:
         self._send = send
         self._headers = headers
         self._held = held
+        self._stall_seconds = stall_seconds
         self._streams = streams
         self._blocks: deque[Packed] = deque()
         self._own = self._size = 0
@@ -145,11 +147,11 @@ class Outlet:
         while self._held.total > self._held.limit and self._own and not sending.done():
             self._taken.clear()
             try:
-                await asyncio.wait_for(self._taken.wait(), STALL_SECONDS)
+                await asyncio.wait_for(self._taken.wait(), self._stall_seconds)
             except TimeoutError:
                 raise StalledError(
-                    f"the client took nothing of its answer for {STALL_SECONDS:g} s while it sent, and no more than "
-                    f"{self._held.limit} bytes (CHURN_MAX_HELD_BYTES) are held"
+                    f"the client took nothing of its answer for {self._stall_seconds:g} s while it sent, and no more "
+                    f"than {self._held.limit} bytes (CHURN_MAX_HELD_BYTES) are held"
                 ) from None
         if sending.done():
             await sending

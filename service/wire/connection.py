@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from enum import Enum, auto
+from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -117,12 +118,11 @@ class Exchange(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the answer."""
-        if not self.response_started:
+        if message["type"] == "http.response.start" and not self.response_started:
             # As of now: the date, and whether the server is shutting down.
             self.default_headers = self._connection.server_state.default_headers
-            if self.more_body:
-                # The client may be waiting for "100 Continue", or send on for long: the next request could not be
-                # told from the rest of this one's body.
+            if self.more_body and (self.waiting_for_100_continue or message["status"] >= HTTPStatus.BAD_REQUEST):
+                # The client may or may not send the body that it asked about, or be sending for long.
                 self.keep_alive = False
         await super().send(message)
 
@@ -186,8 +186,8 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             if not isinstance(cause, RefusedError):
-                cause = RefusedError(400, "malformed-request", "The request can't be read", f"Invalid HTTP request received. {error}")  # fmt: skip
-            self.logger.warning("Invalid HTTP request received.")
+                detail = f"Invalid HTTP request received. {error}"
+                cause = RefusedError(400, "malformed-request", "The request can't be read", detail)
             self.refuse(cause.problem)
         if self._reading is Reading.HEAD:
             self._wait_for_head(len(data), began=reading is not Reading.HEAD)
@@ -211,7 +211,7 @@ class Connection(HttpToolsProtocol):
         while data:
             try:
                 self.parser.feed_data(data)
-                return
+                break
             except httptools.HttpParserUpgrade as pause:
                 data = data[pause.args[0] :]
             # llhttp goes on as if there were no body. A parser that has read the same head without the offer knows
@@ -330,7 +330,8 @@ class Connection(HttpToolsProtocol):
         )
         self.cycle = exchange
         self._reading = Reading.BODY
-        self._unset_keepalive_if_required()
+        if not self.flow.write_paused:
+            self._unset_keepalive_if_required()
         if self._fast_due:
             self.flush_fast_path()
         limit = self.limit_concurrency
@@ -393,7 +394,7 @@ class Connection(HttpToolsProtocol):
             exchange.disconnect()
             if exchange is self._running:
                 self._running = None
-            else:
+            elif not exchange.response_complete:
                 self.pipeline.popleft()
         if not self._is_in_flight():
             self._end()

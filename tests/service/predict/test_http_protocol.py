@@ -2,114 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import uvicorn
 from bundles import CUSTOMER, ODD_CUSTOMER
 from running import read_metrics, start, wait_until
+from socket_service import JSON, Running, read, read_answers, request, serving
 
 from service.predict.protocol import ChurnProtocol
-from service.server import Server
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.testclient import TestClient
-
-JSON = "Content-Type: application/json\r\n"
-
-
-class Running:
-    """A service on a socket, in a thread of this process."""
-
-    def __init__(self, models: Path, **changes: Any) -> None:
-        from service.app import create_app
-
-        settings = Settings(**({"models": models, "engine": "onnx", "access_log": False, "drain_seconds": 0} | changes))
-        self.app: Any = create_app(settings)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self.listener.getsockname()
-        config = uvicorn.Config(
-            self.app, log_config=None, ws="none", server_header=False, date_header=False,
-            http=self.app.protocol,
-        )  # fmt: skip
-        self.server = Server(config, self.app, 0)
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-        wait_until(lambda: self.app.model_state.phase == "ready")
-        wait_until(lambda: self.server.started)
-
-    def _serve(self) -> None:
-        asyncio.run(self._run())
-
-    async def _run(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        await self.server._serve([self.listener])
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=10)
-
-    def send(self, *parts: bytes, until: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
-        """Send bytes in parts on one connection and return the answers."""
-        with self.connect() as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for position, part in enumerate(parts):
-                if position:
-                    threading.Event().wait(0.05)
-                connection.sendall(part)
-            return read_answers(connection, until)
-
-    def end(self) -> None:
-        self.server.handle_exit(15, None)
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-
-def read_answers(connection: socket.socket, until: int) -> list[tuple[int, dict[str, str], bytes]]:
-    data, answers = b"", []
-    while len(answers) < until:
-        while b"\r\n\r\n" not in data or len(data) < needed(data):
-            more = connection.recv(1 << 16)
-            if not more:
-                return answers
-            data += more
-        head, _, rest = data.partition(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
-        size = int(headers.get("content-length", 0))
-        status = int(lines[0].split()[1])
-        if status != 100:
-            answers.append((status, headers, rest[:size]))
-        data = rest[size:]
-    return answers
-
-
-def needed(data: bytes) -> int:
-    found = re.search(rb"content-length: (\d+)", data, re.IGNORECASE)
-    return data.index(b"\r\n\r\n") + 4 + (int(found[1]) if found else 0)
-
-
-def request(body: bytes, headers: str = JSON, line: str = "POST /predict HTTP/1.1") -> bytes:
-    return f"{line}\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-@contextmanager
-def serving(models: Path, **changes: Any) -> Iterator[Running]:
-    service = Running(models, **changes)
-    try:
-        yield service
-    finally:
-        service.end()
 
 
 @pytest.fixture(scope="module")
@@ -301,12 +212,6 @@ def test_a_client_that_leaves_harms_nobody(service: Running) -> None:
             connection.sendall(request(json.dumps(CUSTOMER).encode()))
     assert service.send(request(json.dumps(CUSTOMER).encode()))[0][0] == 200
     wait_until(lambda: read(service, 'churn_requests_total{method="POST",route="/predict",status="499"}') == before + 1)
-
-
-def read(service: Running, name: str) -> float:
-    text = service.app.metrics.expose().decode()
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-    return float(values.get(name, 0))
 
 
 def test_a_failure_nobody_foresaw_is_a_500_for_those_it_hit(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:

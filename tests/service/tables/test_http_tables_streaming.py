@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from bundles import CUSTOMER
 from running import wait_until
+from socket_service import Running, read, request, serving
 from table_requests import CSV, read_csv, to_csv
-from test_http_protocol import Running, read, request, serving
 
 from service.observe.process_metrics import read_resident_memory
 
@@ -206,10 +206,9 @@ def test_a_client_that_leaves_while_it_is_answered_is_noticed(service: Running) 
     wait_until(lambda: held(service) == (0, 0))
 
 
-def test_a_client_that_takes_nothing_is_cut_off(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.tables.outlet.STALL_SECONDS", 0.3)
+def test_a_client_that_takes_nothing_is_cut_off(bank_models: Path) -> None:
     stop = threading.Event()
-    with serving(bank_models, max_held_bytes=1000) as service:
+    with serving(bank_models, max_held_bytes=1000, send_seconds=0.3) as service:
         service.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection = begin(service)
 
