@@ -68,3 +68,12 @@ def run_python(
             raise
     assert not check or process.returncode == 0, errors
     return subprocess.CompletedProcess(process.args, process.returncode, written, errors)
+
+
+def wait_for_line(process: subprocess.Popen[str], line: str) -> None:
+    """Wait until a process writes a line to its standard output; fail with its errors if it ends first."""
+    assert process.stdout is not None
+    for written in process.stdout:
+        if written == f"{line}\n":
+            return
+    raise AssertionError(f"the process ended: {process.communicate()[1]}")

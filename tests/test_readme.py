@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bank import REPOSITORY
 from starlette.testclient import TestClient
+from waiting import wait_until
 
 from cli.main import churn
 from service.app import create_app
@@ -32,8 +33,7 @@ def test_there_are_examples_for_one_customer_and_for_many() -> None:
 @pytest.fixture(scope="module")
 def client() -> Any:
     with TestClient(create_app(Settings(models=REPOSITORY / "models", engine="onnx"))) as client:
-        while client.get("/health/ready").status_code != 200:
-            pass
+        wait_until(lambda: client.get("/health/ready").status_code == 200)
         yield client
 
 

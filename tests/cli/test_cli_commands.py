@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 from bank import draw_customers, write_csv
 from processes import start_python
+from waiting import DEADLINE, wait_until
 
 from churn import __version__
 from churn.errors import ChurnError
@@ -114,21 +116,17 @@ def test_the_example_of_serve_works_when_pasted(workplace: Path) -> None:
     arguments[arguments.index("8000")] = str(port)
     code = "from cli.main import main; main()"
     process = start_python("-c", code, *arguments, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        with suppress(urllib.error.URLError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready") as answer:
+            return bool(answer.status == 200)
+        return False
+
     try:
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10) as ready:
-                    assert ready.status == 200
-                    break
-            except urllib.error.URLError:
-                continue
-        else:
-            pytest.fail("".join(said))
+        wait_until(is_ready)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=DEADLINE)
         assert process.returncode == 0
     finally:
         process.kill()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from bank import REPOSITORY
 from scraping import WORKERS, scrape
+from waiting import wait_until
 
 for folder in ("benchmarks", "deploy/grafana", "deploy/kubernetes"):  # commands that the tests run
     sys.path.append(str(REPOSITORY / folder))
@@ -27,8 +27,5 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         pytest.skip("the command churn is not installed")
     server = ours("onnx", REPOSITORY / "models", workers=WORKERS)
     with launch(server, draw(1, 0), tmp_path_factory.mktemp("service") / "log") as running:
-        end = time.monotonic() + 60
-        while scrape(running.port).get("churn_ready_workers") != WORKERS:
-            assert time.monotonic() < end, "a worker did not become ready"
-            time.sleep(0.1)
+        wait_until(lambda: scrape(running.port).get("churn_ready_workers") == WORKERS, "that each worker is ready")
         yield running

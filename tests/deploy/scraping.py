@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 
+from waiting import DEADLINE
+
 WORKERS = 2
 
 
 def scrape(port: int) -> dict[str, float]:
     """Return each series' value."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     connection.request("GET", "/metrics")
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()

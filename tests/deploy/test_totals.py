@@ -6,11 +6,11 @@ import http.client
 import json
 import re
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from scraping import WORKERS, scrape
+from waiting import DEADLINE, wait_until
 from watching import draw
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SCORED = 'churn_requests_total{method="POST",route="/predict",status="200"}'
 
 
 def send(port: int, bodies: list[str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     for number, body in enumerate(bodies):
         if number % 50 == 0:  # another connection, most likely another worker
             connection.close()
@@ -45,8 +45,7 @@ def test_totals_never_fall_and_end_at_what_was_sent(service: Running) -> None:
     sent = SENDERS * REQUESTS
     people = SENDERS * sum(BATCH if number % BATCH_EVERY == 0 else 1 for number in range(REQUESTS))
     assert scrape(service.port)["churn_workers"] == WORKERS
-    while scrape(service.port)[SCORED] < 1:  # the fixture's own request may still be on its way
-        time.sleep(0.05)
+    wait_until(lambda: scrape(service.port)[SCORED] >= 1)  # the fixture's own request may still be on its way
     before = scrape(service.port)
     threads = [threading.Thread(target=send, args=(service.port, bodies)) for _ in range(SENDERS)]
     for thread in threads:
@@ -66,7 +65,8 @@ def test_totals_never_fall_and_end_at_what_was_sent(service: Running) -> None:
         thread.join()
     assert scrapes >= SCRAPES
     assert rises > 5
-    time.sleep(0.3)  # lone customers of the other worker are counted within a tenth of a second
+    # Single customers are counted within a tenth of a second, by whichever worker scored them.
+    wait_until(lambda: scrape(service.port)["churn_score_count"] - before["churn_score_count"] >= people)
     after = scrape(service.port)
     for name, grown in (
         (SCORED, sent),

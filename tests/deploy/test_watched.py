@@ -6,12 +6,13 @@ import http.client
 import shutil
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from bank import REPOSITORY
 from drift import OLDER_RICHER
 from make_dashboards import make_dashboards
+from waiting import DEADLINE, wait_until
 from watching import Traffic, watch
 
 from churn.bundle import read_bundle
@@ -19,7 +20,7 @@ from churn.drift import Drift, population_stability_index
 from churn.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from servers import Running
     from watching import Watcher
@@ -41,16 +42,9 @@ QUERIES = {
 }
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.5)
-
-
 def refuse(port: int) -> None:
     """Send what is refused, for the panels of errors."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as connection:
         connection.request("POST", "/predict", "{", {"Content-Type": "application/json"})
         assert connection.getresponse().status == 400
 
@@ -68,14 +62,14 @@ def traffic(service: Running) -> Iterator[Traffic]:
 def watcher(service: Running, traffic: Traffic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
     del traffic  # it flows
     with watch(service.port, tmp_path_factory.mktemp("prometheus"), WINDOWS, "2s") as watcher:
-        wait_until(lambda: watcher.ask("churn:score_customers:increase1d > 1000"), "no customer was counted")
+        wait_until(lambda: watcher.ask("churn:score_customers:increase1d > 1000"), "that customers are counted")
         yield watcher
 
 
 def test_every_panel_has_data(service: Running, watcher: Watcher) -> None:
     refuse(service.port)
-    wait_until(lambda: watcher.ask("churn:rejected_requests:rate5m > 0"), "no refusal was seen")
-    wait_until(lambda: watcher.ask("churn:request_errors:ratio_rate6h"), "no ratio of errors was recorded")
+    wait_until(lambda: watcher.ask("churn:rejected_requests:rate5m > 0"), "that the refusal is seen")
+    wait_until(lambda: watcher.ask("churn:request_errors:ratio_rate6h"), "a ratio of errors")
     empty = [query for query in sorted(QUERIES) if not watcher.ask(query[2])]
     assert not empty
     not_numbers = [query for query in sorted(QUERIES) if any(one["value"][1] == "NaN" for one in watcher.ask(query[2]))]
@@ -85,7 +79,7 @@ def test_every_panel_has_data(service: Running, watcher: Watcher) -> None:
 def test_drift_is_that_of_batch_jobs(watcher: Watcher) -> None:
     manifest = read_bundle(Registry(REPOSITORY / "models").current_folder()).manifest
     # Rules are evaluated one after another: wait for the last of them.
-    wait_until(lambda: len(watcher.ask("churn:feature_psi:1h")) == len(manifest.schema.features), "no index")
+    wait_until(lambda: len(watcher.ask("churn:feature_psi:1h")) == len(manifest.schema.features), "an index")
     moment = time.time()
     asked = f"@ {moment}"
     for bins in Drift(manifest).features:
@@ -105,7 +99,7 @@ def test_an_older_richer_population_wakes_somebody_and_nothing_else_does(traffic
         return {(one["metric"]["alertname"], one["metric"].get("feature", "")) for one in found}
 
     expected = {("ChurnFeatureDrift", "Age"), ("ChurnFeatureDrift", "Balance")}
-    wait_until(lambda: fired() >= expected, "no alert")
+    wait_until(lambda: fired() >= expected, "the alert")
     time.sleep(5)
     seen = watcher.ask('max_over_time(ALERTS{alertstate="firing"}[5m])')
     assert {(one["metric"]["alertname"], one["metric"].get("feature", "")) for one in seen} == expected

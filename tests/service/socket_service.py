@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from running import wait_until
+from waiting import DEADLINE, wait_until
 
 from service.server import Server
 from service.settings import Settings
@@ -49,7 +49,7 @@ class Running:
         await self.server._serve([self.listener])
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=10)
+        return socket.create_connection(self.address, timeout=DEADLINE)
 
     def send(self, *parts: bytes, until: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
         """Send bytes in parts on one connection and return the answers."""

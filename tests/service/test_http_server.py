@@ -10,15 +10,14 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import CUSTOMER
 from processes import run_python, start_python
-from running import wait_until
+from waiting import DEADLINE, wait_until
 
 from churn.errors import BundleError, EngineError, RegistryError
 from service.server import ServeError, serve
@@ -66,7 +65,7 @@ class Service:
             self.log += line
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
     def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
         connection = self.connect()
@@ -83,6 +82,15 @@ class Service:
         except OSError:
             return False
 
+    def is_closed(self) -> bool:
+        try:
+            self.request("GET", "/health/live")
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # it was still in the listener's queue
+            return False
+        return False
+
     def metrics(self) -> dict[str, float]:
         lines = self.request("GET", "/metrics")[1].splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
@@ -93,9 +101,19 @@ class Service:
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
         self.process.send_signal(signal_number)
-        status = self.process.wait(20)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(DEADLINE)
         self._reader.join()
         return status
+
+    def send_part(self, part: bytes) -> socket.socket:
+        """Send the beginning of a request to score; return its connection once the service is reading it."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        connection.sendall(part)
+        wait_until(lambda: self.metrics()["churn_requests_in_flight"] == 1, "the request")
+        return connection
 
 
 @contextmanager
@@ -103,16 +121,20 @@ def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> I
     script = folder / "start.py"
     script.write_text(START)
     environment = {"CHURN_DRAIN_SECONDS": "0.5"} | variables
-    process = start_python(script, models, workers, stderr=subprocess.PIPE, variables=environment)
+    process = start_python(
+        script, models, workers, stderr=subprocess.PIPE, variables=environment, start_new_session=True
+    )
     service = None
     try:
         service = Service(process)
         wait_until(service.is_ready)
+        if workers > 1:
+            wait_until(lambda: service.metrics()["churn_ready_workers"] == workers)
         yield service
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # workers hold its pipe
+        process.wait()
         if service:
             service._reader.join()
         if process.stderr:
@@ -120,13 +142,12 @@ def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> I
 
 
 @pytest.mark.slow
-def test_a_service_starts_fast_and_light(bank_models: Path, tmp_path: Path) -> None:
+def test_a_service_starts_light(bank_models: Path, tmp_path: Path) -> None:
     script = tmp_path / "probe.py"
     script.write_text(
         """
-import asyncio, re, sys, time
+import asyncio, re, sys
 from pathlib import Path
-started = time.process_time()
 from service.server import serve
 from service.app import create_app
 from service.settings import Settings
@@ -136,17 +157,16 @@ async def run():
         while app.model_state.phase == "loading":
             await asyncio.sleep(0.01)
     memory = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
-    print(app.model_state.phase, time.process_time() - started, memory)
+    print(app.model_state.phase, memory)
 asyncio.run(run())
 unwanted = {"tensorflow", "keras", "pandas", "sklearn", "pyarrow", "matplotlib", "scipy", "joblib"}
 print(sorted(unwanted & sys.modules.keys()))
 """
     )
     first, second = run_python(script, bank_models).stdout.splitlines()
-    phase, seconds, kilobytes = first.split()
+    phase, kilobytes = first.split()
     assert phase == "ready"
     assert second == "[]"
-    assert float(seconds) < 2.5  # processor time, so that a busy machine does not fail it
     assert int(kilobytes) < 120 * 1024
 
 
@@ -157,9 +177,10 @@ def test_a_service_keeps_tensorflow_from_importing_what_it_has_no_use_for() -> N
 
 @pytest.mark.slow
 def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> None:
-    with running(bank_models, tmp_path) as service:
+    # Were the idle connection to hold the end up, it would do so for longer than the test waits.
+    variables = {"CHURN_DRAIN_SECONDS": "3", "CHURN_SHUTDOWN_SECONDS": "3600"}
+    with running(bank_models, tmp_path, **variables) as service:
         statuses: list[int] = []
-        unready: list[tuple[float, str]] = []
         stop = threading.Event()
         failures: list[BaseException] = []
 
@@ -184,43 +205,35 @@ def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> 
             thread.start()
         wait_until(lambda: len(statuses) > 200)
         service.process.send_signal(signal.SIGTERM)
-        signalled = time.monotonic()
-        while not unready and time.monotonic() < signalled + 5:
-            status, text = service.request("GET", "/health/ready")
-            if status == 503:
-                unready.append((time.monotonic() - signalled, text))
-        assert service.process.wait(10) == 0
-        took = time.monotonic() - signalled
+        wait_until(lambda: not service.is_ready())
+        # It says so at once, while it still answers.
+        assert service.request("GET", "/health/ready")[0] == 503
+        assert "shutting down" in service.request("GET", "/health/ready")[1]
+        assert service.request("POST", "/predict", BODY)[0] == 200
+        assert service.wait() == 0
         stop.set()
         for thread in threads:
             thread.join()
         idle.close()
-    assert "shutting down" in unready[0][1]
-    assert unready[0][0] < 0.4
     assert set(statuses) == {200}
-    assert took < 5
     assert failures == []
 
 
 @pytest.mark.slow
 def test_a_request_in_flight_is_finished_after_sigterm(bank_models: Path, tmp_path: Path) -> None:
     with running(bank_models, tmp_path, CHURN_DRAIN_SECONDS="0") as service:
-        connection = socket.create_connection(("127.0.0.1", service.port))
         head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(BODY)}\r\n\r\n"
-        connection.sendall((head + BODY[:50]).encode())
-        time.sleep(0.3)
+        connection = service.send_part((head + BODY[:50]).encode())
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        with pytest.raises(OSError, match="refused"):
-            service.request("GET", "/health/live")
+        wait_until(service.is_closed, "the end of listening")
         connection.sendall(BODY[50:].encode())
         answer = b""
         while part := connection.recv(4096):
             answer += part
         connection.close()
         assert answer.startswith(b"HTTP/1.1 200")
-        assert service.process.wait(10) == 0
+        assert service.wait() == 0
 
 
 @pytest.mark.slow
@@ -229,17 +242,15 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
 ) -> None:
     for variables, signals, status in (
         ({"CHURN_SHUTDOWN_SECONDS": "1"}, 1, 0),
-        ({"CHURN_SHUTDOWN_SECONDS": "60"}, 2, -signal.SIGTERM),
+        ({"CHURN_SHUTDOWN_SECONDS": "3600"}, 2, -signal.SIGTERM),
     ):
         with running(bank_models, tmp_path, **variables) as service:
-            connection = socket.create_connection(("127.0.0.1", service.port))
-            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                               b"Content-Length: 100\r\n\r\n{")  # fmt: skip
-            time.sleep(0.3)
+            connection = service.send_part(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                                           b"Content-Length: 100\r\n\r\n{")  # fmt: skip
             for _ in range(signals):
                 service.process.send_signal(signal.SIGTERM)
-                time.sleep(0.3)
-            assert service.process.wait(8) == status
+                wait_until(lambda: "shutting down" in service.log)
+            assert service.wait() == status
             connection.close()
 
 
@@ -247,7 +258,6 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
 def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models: Path, tmp_path: Path) -> None:
     with running(bank_models, tmp_path, workers=2, TMPDIR=str(tmp_path)) as service:
         assert len(list(tmp_path.glob("churn-metrics-*"))) == 1
-        wait_until(lambda: service.observe.metrics()["churn_ready_workers"] == 2)
         ok = 'churn_requests_total{method="POST",route="/predict",status="200"}'
         seen: list[float] = []
         sent = 0
@@ -258,7 +268,7 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
             seen.append(service.metrics()[ok])
         assert seen == sorted(seen)
         wait_until(lambda: service.metrics()[ok] == sent == 300)  # a worker counts within a tenth of a second
-        assert service.observe.metrics()["churn_score_count"] == sent
+        assert service.metrics()["churn_score_count"] == sent
 
         first, second = service.workers()
         os.kill(first, signal.SIGKILL)
@@ -269,7 +279,7 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
                 answered += 1
             except ConnectionResetError:  # accepted by the worker that was killed
                 continue
-        wait_until(lambda: len(service.workers()) == 2 and service.observe.metrics()["churn_ready_workers"] == 2)
+        wait_until(lambda: len(service.workers()) == 2 and service.metrics()["churn_ready_workers"] == 2)
         assert second in service.workers()
         assert first not in service.workers()
         assert service.metrics()[ok] >= sent + answered
@@ -286,10 +296,10 @@ def test_workers_end_when_their_parent_is_gone_or_cut_short(bank_models: Path, t
         service.process.kill()
         service.process.wait()
         wait_until(lambda: not any(is_alive(pid) for pid in workers))
-    with running(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="60") as service:
+    with running(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="3600") as service:
         workers = service.workers()
         service.process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        wait_until(lambda: service.log.count("shutting down") == 2)
         assert service.process.poll() is None
         assert service.end(signal.SIGINT) == 0
         assert not any(is_alive(pid) for pid in workers)

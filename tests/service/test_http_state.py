@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import BANK, CUSTOMER, publish
-from running import read_metrics, start, wait_until
+from running import read_metrics, start
 from starlette.testclient import TestClient
+from waiting import DEADLINE, wait_until
 
 import service.state
 from churn.registry import Registry
@@ -41,7 +42,7 @@ def test_while_it_loads_it_lives_but_is_not_ready(bank_models: Path, monkeypatch
     load = service.state.load_scorer
 
     def wait_and_load(*arguments: Any) -> Any:
-        assert may_load.wait(10)
+        assert may_load.wait(DEADLINE)
         return load(*arguments)
 
     monkeypatch.setattr(service.state, "load_scorer", wait_and_load)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import quick
 from bank import draw_customers, write_csv
-from processes import run_python, start_python
+from processes import run_python, start_python, wait_for_line
 from quick import make_options
 from tampering import contents
+from waiting import DEADLINE
 
 from churn.bundle import read_bundle
 from churn.errors import BundleError, RegistryError
@@ -195,11 +196,8 @@ def start_and_wait_until(moment: str, data: Path, models: Path) -> subprocess.Po
     """Start a training that stands still at a moment; return when it stands."""
     arguments = (moment, "train", data, "--models", models, "--network", "reference")
     process = start_python("-c", HALTING, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line == "halted\n":
-            return process
-    pytest.fail(f"the training ended: {process.communicate()[1]}")
+    wait_for_line(process, "halted")
+    return process
 
 
 def seen(models: Path) -> dict[str, bytes]:
@@ -234,7 +232,7 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
     process = start_and_wait_until(moment, bank_csv, own_models)
     process.send_signal(signal.SIGINT)
     try:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=DEADLINE)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -245,7 +243,7 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
 WEIGHTS = """
 import hashlib, sys
 from pathlib import Path
-from processes import run_python, start_python
+from processes import run_python, start_python, wait_for_line
 from quick import make_options
 from training import job
 from training.dataset import load_dataset

@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from file_jobs import draw_dirty, score, write
-from processes import start_python
+from processes import start_python, wait_for_line
 
 from batch.files import job, run, sink, source_arrow, source_csv
 from batch.files.journal import JobFolder
@@ -180,34 +179,31 @@ def test_files_that_do_not_hold_what_was_counted_are_not_published(
 
 # --- Real processes --------------------------------------------------------------------------------------------------
 
-CODE = """
+HALTING = """
+import sys, time
 from batch.files import run, source_csv
 source_csv.BLOCK_BYTES, run.COMMIT_SECONDS = 10_000, 0
+rows = int(sys.argv.pop(1))
 take = run.FileRun._take
-def slowly(run, scored):
-    import time
-    time.sleep(0.05)
+def halt(run, scored):
+    if run._tally.rows >= rows:
+        print("halted", flush=True)
+        time.sleep(600)
     take(run, scored)
-run.FileRun._take = slowly
+run.FileRun._take = halt
 from cli.main import main
 main()
 """
 
 
-def start(models: Path, source: Path, output: Path, *more: str) -> subprocess.Popen[str]:
-    """Start the command, slowed so that there is time to kill it."""
+def start_and_wait_until(rows: int, models: Path, source: Path, output: Path, *more: str) -> subprocess.Popen[str]:
+    """Start the command; return when it has noted so many rows and stands still."""
     arguments = ("score", source, "--output", output, "--models", models, "--engine", "onnx", *more)
-    return start_python("-c", CODE, *arguments, stderr=subprocess.PIPE)
-
-
-def wait_until_noted(output: Path, rows: int) -> None:
+    process = start_python("-c", HALTING, rows, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for_line(process, "halted")
     journal = output.with_name(f".{output.name}.partial") / "journal.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if journal.exists() and json.loads(journal.read_text())["counts"]["rows"] >= rows:
-            return
-        time.sleep(0.01)
-    pytest.fail("the job did not get so far")
+    assert json.loads(journal.read_text())["counts"]["rows"] >= rows
+    return process
 
 
 @pytest.mark.slow
@@ -218,8 +214,7 @@ def test_a_killed_and_an_interrupted_process_are_resumed_to_the_same_bytes(
     whole = score(scorer, source, tmp_path / "whole.csv")
     output = tmp_path / "scores.csv"
     for number, (sent, rows) in enumerate(((signal.SIGKILL, 1), (signal.SIGINT, 700))):
-        process = start(models, source, output, *(["--resume"] if number else []))
-        wait_until_noted(output, rows)
+        process = start_and_wait_until(rows, models, source, output, *(["--resume"] if number else []))
         process.send_signal(sent)
         _, told = process.communicate()
         assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL), told

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
 
 import pytest
-from bank import REPOSITORY
+from processes import run_python
 
 from churn.runtime.imports import TRAINING_ONLY, block_imports
 
@@ -46,11 +44,4 @@ def test_other_packages_are_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_pyarrow_works_without_pandas_after_its_first_array() -> None:
-    done = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", PYARROW],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
-    assert done.stdout == "False\n"
+    assert run_python("-c", PYARROW).stdout == "False\n"

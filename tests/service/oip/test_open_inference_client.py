@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from bundles import CUSTOMER, ODD, ODD_CUSTOMER, publish
 from processes import default_signals
+from waiting import DEADLINE, wait_until
 
 # Not among the development requirements: with gevent it is larger than the service.
 triton = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed", exc_type=ImportError)
@@ -46,15 +46,12 @@ def start(models: Path) -> Iterator[Any]:
             lines = iter(process.stderr.readline, "")  # type: ignore[union-attr]
             port = next(found[1] for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
             client = triton.InferenceServerClient(f"127.0.0.1:{port}")
-            end = time.monotonic() + 30
-            while not _is_ready(client):
-                assert time.monotonic() < end, "the service was not ready in time"
-                time.sleep(0.05)
+            wait_until(lambda: _is_ready(client))
             yield client
             client.close()
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=DEADLINE)
 
 
 def _is_ready(client: Any) -> bool:

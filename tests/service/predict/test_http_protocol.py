@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bundles import CUSTOMER, ODD_CUSTOMER
-from running import read_metrics, start, wait_until
+from running import read_metrics, start
 from socket_service import JSON, Running, read, read_answers, request, serving
+from waiting import DEADLINE, wait_until
 
 from service.predict.protocol import ChurnProtocol
 
@@ -112,10 +113,10 @@ def test_they_are_scored_together(service: Running, monkeypatch: pytest.MonkeyPa
 
     def block() -> None:
         blocked.set()
-        go.wait(10)
+        go.wait(DEADLINE)
 
     service.loop.call_soon_threadsafe(block)
-    blocked.wait(10)
+    blocked.wait(DEADLINE)
     for connection in connections:
         connection.sendall(request(json.dumps(CUSTOMER).encode()))
     threading.Event().wait(0.05)
@@ -184,13 +185,13 @@ def test_the_connection_stays_or_closes_as_the_client_asks(service: Running) -> 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(bank_models: Path) -> None:
     with serving(bank_models) as service:
-        service.server.config.timeout_keep_alive = 1
+        service.server.config.timeout_keep_alive = 2
         body = json.dumps(CUSTOMER).encode()
         with service.connect() as connection:
             for _ in range(4):
                 connection.sendall(request(body))
                 assert read_answers(connection, 1)[0][0] == 200
-                threading.Event().wait(0.45)
+                threading.Event().wait(0.6)
             assert connection.recv(1) == b""
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bundles import CUSTOMER
-from running import wait_until
 from socket_service import Running, read, request, serving
 from table_requests import CSV, read_csv, to_csv
+from waiting import DEADLINE, wait_until
 
 from service.observe.process_metrics import read_resident_memory
 
@@ -61,7 +61,7 @@ def post(
     service: Running, body: Any, query: str = "", read: Callable[[http.client.HTTPResponse], Any] = lambda a: a.read()
 ) -> tuple[int, Any]:
     """Send everything, then read, as most clients do."""
-    connection = http.client.HTTPConnection(*service.address[:2], timeout=60)
+    connection = http.client.HTTPConnection(*service.address[:2], timeout=DEADLINE)
     try:
         connection.request("POST", f"/predict{query}", body, {"Content-Type": CSV})
         answer = connection.getresponse()
@@ -142,18 +142,18 @@ def test_health_and_single_customers_are_answered_while_a_table_is_scored(
     def wait(matrix: Any) -> Any:
         if len(matrix) > 1:
             is_scoring.set()
-            assert go.wait(10)
+            assert go.wait(DEADLINE)
         return infer(matrix)
 
     monkeypatch.setattr(scorer, "infer", wait)
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(post(service, HEADER + BLOCK)))
     thread.start()
-    assert is_scoring.wait(10)
+    assert is_scoring.wait(DEADLINE)
     assert service.send(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")[0][0] == 200
     assert service.send(request(json.dumps(CUSTOMER).encode()))[0][0] == 200
     go.set()
-    thread.join(20)
+    thread.join(DEADLINE)
     assert found[0][0] == 200
 
 
