@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from service.observe.metrics import MULTIPROCESS_VARIABLE
+from service.observe.multiprocess import VARIABLE as MULTIPROCESS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

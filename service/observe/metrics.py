@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from churn.drift import Drift
 from service.observe.drift_metrics import DriftMetrics
+from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
+from service.observe.prometheus_internals import FastHistogram, WorkersCollector
 from service.predict.scoring import STAGES
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.scorer import Scorer
-
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder several workers share; must be set before prometheus_client is imported."""
 
 DURATIONS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
@@ -35,26 +32,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 0.01, 0.1, 1)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class FastHistogram(Histogram):
-    """A histogram that finds its bucket by bisection and takes a whole array at once."""
-
-    def _metric_init(self) -> None:
-        super()._metric_init()
-        self._bounds = np.array(self._upper_bounds)
-
-    def observe(self, amount: float, exemplar: Any = None) -> None:  # noqa: ANN401, ARG002  the parent's signature
-        """Count one value."""
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
-
-    def observe_many(self, amounts: NDArray[np.float64] | NDArray[np.int64]) -> None:
-        """Count every value of an array."""
-        for position, count in enumerate(np.bincount(self._bounds.searchsorted(amounts)).tolist()):
-            if count:
-                self._buckets[position].inc(count)
-        self._sum.inc(float(amounts.sum()))
 
 
 class Metrics:
@@ -242,8 +219,8 @@ class Metrics:
         """Return the text Prometheus reads, summed over the workers where there are several."""
         self.before_exposing()
         self.process.update()
-        if MULTIPROCESS_VARIABLE not in os.environ:
+        if VARIABLE not in os.environ:
             return generate_latest(self._registry)
         summed = CollectorRegistry()
-        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        WorkersCollector(summed)  # type: ignore[no-untyped-call]
         return generate_latest(summed)

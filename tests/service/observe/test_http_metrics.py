@@ -9,12 +9,11 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from bundles import CUSTOMER
 from running import read_metrics, start
 
-from service.observe.metrics import SCORES, FastHistogram, Metrics
+from service.observe.metrics import SCORES, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,18 +100,6 @@ def test_strangers_make_no_new_series(client: TestClient) -> None:
         'method="GET",route="/docs-static",status="200"',
         'method="GET",route="/health/live",status="200"',
     }
-
-
-def test_an_array_is_counted_as_its_values_one_by_one() -> None:
-    values = np.append(np.random.default_rng(1).random(1000), [0, 0.05, 0.95, 1, *SCORES])
-    one_by_one, at_once = (FastHistogram("x", "x", buckets=SCORES, registry=None) for _ in range(2))
-    for value in values.tolist():
-        one_by_one.observe(value)
-    at_once.observe_many(values)
-    for one, other in zip(one_by_one.collect(), at_once.collect(), strict=True):
-        for sample, twin in zip(one.samples, other.samples, strict=True):
-            assert (sample.name, sample.labels) == (twin.name, twin.labels)
-            assert sample.value == pytest.approx(twin.value)
 
 
 def test_every_metric_is_documented_with_its_labels_and_help(client: TestClient) -> None:
