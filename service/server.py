@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import signal
 import socket
 import time
@@ -21,9 +21,11 @@ from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
 from service.observe.tracing import check_tracing
 from service.state import find_folder
-from service.supervisor import supervise
+from service.supervisor import Supervisor
+from service.worker import SupervisorPipe, connect_supervisor
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from types import FrameType
 
     from service.app import ChurnService
@@ -47,6 +49,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
 
     At the first of them /health/ready says 503 at once; requests are still answered for ``settings.drain_seconds``,
     then no more are accepted, those in flight finish, and the function returns. A second signal ends it abruptly.
+    At SIGHUP several workers are restarted one after the other, with the model that is current by then.
 
     Parameters
     ----------
@@ -66,6 +69,8 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
         If a GPU is required and there is none.
     ServeError
         If the address can't be listened on.
+    SupervisorError
+        If workers can't be started, again and again.
     TracingError
         If traces are asked for and OpenTelemetry is not installed.
     """
@@ -75,45 +80,79 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     _log.info("devices: %s", describe_devices(count_cpus()))
     if settings.require_gpu:
         require_gpu(settings.engine)
-    bundle = read_bundle(find_folder(settings))
+    served = _verify_model(settings)
     listener = _listen(host, port)
-    # Every worker serves the version that was verified, even if another becomes current meanwhile.
-    settings = settings.model_copy(update={"model_version": bundle.manifest.version})
     _log.info(
         "serving model %s on http://%s:%d, workers: %d, engine threads in each: %d",
-        bundle.manifest.version,
+        served.model_version,
         host,
         listener.getsockname()[1],
         workers,
         settings.threads,
     )
     if workers == 1:
-        _run(settings, listener)
+        _run(served, listener)
     else:
-        supervise(_work, (settings, listener, os.getpid()), workers)
+        Supervisor(
+            _work,
+            (served, listener),
+            workers,
+            answer_seconds=settings.worker_answer_seconds,
+            start_seconds=settings.worker_start_seconds,
+            reload=lambda: (_verify_model(settings), listener),
+        ).run()
     _log.info("the service has ended")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which drains before it ends.
+    """uvicorn's server, which drains before it ends, and answers its supervisor if it has one.
 
     Parameters
     ----------
     config : uvicorn.Config
     app : ChurnService
     drain_seconds : float
-    parent : int or None
-        Process without which this one ends as well.
+    supervisor : SupervisorPipe or None
     """
 
     def __init__(
-        self, config: uvicorn.Config, app: ChurnService, drain_seconds: float, parent: int | None = None
+        self, config: uvicorn.Config, app: ChurnService, drain_seconds: float, supervisor: SupervisorPipe | None = None
     ) -> None:
         super().__init__(config)
         self._app = app
         self._drain_seconds = drain_seconds
-        self._parent = parent
+        self._supervisor = supervisor
         self._drain_until = float("inf")
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end."""
+        loop = asyncio.get_running_loop()
+        if self._supervisor is not None:
+            supervisor = self._supervisor
+            supervisor.attach(loop, self)
+            self._app.model_state.on_loaded = lambda: supervisor.report(self.describe_phase())
+        else:
+            loop.add_signal_handler(
+                signal.SIGHUP, _log.warning, "SIGHUP is ignored: it restarts workers, and there is one"
+            )
+        await super().serve(sockets)
+
+    def describe_phase(self) -> str:
+        """Return the model's phase and, after a space, why it is not "ready"."""
+        state = self._app.model_state
+        return f"{state.phase} {state.reason}"
+
+    def retire(self) -> None:
+        """Accept no more connections and drain, still ready to clients: other workers serve those that come."""
+        for server in getattr(self, "servers", ()):  # none yet while it starts
+            server.close()
+        self._drain_until = time.monotonic() + self._drain_seconds
+
+    def end_orphaned(self) -> None:
+        """Drain and end, unless that has begun."""
+        if self._drain_until == float("inf"):
+            _log.warning("the supervisor is gone; ending")
+            self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler's signature
         """Begin to drain at the first signal; die of the second.
@@ -121,6 +160,8 @@ class Server(uvicorn.Server):
         A signal handler: it only assigns, since a lock taken here might be held by the code it interrupted.
         Nothing is kept for uvicorn to raise again, so that the process ends with status 0.
         """
+        if sig == signal.SIGINT and self._supervisor is not None:
+            return  # Ctrl-C in a terminal reaches every process; the supervisor acts on it
         if self._drain_until < float("inf"):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
@@ -129,9 +170,6 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: see whether it is time to end."""
-        if self._parent is not None and os.getppid() != self._parent and self._drain_until == float("inf"):
-            _log.warning("the parent process is gone; ending")
-            self.handle_exit(signal.SIGTERM, None)
         if self._drain_until < float("inf"):
             self._app.metrics.set_ready(ready=False)
             # Clients that keep connections open are told, answer by answer, to open no more here.
@@ -145,7 +183,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
+def _run(settings: Settings, listener: socket.socket, supervisor: SupervisorPipe | None = None) -> None:
     """Serve in this process."""
     from service.app import create_app
 
@@ -163,15 +201,24 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    Server(config, app, settings.drain_seconds, parent).run([listener])
+    Server(config, app, settings.drain_seconds, supervisor).run([listener])
 
 
 @block_imports()
-def _work(settings: Settings, listener: socket.socket, parent: int) -> None:
-    """Serve in a worker process. Ctrl-C in a terminal reaches workers too; the parent alone acts on it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+    """Serve in a worker process."""
     set_up_logging(settings)
-    _run(settings, listener, parent)
+    with connect_supervisor(pipe) as supervisor:
+        _run(settings, listener, supervisor)
+
+
+def _verify_model(settings: Settings) -> Settings:
+    """Return settings that name the version to serve, whose files are what they were when it was published.
+
+    So every worker serves that version, even if another becomes current meanwhile.
+    """
+    bundle = read_bundle(find_folder(settings))
+    return settings.model_copy(update={"model_version": bundle.manifest.version})
 
 
 def _notice_dead_peers(listener: socket.socket) -> None:

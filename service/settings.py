@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn.engines import EngineChoice
@@ -72,6 +72,13 @@ class Settings(BaseSettings):
 
     shutdown_seconds: PositiveInt = 10
     """Seconds after the drain in which requests in flight may finish before they are cut off."""
+
+    worker_answer_seconds: Annotated[float, Field(ge=1)] = 5.0
+    """Seconds without an answer from a worker's event loop after which the worker is killed and replaced; at least 1.
+    Only with several workers."""
+
+    worker_start_seconds: PositiveFloat = 120.0
+    """Seconds within which a worker must become ready; otherwise it is replaced. Only with several workers."""
 
     access_log: bool = True
     """Log one line per request with its identifier, route, status and duration. Never logs customer data."""

@@ -18,6 +18,7 @@ from service.predict.answers import AnswerEncoder
 from service.predict.fast_parse import FastParser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from service.observe.metrics import Metrics
@@ -55,6 +56,8 @@ class ModelState:
     phase : {"loading", "ready", "draining", "failed"}
     reason : str
         Why the service is not ready; empty when it is.
+    on_loaded : callable
+        Called when the model is loaded or has failed to, before a client can learn of it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -63,6 +66,7 @@ class ModelState:
         self.model: ServedModel | None = None
         self.phase: Phase = "loading"
         self.reason = "the model is being loaded"
+        self.on_loaded: Callable[[], None] = lambda: None
 
     async def load(self) -> None:
         """Load the model in a thread; the event loop answers health checks meanwhile."""
@@ -80,6 +84,7 @@ class ModelState:
         self._metrics.count_load("ok")
         if self.phase == "loading":  # not if it was told to stop meanwhile
             self.phase, self.reason = "ready", ""
+            self.on_loaded()
             self._metrics.set_ready(ready=True)
         _log.info(
             "model %s is ready: engine %s on %s, loaded in %.2f s",
@@ -95,6 +100,7 @@ class ModelState:
 
     def _fail(self, reason: str, error: Exception) -> None:
         self.phase, self.reason = "failed", reason
+        self.on_loaded()
         self._metrics.count_load("failed")
         _log.error("the model can't be loaded: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
 

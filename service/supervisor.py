@@ -1,99 +1,245 @@
-"""Keeps worker processes alive: replaces one that dies, and ends them together."""
+"""Keeps a fixed number of worker processes serving: replaces what dies or hangs, restarts on SIGHUP, ends in order.
+
+docs/decisions/supervisor.md says why this is not uvicorn's own.
+"""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import signal
-import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.multiprocess import mark_process_dead
-
-from service.observe.multiprocess import VARIABLE as MULTIPROCESS_VARIABLE
+from churn.errors import ChurnError
+from service.observe.multiprocess import forget_worker, share_metrics
+from service.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from multiprocessing.context import SpawnProcess
+    from collections.abc import Callable, Iterator
 
 TICK_SECONDS = 0.1
 
-RESTART_SECONDS = 1.0
-"""A worker is started at most once in this time, so that one that can't start does not keep the machine busy."""
+MAX_START_FAILURES = 5
+"""A worker that can't be started so many times in a row ends the service, unless another worker is ready."""
+
+YOUNG_SECONDS = 10.0
+"""A worker that ends within this time from its start died young: the next ones wait, twice as long each time."""
+
+FIRST_DELAY_SECONDS = 1.0
+LAST_DELAY_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
-class _Worker:
-    """One place for a process, and the process that fills it now."""
-
-    def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self._target = target
-        self._arguments = arguments
-        self._started = 0.0
-        self.process: SpawnProcess = self._start()
-
-    def _start(self) -> SpawnProcess:
-        # Spawned, not forked: TensorFlow and thread pools do not survive a fork.
-        process = multiprocessing.get_context("spawn").Process(target=self._target, args=self._arguments)
-        process.start()
-        self._started = time.monotonic()
-        return process
-
-    def replace_if_dead(self) -> None:
-        """Fill the place again if its process has died, but not at once if it died young."""
-        if self.process.is_alive() or time.monotonic() < self._started + RESTART_SECONDS:
-            return
-        _log.error("worker %s died with status %s; starting another", self.process.pid, self.process.exitcode)
-        self.forget()
-        self.process = self._start()
-
-    def forget(self) -> None:
-        """Drop the dead process's gauges; its counters stay, so that no total falls."""
-        mark_process_dead(self.process.pid)  # type: ignore[no-untyped-call]
+class SupervisorError(ChurnError):
+    """No worker can be started."""
 
 
-def supervise(target: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
-    """Run `target` in several processes until SIGTERM or SIGINT, then end them in order; a second signal kills.
+class _Slot:
+    """The place of one worker: the process that fills it, and how often those before it failed in a row."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.wait_seconds = 0.0
+        self.start_failures = 0
+        self._young_deaths = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.worker is not None and self.worker.phase == "ready"
+
+    def note_failure(self, worker: Worker | None = None) -> None:
+        """Set when to start another worker, after this one failed or could not be spawned at all."""
+        self.worker = None
+        self._young_deaths = self._young_deaths + 1 if worker is None or worker.age < YOUNG_SECONDS else 0
+        self.start_failures = 0 if worker is not None and worker.was_ready else self.start_failures + 1
+        # The first that dies after it was ready is replaced at once.
+        count = max(self._young_deaths - 1, self.start_failures)
+        self.wait_seconds = min(FIRST_DELAY_SECONDS * 2 ** (count - 1), LAST_DELAY_SECONDS) if count else 0.0
+
+
+class Supervisor:
+    """Runs a function in several processes until SIGTERM or SIGINT.
 
     Parameters
     ----------
     target : callable
-        What a worker does; must be importable, and end at SIGTERM.
+        What a worker runs; see `Worker`.
     arguments : tuple
-        What it is called with; must be picklable.
+        What it is called with; picklable.
     workers : int
+    answer_seconds, start_seconds : float
+        See `Worker`.
+    reload : callable
+        Called at SIGHUP; returns the arguments of the workers that are started from then on. If it raises a
+        `ChurnError` or an `OSError`, that is logged and the workers stay as they are.
     """
-    signals: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: signals.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    with tempfile.TemporaryDirectory(prefix="churn-metrics-") as folder:
-        os.environ[MULTIPROCESS_VARIABLE] = folder  # the workers inherit it
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        arguments: tuple[Any, ...],
+        workers: int,
+        *,
+        answer_seconds: float,
+        start_seconds: float,
+        reload: Callable[[], tuple[Any, ...]],
+    ) -> None:
+        self._target = target
+        self._arguments = arguments
+        self._limits = answer_seconds, start_seconds
+        self._reload = reload
+        self._slots = [_Slot() for _ in range(workers)]
+        self._retiring: list[Worker] = []
+        self._coming: Worker | None = None
+        """Takes the next slot of a restart as soon as it is ready."""
+        self._restart: Iterator[None] | None = None
+        self._elapsed = 0.0
+        self._signals: list[int] = []
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then wait until the workers have drained; a second signal kills them.
+
+        SIGHUP restarts them one after the other: each is replaced by one that is ready before it ends.
+
+        Raises
+        ------
+        SupervisorError
+            If a worker failed to start `MAX_START_FAILURES` times in a row while no other was ready.
+        """
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in numbers}
+        with share_metrics():
+            try:
+                for elapsed in _tick():
+                    self._watch(elapsed)
+                    if self._count_stops():
+                        break
+                self._end()
+            except BaseException:
+                for worker in self._list_workers():
+                    self._discard(worker)
+                raise
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def _count_stops(self) -> int:
+        return sum(number != signal.SIGHUP for number in self._signals)
+
+    def _list_workers(self) -> list[Worker]:
+        serving = [slot.worker for slot in self._slots]
+        return [worker for worker in (*serving, self._coming, *self._retiring) if worker is not None]
+
+    def _watch(self, elapsed: float) -> None:
+        """Replace what failed, and go on with a restart."""
+        for slot in self._slots:
+            self._watch_slot(slot, elapsed)
+        self._retiring = [worker for worker in self._retiring if not self._has_ended(worker, elapsed)]
+        if self._restart is None and signal.SIGHUP in self._signals:
+            while signal.SIGHUP in self._signals:
+                self._signals.remove(signal.SIGHUP)
+            self._restart = self._restart_workers()
+        if self._restart is not None:
+            self._elapsed = elapsed
+            if next(self._restart, True):  # it yields None until it is done
+                self._restart = None
+
+    def _watch_slot(self, slot: _Slot, elapsed: float) -> None:
+        worker = slot.worker
+        if worker is not None:
+            if fault := worker.check(elapsed):
+                slot.note_failure(worker)
+                self._discard(worker)
+                self._report(slot, f"worker {worker.pid} {fault}")
+            return
+        slot.wait_seconds -= elapsed
+        if slot.wait_seconds <= 0:
+            try:
+                slot.worker = self._start(self._arguments)
+            except OSError as error:
+                slot.note_failure()
+                self._report(slot, f"a worker could not be started: {error}")
+
+    def _report(self, slot: _Slot, failure: str) -> None:
+        if slot.start_failures >= MAX_START_FAILURES and not any(other.is_ready for other in self._slots):
+            raise SupervisorError(f"{slot.start_failures} workers in a row could not be started; the last: {failure}")
+        when = f"in {slot.wait_seconds:g} s" if slot.wait_seconds else "at once"
+        _log.error("%s; starting another %s", failure, when)
+
+    def _restart_workers(self) -> Iterator[None]:
+        """Replace the workers one after the other; each step is one tick's."""
         try:
-            places = [_Worker(target, arguments) for _ in range(workers)]
-            while not signals:
-                time.sleep(TICK_SECONDS)
-                for place in places:
-                    place.replace_if_dead()
-            _end([place.process for place in places], signals)
-        finally:
-            del os.environ[MULTIPROCESS_VARIABLE]
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            arguments = self._reload()
+        except (ChurnError, OSError) as error:
+            _log.error("the workers are not restarted: %s", error)
+            return
+        _log.info("restarting the workers")
+        for slot in self._slots:
+            try:
+                worker = self._coming = self._start(arguments)
+            except OSError as error:
+                _log.error("a worker could not be started: %s; no more are restarted", error)
+                return
+            while worker.phase != "ready":
+                yield
+                if fault := worker.check(self._elapsed):
+                    self._coming = None
+                    self._discard(worker)
+                    _log.error("worker %s %s; no more are restarted", worker.pid, fault)
+                    return
+            old, slot.worker, self._coming = slot.worker, worker, None
+            if old is not None:
+                old.retire()
+                self._retiring.append(old)
+            while self._retiring:
+                yield
+        self._arguments = arguments
+        _log.info("all workers have been restarted")
+
+    def _end(self) -> None:
+        left = self._list_workers()
+        for worker in left:
+            if worker not in self._retiring:
+                worker.terminate()
+        is_killing = False
+        for elapsed in _tick():
+            if self._count_stops() > 1 and not is_killing:
+                is_killing = True
+                _log.warning("second signal: killing the workers")
+                for worker in left:
+                    worker.kill()
+            left = [worker for worker in left if not self._has_ended(worker, elapsed)]
+            if not left:
+                return
+
+    def _start(self, arguments: tuple[Any, ...]) -> Worker:
+        return Worker(self._target, arguments, *self._limits)
+
+    def _has_ended(self, worker: Worker, elapsed: float) -> bool:
+        """Return whether a worker that was told to end has done so; kill it if it hangs."""
+        fault = worker.check(elapsed)
+        if fault and worker.is_alive:
+            _log.error("worker %s %s; killing it", worker.pid, fault)
+        if fault:
+            self._discard(worker)
+        return bool(fault)
+
+    @staticmethod
+    def _discard(worker: Worker) -> None:
+        worker.close()
+        forget_worker(worker.pid)
 
 
-def _end(processes: list[SpawnProcess], signals: list[int]) -> None:
-    for process in processes:
-        process.terminate()
-    killed = False
-    while any(process.is_alive() for process in processes):
-        if len(signals) > 1 and not killed:
-            _log.warning("second signal: killing the workers")
-            for process in processes:
-                process.kill()
-            killed = True
+def _tick() -> Iterator[float]:
+    """Yield ten times a second, for ever, the seconds that passed, but at most two ticks' worth.
+
+    Where this process could not run, e.g. because the machine was suspended or is overloaded, its workers could not
+    be expected to answer either.
+    """
+    before = time.monotonic()
+    while True:
+        now = time.monotonic()
+        yield min(now - before, 2 * TICK_SECONDS)
+        before = now
         time.sleep(TICK_SECONDS)

@@ -284,7 +284,7 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
         assert first not in service.workers()
         assert service.metrics()[ok] >= sent + answered
         assert service.end() == 0
-        assert f"worker {first} died with status -9" in service.log
+        assert f"worker {first} was killed by signal 9" in service.log
     assert list(tmp_path.glob("churn-metrics-*")) == []
 
 

@@ -1,0 +1,113 @@
+"""A service as a process of its own, and what is asked of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundles import CUSTOMER
+from processes import start_python
+from waiting import DEADLINE, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = json.dumps(CUSTOMER)
+START = """
+import sys
+from pathlib import Path
+from service.server import serve
+from service.settings import Settings
+if __name__ == "__main__":
+    serve(Settings(models=Path(sys.argv[1]), engine="onnx"), port=0, workers=int(sys.argv[2]))
+"""
+
+
+class ServiceProcess:
+    """A running service; its temporary files and what it logs lie in `folder`."""
+
+    def __init__(self, models: Path, folder: Path, workers: int, variables: dict[str, str]) -> None:
+        self.folder = folder
+        script = folder / "start.py"
+        script.write_text(START)
+        with (folder / "log").open("wb") as log:
+            self.process = start_python(
+                script,
+                models,
+                workers,
+                stderr=log,
+                process_group=0,
+                variables={"CHURN_DRAIN_SECONDS": "0.5", "TMPDIR": str(folder)} | variables,
+            )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def metrics_folders(self) -> list[Path]:
+        return [*self.folder.glob("churn-metrics-*")]
+
+    def wait_for_log(self, text: str) -> None:
+        wait_until(lambda: text in self.log or self.process.poll() is not None, f"the log line {text!r}")
+        assert text in self.log
+
+    def connect(self) -> http.client.HTTPConnection:
+        found = re.search(r"http://127.0.0.1:(\d+)", self.log)
+        assert found
+        return http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=DEADLINE)
+
+    def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        with suppress(OSError, http.client.HTTPException):
+            return self.request("GET", "/health/ready")[0] == 200
+        return False
+
+    def count_ready(self) -> int:
+        with suppress(OSError, http.client.HTTPException):
+            found = re.search(r"^churn_ready_workers (\S+)$", self.request("GET", "/metrics")[1], re.MULTILINE)
+            return int(float(found[1])) if found else 0
+        return 0
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@contextmanager
+def running_service(models: Path, folder: Path, workers: int = 1, **variables: str) -> Iterator[ServiceProcess]:
+    """Start a service and wait until all of its workers are ready; end every process of it afterwards."""
+    service = ServiceProcess(models, folder, workers, variables)
+    try:
+        service.wait_for_log("serving model")
+        wait_until(lambda: service.count_ready() == workers, "every worker's readiness")
+        yield service
+    finally:
+        with suppress(ProcessLookupError):  # the group has ended
+            os.killpg(service.process.pid, signal.SIGKILL)
+        service.process.wait()

@@ -1,0 +1,91 @@
+"""A program whose workers do nothing but answer their supervisor, to try what the supervisor does with them.
+
+``python supervised.py FOLDER START_SECONDS ANSWER_SECONDS``: each worker writes FOLDER/<its process>.worker with the
+argument it was given, behaves as FOLDER/behaviour tells it to, and makes FOLDER/<its process>.answered when it first
+answers a ping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churn.errors import ChurnError
+from service import supervisor
+from service.supervisor import Supervisor
+from service.worker import connect_supervisor
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from service.worker import SupervisorPipe
+
+
+class Idle:
+    """A worker that is ready and serves nobody."""
+
+    def __init__(self, phase: str, answered: Path, *, is_deaf: bool) -> None:
+        self._phase = phase
+        self._answered = answered
+        self._is_deaf = is_deaf
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, pipe: SupervisorPipe) -> None:
+        pipe.attach(self._loop, self)
+        if not self._is_deaf:
+            self._loop.add_signal_handler(signal.SIGTERM, self._loop.stop)
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._loop.run_forever()
+
+    def describe_phase(self) -> str:
+        self._answered.touch()
+        return self._phase
+
+    def retire(self) -> None:
+        self._loop.stop()
+
+    def end_orphaned(self) -> None:
+        self._loop.stop()
+
+
+def work(folder: Path, argument: str, pipe: Connection) -> None:
+    (folder / f"{os.getpid()}.worker").write_text(argument)
+    behaviour = (folder / "behaviour").read_text()
+    if behaviour == "exit":
+        sys.exit(3)
+    if behaviour == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "silent":  # also a loop that blocks
+        time.sleep(1000)
+    phase = {"unready": "loading", "failed": "failed model.onnx is damaged"}.get(behaviour, "ready")
+    with connect_supervisor(pipe) as supervisor:
+        if behaviour == "raise":
+            raise MemoryError("no room")
+        Idle(phase, folder / f"{os.getpid()}.answered", is_deaf=behaviour == "deaf").run(supervisor)
+
+
+def main(folder: Path, start_seconds: float, answer_seconds: float) -> None:
+    logging.basicConfig(level="INFO", format="%(message)s")
+    supervisor.FIRST_DELAY_SECONDS = 0.05
+
+    def reload() -> tuple[Path, str]:
+        argument = (folder / "argument").read_text()
+        if argument == "bad":
+            raise ChurnError("the new model is damaged")
+        return folder, argument
+
+    try:
+        Supervisor(work, reload(), 2, answer_seconds=answer_seconds, start_seconds=start_seconds, reload=reload).run()
+    except ChurnError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(float, sys.argv[2:]))

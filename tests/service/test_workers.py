@@ -1,0 +1,166 @@
+"""A service of several workers, whole: what its clients notice of restarts and of workers that hang."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import bundles
+import pytest
+from processes import run_python
+from service_process import BODY, ServiceProcess, is_alive, running_service
+from waiting import DEADLINE, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CRASHING = """
+import sys
+from pathlib import Path
+import service.server
+from service.settings import Settings
+def fail(*_):
+    raise MemoryError("no room for the model")
+service.server._run = fail
+service.server.Supervisor.__init__.__globals__["FIRST_DELAY_SECONDS"] = 0.01
+if __name__ == "__main__":
+    from cli.main import main
+    sys.argv = ["churn", "serve", "--models", sys.argv[1], "--port", "0", "--workers", "2", "--engine", "onnx"]
+    main()
+"""
+
+pytestmark = pytest.mark.slow
+
+
+class Load:
+    """Clients that keep asking on connections of their own, and open another where they are told to close theirs."""
+
+    def __init__(self, service: ServiceProcess, clients: int = 4) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self.statuses: list[int] = []
+        self.versions: list[str] = []
+        self.failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        connection = self._service.connect()
+        try:
+            while not self._stop.is_set():
+                connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                self.versions.append(answer.read().decode().rpartition('"model_version":')[2].strip('"}'))
+                self.statuses.append(answer.status)
+                if answer.getheader("connection") == "close":
+                    connection.close()  # the next request opens another
+        except (OSError, http.client.HTTPException) as error:
+            self.failures.append(error)
+        finally:
+            connection.close()
+
+
+def test_a_stopped_worker_is_replaced_and_the_service_goes_on(bank_models: Path, tmp_path: Path) -> None:
+    with running_service(bank_models, tmp_path, workers=2, CHURN_WORKER_ANSWER_SECONDS="2") as service:
+        wait_until(lambda: service.count_ready() == 2)
+        first, second = service.workers()
+        os.kill(first, signal.SIGSTOP)
+        wait_until(lambda: not is_alive(first))
+        wait_until(lambda: service.count_ready() == 2)
+        assert second in service.workers()
+        assert service.request("POST", "/predict", BODY)[0] == 200
+        assert service.end() == 0
+        assert f"worker {first} did not answer for 2 s; starting another at once" in service.log
+    assert not list(tmp_path.glob("churn-metrics-*"))
+
+
+def test_sighup_brings_the_current_model_to_every_worker_and_no_request_fails(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    bundles.publish(models)
+    with running_service(models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="0.3") as service:
+        wait_until(lambda: service.count_ready() == 2)
+        before = service.workers()
+        bundles.publish(models)
+        with Load(service) as load:
+            wait_until(lambda: len(load.statuses) > 100)
+            service.process.send_signal(signal.SIGHUP)
+            unready = 0
+            while "all workers have been restarted" not in service.log:
+                unready += not service.is_ready()
+                time.sleep(0.02)
+                assert service.process.poll() is None
+            count = len(load.statuses)
+            wait_until(lambda: len(load.statuses) > count + 100)
+        assert not load.failures
+        assert set(load.statuses) == {200}
+        assert set(load.versions) == {"1", "2"}
+        assert set(load.versions[count + 8 :]) == {"2"}
+        assert unready == 0
+        assert not {*before} & {*service.workers()}
+        (models / "current").write_text("7\n")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for_log("the workers are not restarted")
+        assert service.request("POST", "/predict", BODY)[0] == 200
+        assert service.end() == 0
+
+
+def test_one_worker_is_not_ended_by_sighup(bank_models: Path, tmp_path: Path) -> None:
+    with running_service(bank_models, tmp_path) as service:
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for_log("SIGHUP is ignored")
+        assert service.request("POST", "/predict", BODY)[0] == 200
+        assert service.end() == 0
+
+
+def test_ctrl_c_lets_workers_drain_though_the_terminal_sends_it_to_them_too(bank_models: Path, tmp_path: Path) -> None:
+    with running_service(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="0.5") as service:
+        wait_until(lambda: service.count_ready() == 2)
+        workers = service.workers()
+        for pid in (*workers, service.process.pid):
+            os.kill(pid, signal.SIGINT)
+        assert service.process.wait(DEADLINE) == 0
+        assert "the service has ended" in service.log
+        assert "was killed" not in service.log
+        assert "Traceback" not in service.log
+
+
+def test_workers_whose_model_is_damaged_meanwhile_are_not_left_serving_errors(
+    bank_models: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(bank_models, tmp_path / "models")
+    with running_service(models, tmp_path, workers=2) as service:
+        wait_until(lambda: service.count_ready() == 2)
+        (models / "1" / "model.onnx").write_bytes(b"damaged")
+        first, second = service.workers()
+        os.kill(first, signal.SIGKILL)
+        service.wait_for_log("failed: ")
+        assert second in service.workers()
+        shutil.copy(bank_models / "1" / "model.onnx", models / "1" / "model.onnx")
+        wait_until(lambda: service.count_ready() == 2)
+        assert service.end() == 0
+
+
+def test_workers_that_can_not_start_end_the_command_with_the_reason(bank_models: Path, tmp_path: Path) -> None:
+    script = tmp_path / "start.py"
+    script.write_text(CRASHING)
+    done = run_python(script, bank_models, check=False, variables={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("error: 5 workers in a row could not be started; the last: worker ")
+    assert told.endswith(" failed: MemoryError: no room for the model")
+    assert not list(tmp_path.glob("churn-metrics-*"))
