@@ -24,7 +24,7 @@ def test_training_prints_what_it_took_the_columns_for_and_how_good_it_became(
     answer = churn("train", bank_csv, "--models", models, "--seed", 3)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("bank.csv: 1,000 customers, ")
-    assert "whom left (label Exited, identifier CustomerId)" in answer.out
+    assert "left (label Exited, identifier CustomerId)" in answer.out
     assert "Geography        category  one of France, Germany, Spain, or null\n" in answer.out
     assert "Age              integer   a whole number from 0 to 130, seen 18 to 79\n" in answer.out
     assert "  Surname is dropped: it is free text" in answer.out

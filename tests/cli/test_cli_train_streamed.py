@@ -59,7 +59,7 @@ def test_a_large_table_is_streamed_unless_told_otherwise(
             ("--stream", "--network", "reference"),
             "--stream needs the default network, not --network reference",
         ),
-        (("--stream", "--validation-size", 0), "a streamed training needs a validation part"),
+        (("--stream", "--validation-size", 0), "streamed training needs a validation set"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(churn: Any, bank_csv: Path, options: Any, says: str) -> None:
