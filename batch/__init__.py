@@ -1,1 +1,1 @@
-"""Files of customers in, files of probabilities out."""
+"""Batch scoring of files, database queries and Spark tables."""

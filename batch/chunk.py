@@ -1,4 +1,4 @@
-"""Some rows of a table, scored: each row becomes a score or a reject, never both, never neither."""
+"""Score a batch of rows: every row becomes either a score or a reject."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
 
 BLOCK_ROWS = 8192
-"""Rows preprocessed and scored at once, so that what lies between stays in the processor's cache."""
+"""Rows preprocessed and scored together; small enough for intermediate results to stay in the CPU cache."""
 
 REJECTS = pa.schema(
     [
@@ -31,27 +31,27 @@ REJECTS = pa.schema(
         ("allowed", pa.string()),
     ]
 )
-"""A value that can't be scored. ``row`` is its row in the input, counted from 1; a row with several such values stands
-several times."""
+"""Schema of rejects, one line per value that can't be scored. ``row`` is the number of the input row, counted from 1;
+it is repeated if a row has several such values."""
 
 MALFORMED = "has a wrong number of fields"
-"""The reason of a line that is no row of the table; its column is null."""
+"""Reason for a line with too many or too few fields; its column is null."""
 
 NO_REJECTS = pa.record_batch([pa.array([], field.type) for field in REJECTS], schema=REJECTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """What became of some rows.
+    """Result of scoring a batch of rows.
 
     Attributes
     ----------
     scores : pyarrow.RecordBatch
-        In the form of `score_schema`: the rows that could be scored, in order.
+        Rows that could be scored, in order, with the schema of `score_schema`.
     rejects : pyarrow.RecordBatch
-        In the form of `REJECTS`, in the order of the rows.
+        Values that could not be scored, in the order of the rows, with the schema `REJECTS`.
     rows : int
-        All of them.
+        Number of input rows.
     raw : ndarray of float64, shape (scored rows, features)
     probabilities : ndarray of float64, shape (scored rows,)
     leavers : int
@@ -66,12 +66,12 @@ class Chunk:
 
     @property
     def rejected(self) -> int:
-        """Rows that could not be scored."""
+        """Number of rows that could not be scored."""
         return self.rows - len(self.scores)
 
 
 def score_schema(schema: Schema, kept: Sequence[pa.Field] = ()) -> pa.Schema:
-    """Return the form of scores: identifier as text, kept columns, probability, decision, model version."""
+    """Return the schema of scores: identifier as text, kept columns, probability, decision, model version."""
     return pa.schema(
         [
             (schema.identifier, pa.string()),
@@ -92,11 +92,11 @@ def score_batch(
     ----------
     scorer : Scorer
     batch : pyarrow.RecordBatch
-        Columns by name, in any order; numbers as numbers or as text.
+        Columns are found by name, in any order; numbers may be given as text.
     first_row : int or ndarray of int64, shape (n,)
         Number of the first row, or of each, counted from 1; names a customer where the table does not.
     keep : sequence of str
-        Columns handed through.
+        Columns to copy to the scores.
     """
     count = len(batch)
     numbers = np.arange(first_row, first_row + count) if isinstance(first_row, int) else first_row
@@ -136,7 +136,7 @@ def score_batch(
 
 
 def score_blocks(scorer: Scorer, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probabilities of a checked raw matrix, block by block."""
+    """Return the probabilities of a validated raw matrix, computed in blocks of rows."""
     probabilities = np.empty(len(raw), dtype=np.float64)
     for start in range(0, len(raw), BLOCK_ROWS):
         probabilities[start : start + BLOCK_ROWS] = scorer.score_raw(raw[start : start + BLOCK_ROWS])

@@ -1,4 +1,4 @@
-"""Something read on a thread of its own while what was read before is worked on."""
+"""Reads items ahead on a separate thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 @contextmanager
 def read_ahead(items: Generator[T, None, None]) -> Iterator[Iterator[T]]:
-    """Yield an iterator of `items`, none of which is None; the next is made while one is worked on.
+    """Yield an iterator over `items` that computes the next item on another thread.
 
-    What making one raises is raised where it is asked for. When the block ends, whatever the reason, `items` is
-    closed and its thread has ended.
+    Items must not be None. An exception raised by `items` is raised again where the item is requested. When the block
+    ends for any reason, `items` is closed and the thread has ended.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
 

@@ -1,4 +1,4 @@
-"""What a job says it did: the same names whatever it read and wrote."""
+"""Summaries of jobs, with the same names for files, databases and Spark."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _BYTES = 4 << 20
 
 
 def summarize(tally: Tally, scorer: Scorer, resumed_at: int, started: float) -> dict[str, Any]:
-    """Return what every summary says.
+    """Return the part of the summary that all jobs have.
 
     Parameters
     ----------
     tally : Tally
     scorer : Scorer
     resumed_at : int
-        Rows that were done before this run.
+        Number of rows that earlier runs of the job finished.
     started : float
-        When this run began, by `time.perf_counter`.
+        Start of this run, from `time.perf_counter`.
 
     Returns
     -------
     dict
-        Counts, reasons, score distribution, drift, model and duration, as plain data.
+        Counts, reasons, score distribution, drift, model and duration; serialisable as JSON.
     """
     return {
         **tally.summarize(),
@@ -49,9 +49,9 @@ def summarize(tally: Tally, scorer: Scorer, resumed_at: int, started: float) -> 
 
 @contextmanager
 def hashing(files: Sequence[InputFile | StandardInput]) -> Iterator[Future[list[dict[str, Any]]]]:
-    """Yield what will be name, bytes and SHA-256 of each file, read on a thread of its own while a block runs.
+    """Compute name, size and SHA-256 of each file on a separate thread while the block runs; yield the future result.
 
-    Standard input is not among them: it knows its own.
+    Standard input is excluded, because it computes its own hash.
     """
     stop = Event()
     with ThreadPoolExecutor(1, "hash") as thread:

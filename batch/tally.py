@@ -1,4 +1,4 @@
-"""What a job has done so far, in numbers: kept beside its progress, told in its summary."""
+"""Counts of a job: saved with its progress and reported in its summary."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RejectLimit:
-    """How many rows may be rejected before a job fails.
+    """Maximum number or percentage of rejected rows before a job fails.
 
     Attributes
     ----------
     number : float
-        Rows, or percent of all rows.
+        Number of rows, or percentage of all rows.
     is_share : bool
     """
 
@@ -34,12 +34,12 @@ class RejectLimit:
 
     @classmethod
     def parse(cls, text: str) -> RejectLimit:
-        """Read ``100`` or ``2.5%``.
+        """Parse a number of rows such as ``100``, or a percentage such as ``2.5%``.
 
         Raises
         ------
         ChurnError
-            If it is neither.
+            If the text is neither.
         """
         is_share = text.strip().endswith("%")
         try:
@@ -47,11 +47,13 @@ class RejectLimit:
         except ValueError:
             number = -1
         if not 0 <= number < (100.0001 if is_share else float("inf")):
-            raise ChurnError(f"--max-rejects: {text!r} is no limit; allowed: a number of rows, as 100, or 0% to 100%")
+            raise ChurnError(
+                f"--max-rejects: {text!r} is not a limit; allowed: a number of rows such as 100, or 0% to 100%"
+            )
         return cls(number, is_share)
 
     def check(self, rejected: int, rows: int) -> None:
-        """Refuse more rejected rows of `rows` than allowed.
+        """Raise an error if too many of `rows` rows are rejected.
 
         Raises
         ------
@@ -63,18 +65,18 @@ class RejectLimit:
 
 
 class Tally:
-    """Counts what becomes of a job's rows.
+    """Counts the scored and rejected rows of a job.
 
     Parameters
     ----------
     manifest : Manifest
-        Of the model that scores: its bins are those of the drift.
+        Manifest of the model, whose histograms define the bins for drift.
 
     Attributes
     ----------
     rows, scored, leavers : int
     reasons : Counter of str
-        Values that could not be scored by "column reason"; a row may have several.
+        Number of values that could not be scored, by "column reason"; a row may have several.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -86,11 +88,11 @@ class Tally:
 
     @property
     def rejected(self) -> int:
-        """Rows that could not be scored."""
+        """Number of rows that could not be scored."""
         return self.rows - self.scored
 
     def add(self, chunk: Chunk) -> None:
-        """Count a chunk."""
+        """Add the counts of a chunk."""
         self.rows += chunk.rows
         self.scored += len(chunk.scores)
         self.leavers += chunk.leavers
@@ -101,7 +103,7 @@ class Tally:
         self._scores += self._drift.count_scores(chunk.probabilities)
 
     def to_state(self) -> dict[str, Any]:
-        """Return the counts as plain data, for `restore`."""
+        """Return the counts as plain data for `restore`."""
         return {
             "rows": self.rows,
             "scored": self.scored,
@@ -112,14 +114,14 @@ class Tally:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the counts of another tally of the same model."""
+        """Set the counts to those that `to_state` of another tally of the same model returned."""
         self.rows, self.scored, self.leavers = state["rows"], state["scored"], state["leavers"]
         self.reasons = Counter(state["reasons"])
         self._features = [np.array(counts, dtype=np.int64) for counts in state["features"]]
         self._scores = np.array(state["scores"], dtype=np.int64)
 
     def summarize(self) -> dict[str, Any]:
-        """Return what a summary file says: counts, reasons, distribution of the scores, drift against training."""
+        """Return counts, reasons, distribution of the scores, and drift compared with training."""
         drift = {
             bins.name: _finite(population_stability_index(bins.counts, counts))
             for bins, counts in zip(self._drift.features, self._features, strict=True)
@@ -136,7 +138,7 @@ class Tally:
 
 
 def name_reason(column: str | None, reason: str) -> str:
-    """Return what a summary calls a reason; of a line that is no row, there is no column."""
+    """Return the name of a reason in the summary; an invalid line has no column."""
     return f"a line {reason}" if column is None else f"{column} {reason}"
 
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parent))
 from training.simulate import write_simulated  # noqa: E402
 
 COMMIT_SECONDS = 0.05
-CODE = f"from batch import file_run; file_run.COMMIT_SECONDS = {COMMIT_SECONDS}; from cli.main import main; main()"
+CODE = f"from batch.files import run; run.COMMIT_SECONDS = {COMMIT_SECONDS}; from cli.main import main; main()"
 REPLACE = ["--if-exists", "replace"]
 """For a job that had ended before it was killed."""
 

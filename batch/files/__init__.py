@@ -1,1 +1,1 @@
-"""Scoring files: CSV, Parquet and Arrow, in parts that a killed job resumes."""
+"""Scoring of CSV, Parquet and Arrow files in resumable steps."""

@@ -1,4 +1,4 @@
-"""Batches of columns to bytes that are appended to a file, so that a file cut behind any of them is a whole one."""
+"""Encode batches of columns as bytes that can be appended independently, so that a file can end after any batch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from batch.files.formats import Codec, Format
 
 _LEVELS: dict[Codec, int] = {"gzip": 6, "zstd": 3}
-"""What the commands of the same names do by themselves."""
+"""Default compression levels of the commands gzip and zstd."""
 
 
 class Encoder(Protocol):
-    """How a file is written.
+    """Encodes batches for a file.
 
     Attributes
     ----------
     head, tail : bytes-like
-        What comes before all batches, and behind them.
+        Bytes before the first and after the last batch.
     """
 
     head: pa.Buffer | bytes
     tail: bytes
 
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
-        """Return the bytes of a batch; the same for the same batch."""
+        """Return the bytes of a batch; deterministic."""
         ...
 
 
 class CsvEncoder:
-    """Lines of a CSV file; packed, each batch is a member (gzip) or frame (zstd) of its own.
+    """Encodes batches as lines of CSV; compressed, each batch is a separate gzip member or zstd frame.
 
-    All texts of a batch are quoted if one of them has to be: that is Arrow's way, and as right as any.
+    If one string of a batch must be quoted, all strings of the batch are quoted, as pyarrow does.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class CsvEncoder:
     def _write(self, rows: pa.RecordBatch | pa.Table, *, has_header: bool) -> pa.Buffer:
         try:
             lines = _write_csv(rows, "none", has_header=has_header)
-        except pa.ArrowInvalid:  # some text has a comma, a quote or a line end
+        except pa.ArrowInvalid:  # a string contains a comma, a quote or a line break
             lines = _write_csv(rows, "needed", has_header=has_header)
         if self._codec is None or not lines.size:
             return lines
-        # Made anew each time: two threads can't share one.
+        # Created for each batch, because threads can't share one.
         return pa.Codec(self._codec, compression_level=_LEVELS[self._codec]).compress(lines)
 
 
@@ -70,7 +70,7 @@ def _write_csv(rows: pa.RecordBatch | pa.Table, quoting: str, *, has_header: boo
 
 
 class ArrowEncoder:
-    """Messages of Arrow's IPC stream.
+    """Encodes batches as messages of an Arrow IPC stream.
 
     Parameters
     ----------
@@ -88,5 +88,5 @@ class ArrowEncoder:
 
 
 def choose_encoder(form: Format, schema: pa.Schema) -> Encoder:
-    """Return the encoder of a form that is appended to: CSV, or Arrow's stream, in which others are kept meanwhile."""
+    """Return the encoder for a format: CSV, or an Arrow stream, which also serves as the log of the other formats."""
     return CsvEncoder(schema, form.codec) if form.kind == "csv" else ArrowEncoder(schema)

@@ -1,4 +1,4 @@
-"""Forms of files, by the end of their names or as the command was told."""
+"""File formats, determined by the file name or by an option."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _ENDINGS: dict[str, Kind] = {
 _CODECS: dict[str, Codec] = {"gz": "gzip", "zst": "zstd"}
 
 NAMES = ("csv", "csv.gz", "csv.zst", "parquet", "arrow", "arrows")
-"""What a form is told by: ``arrow`` is Arrow's IPC file, ``arrows`` its stream."""
+"""Names of formats: ``arrow`` is the Arrow IPC file, ``arrows`` the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """The form of a file.
+    """A file format.
 
     Attributes
     ----------
     kind : {"csv", "parquet", "arrow", "arrows"}
     codec : {"gzip", "zstd"} or None
-        What a CSV file is packed by.
+        Compression of a CSV file.
     """
 
     kind: Kind
@@ -47,24 +47,24 @@ class Format:
 
 
 def find_format(name: str, told: str | None = None) -> Format:
-    """Return the form of a file.
+    """Return the format of a file.
 
     Parameters
     ----------
     name : str
-        Its name.
+        File name.
     told : str, optional
-        One of `NAMES`; goes before the name.
+        One of `NAMES`; takes precedence over the file name.
 
     Raises
     ------
     TableError
-        If neither says it.
+        If neither determines the format.
     """
     words = (told or name.rpartition("/")[2]).lower().split(".")
     codec = _CODECS.get(words[-1])
     kind = _ENDINGS.get(words[-2 if codec and len(words) > 1 else -1])
     if kind is None or (told is None and len(words) == 1) or (codec is not None and kind != "csv"):
         endings = ", ".join(f".{ending}" for ending in _ENDINGS)
-        raise TableError(f"{name}: unknown kind of file; allowed: {endings}, .csv.gz, .csv.zst")
+        raise TableError(f"{name}: unknown file format; allowed: {endings}, .csv.gz, .csv.zst")
     return Format(kind, codec)

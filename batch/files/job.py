@@ -1,12 +1,12 @@
-"""Scores a file into two files, in parts: killed at any moment it goes on, and ends with the same bytes.
+"""Score files into a file of scores and a file of rejects, resumable after a kill with identical results.
 
-Scores and rejects are appended to unfinished files in a folder of the job's own. Every other second what was appended
-is made to survive and the journal says how long the files are then, up to where the input is done, and what was
-counted. A job that is resumed cuts the files to those lengths and goes on from there. Its blocks end where they ended
-before, and each is written by itself, so nothing in the files tells that it was killed.
+Scores and rejects are appended to unfinished files in the job's working folder. Every two seconds the job flushes them
+to disk and writes a journal with the lengths of the files, the position in the input, and the counts. A resumed job
+truncates the files to these lengths and continues from there. Its blocks have the same boundaries as before, and each
+is written independently, so the files don't depend on whether the job was killed.
 
-At the end both files are counted, the summary is written, and the scores get their name last: where they are,
-everything is.
+At the end the rows of both files are counted and the summary is written. The scores are published last: if they exist,
+everything exists.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """What is asked for.
+    """Parameters of a job.
 
     Attributes
     ----------
     source : str
-        A file, a folder, a glob, or ``-`` for standard input; a path or URI.
+        Path or URI of a file, folder or glob, or ``-`` for standard input.
     output : str
-        A file; a path or URI.
+        Path or URI of the file of scores.
     rejects : str, optional
-        The output's name with ``.rejects`` if not given.
+        File of rejects. Defaults to the output's name with ``.rejects`` appended.
     summary : Path, optional
-        JSON file of what was done.
+        JSON file for the summary.
     input_format, output_format : str, optional
-        One of `batch.files.formats.NAMES`, where the name does not say it.
+        One of `batch.files.formats.NAMES`. Defaults to the format given by the file name.
     keep : tuple of str
-        Columns to pass through.
+        Columns to copy to the output.
     max_rejects : RejectLimit, optional
     if_exists : {"fail", "replace"}
-        What to do with files that have the names.
+        Whether existing files are an error or are replaced.
     resume : bool
-        Go on with what a killed job left; without it that is dropped.
+        Continue a killed job. If false, its remains are deleted.
     work : Path, optional
-        Folder for what is unfinished; beside the output if not given.
+        Folder for unfinished files. Defaults to the folder of the output.
     """
 
     source: str
@@ -92,13 +92,14 @@ def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     Raises
     ------
     TableError
-        If the input can't be read, the output exists or another job writes it, or the job that is resumed was another.
+        If the input can't be read, the output exists, another job writes it, or the job to be resumed is a
+        different one.
     TooManyRejectsError
-        What is written stays aside, for `FileJob.resume` with a higher limit.
+        If the limit is exceeded. Unfinished files are kept for resuming with a higher limit.
     """
     started = time.perf_counter()
     if job.resume and job.source == STANDARD:
-        raise TableError("standard input can't be read a second time, so there is nothing to resume")
+        raise TableError("--resume is not possible with standard input, which can't be read again")
     source = Source(job.source, scorer.schema, job.keep, job.input_format)
     target = Target.find(job.output, job.rejects, job.output_format)
     target.check_apart(source)
@@ -118,7 +119,7 @@ def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
 
 
 def _begin(scorer: Scorer, job: FileJob, source: Source, target: Target, folder: JobFolder) -> Journal:
-    """Return how far a killed job was, or the start of a new one."""
+    """Return the journal of the killed job if it is resumed, otherwise that of a new job."""
     essence = {
         "files": [[file.name, file.size, file.modified] for file in source.files],
         "input_format": source.form.name,
@@ -128,7 +129,7 @@ def _begin(scorer: Scorer, job: FileJob, source: Source, target: Target, folder:
         "rejects": target.rejects.name,
         "model_version": scorer.version,
         "manifest_sha256": scorer.manifest.content["manifest_sha256"],
-        # Others may round, pack or lay out otherwise.
+        # Other versions may round, compress or arrange data differently.
         "engine": scorer.engine.name,
         "program": f"{__version__} with pyarrow {pa.__version__}",
     }

@@ -1,4 +1,4 @@
-"""The folder a job works in until it is done, with a journal of how far it is for sure."""
+"""The working folder of a job, with a journal of its durable progress."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _JOURNAL, _LOCK = "journal.json", "lock"
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """How far a job is.
+    """Durable progress of a job.
 
     Attributes
     ----------
     job : mapping
-        What must be the same for it to be resumed.
+        Parameters that must be the same for the job to be resumed.
     counts : mapping
-        The state of its `Tally`.
+        State of the job's `Tally`.
     position : Position
-        Up to where the input is done.
+        Position in the input up to which rows are done.
     scores, rejects : int
-        Bytes of the unfinished files that hold what is done.
+        Lengths of the unfinished files, in bytes, up to which they belong to done rows.
     seconds : float
-        How long it has worked.
+        Duration of all runs so far.
     summary : mapping, optional
-        There when only names are missing.
+        Set when the files are ready to be published.
     """
 
     job: Mapping[str, Any]
@@ -51,17 +51,17 @@ class Journal:
 
 
 class JobFolder:
-    """A folder beside the output, which one job at a time has.
+    """A working folder, which only one job at a time can use.
 
     Parameters
     ----------
     path : Path
-        The folder above it is there.
+        Its parent folder must exist.
 
     Raises
     ------
     TableError
-        If another job works in it.
+        If another job uses it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class JobFolder:
         path.mkdir(exist_ok=True)
         self._lock = (path / _LOCK).open("wb")
         try:
-            # Held until the process ends, however it ends.
+            # Held until the process ends for any reason.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
@@ -82,26 +82,26 @@ class JobFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not (self.path / _JOURNAL).exists():
-            shutil.rmtree(self.path)  # nothing in it can be gone on with
+            shutil.rmtree(self.path)  # nothing in it can be resumed
         self._lock.close()
 
     @property
     def scores(self) -> Path:
-        """The unfinished file of scores."""
+        """Path of the unfinished file of scores."""
         return self.path / "scores"
 
     @property
     def rejects(self) -> Path:
-        """The unfinished file of rejects."""
+        """Path of the unfinished file of rejects."""
         return self.path / "rejects"
 
     def read(self, job: Mapping[str, Any]) -> Journal | None:
-        """Return how far a killed job was; None if there was none.
+        """Return the journal of a killed job, or None if there is none.
 
         Raises
         ------
         TableError
-            If it was another job; the message says what differs.
+            If it was a different job; the message says what differs.
         """
         path = self.path / _JOURNAL
         if not path.exists():
@@ -109,27 +109,27 @@ class JobFolder:
         begun = json.loads(path.read_text(encoding="utf-8"))
         differing = [name for name in job if begun["job"].get(name) != job[name]]
         if differing:
-            shown = "; ".join(_tell_difference(name, begun["job"].get(name), job[name]) for name in differing)
-            raise TableError(f"{self.path}: the job was begun otherwise and can't be resumed: {shown}")
+            shown = "; ".join(_describe_difference(name, begun["job"].get(name), job[name]) for name in differing)
+            raise TableError(f"{self.path}: the job to be resumed is a different one: {shown}")
         return Journal(**{**begun, "position": Position(*begun["position"])})
 
     def write(self, journal: Journal) -> None:
-        """Note how far the job is, atomically."""
+        """Write the journal atomically."""
         replace_text(self.path / _JOURNAL, json.dumps(asdict(journal)))
 
     def clear(self) -> None:
-        """Drop what a killed job left."""
+        """Delete the remains of a killed job."""
         for path in self.path.iterdir():
             if path.name != _LOCK:
                 path.unlink()
 
     def remove(self) -> None:
-        """End the job."""
+        """Delete the folder and release its lock."""
         (self.path / _JOURNAL).unlink()
 
 
-def _tell_difference(name: str, before: Any, now: Any) -> str:  # noqa: ANN401  plain data
-    """Say what differs; of the files, the first that does."""
+def _describe_difference(name: str, before: Any, now: Any) -> str:  # noqa: ANN401  plain data
+    """Describe what differs; for files, the first difference."""
     if name == "files" and len(before) == len(now):
         before, now = next(pair for pair in zip(before, now, strict=True) if pair[0] != pair[1])
     elif name == "files":

@@ -1,4 +1,4 @@
-"""Where files are: on this machine, or in an object store or HDFS that pyarrow knows by its URI."""
+"""Locations of files: on this machine, or a URI of an object store or HDFS that pyarrow supports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STANDARD = "-"
 """The name of standard input and standard output."""
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-"""What Hive names the folder of the rows whose partition column is null."""
+"""Hive's folder name for rows whose partition column is null."""
 
 open_uri = fs.FileSystem.from_uri
 
@@ -36,9 +36,9 @@ class Place:
     ----------
     system : pyarrow.fs.FileSystem
     path : str
-        As that file system writes it.
+        In the syntax of the file system.
     name : str
-        As messages write it; holds no password.
+        For messages; contains no password.
     """
 
     system: fs.FileSystem
@@ -47,41 +47,41 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine."""
+        """Whether the location is on this machine."""
         return isinstance(self.system, fs.LocalFileSystem)
 
     def look(self) -> fs.FileInfo:
-        """Ask the file system what is there."""
+        """Return the file system's information about the path."""
         return self.system.get_file_info([self.path])[0]
 
     def is_same(self, other: Place) -> bool:
-        """Say whether another place is the same file, under whatever name."""
+        """Return whether another location is the same file, even under a different name."""
         if self.is_local and other.is_local:
             return Path(self.path).exists() and Path(other.path).exists() and Path(self.path).samefile(other.path)
         return self.path == other.path and self.system.equals(other.system)
 
     def with_ending(self, ending: str) -> Place:
-        """Return the place whose name is longer by `ending`."""
+        """Return the location with `ending` appended to its name."""
         return Place(self.system, self.path + ending, self.name + ending)
 
     def beside(self, bare: str) -> Place:
-        """Return the place of another name in the same folder."""
+        """Return the location with the name `bare` in the same folder."""
         return Place(self.system, _join(self.path, bare), _join(self.name, bare))
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to be read.
+    """An input file.
 
     Attributes
     ----------
     place : Place
     size : int
-        In bytes.
+        Size in bytes.
     modified : int
-        When, in nanoseconds; 0 where the file system does not know.
+        Modification time in nanoseconds; 0 if the file system does not report it.
     partitions : tuple of (str, str or None)
-        Columns that the folders' names tell, as in ``country=Spain/part-0.parquet``, and their values.
+        Columns and values from the names of folders, such as ``country=Spain/part-0.parquet``.
     """
 
     place: Place
@@ -92,16 +92,16 @@ class InputFile:
 
     @property
     def name(self) -> str:
-        """As messages write it."""
+        """Name for messages."""
         return self.place.name
 
     def open(self) -> Any:  # noqa: ANN401  Arrow has no types for mypy
-        """Open it for reading from any byte."""
+        """Open the file for random access."""
         return self.place.system.open_input_file(self.place.path)
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether size and time are still the same."""
+        """Return whether size and modification time are unchanged."""
         info = self.place.look()
         return (info.size, info.mtime_ns or 0) == (self.size, self.modified)
 
@@ -112,20 +112,20 @@ def locate(name: str) -> Place:
     Raises
     ------
     TableError
-        If the URI is of a file system that pyarrow does not know, or can't be read.
+        If the URI is invalid or pyarrow does not support its file system.
     """
     if not _URI.match(name):
         return Place(fs.LocalFileSystem(), name, name)
     told = hide_password(name.partition("?")[0])
     try:
         system, path = open_uri(name)
-    except Exception as error:  # each file system's own
+    except Exception as error:  # each file system raises its own
         raise TableError(f"{told}: can't be opened: {hide_password(str(error))}") from error
     return Place(system, path, told)
 
 
 def find_files(name: str) -> list[InputFile]:
-    """Find the files of an input, in the order of their paths.
+    """Return the files of an input in the order of their paths.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def find_files(name: str) -> list[InputFile]:
     Raises
     ------
     TableError
-        If there is none.
+        If there are none.
     """
     place = locate(name) if _URI.match(name) is None or not _MAGIC.search(name) else None
     if place is not None:
@@ -143,10 +143,10 @@ def find_files(name: str) -> list[InputFile]:
         if info.type == fs.FileType.File:
             return [_describe(place, info, _read_partitions(place.path))]
         if info.type == fs.FileType.Directory:
-            return _require(_find_in_folder(place), name, "the folder holds no file")
+            return _require(_find_in_folder(place), name, "the folder contains no files")
     if not _MAGIC.search(name):
-        raise TableError(f"{name}: there is no such file")
-    return _require(_find_by_glob(name), name, "no file fits")
+        raise TableError(f"{name}: no such file")
+    return _require(_find_by_glob(name), name, "no file matches")
 
 
 def _require(files: list[InputFile], name: str, otherwise: str) -> list[InputFile]:
@@ -180,7 +180,7 @@ def _find_by_glob(name: str) -> list[InputFile]:
 
 
 def _split_glob(name: str) -> tuple[str, str]:
-    """Split a glob before the first part of the path that has a wildcard."""
+    """Split a glob before the first path component with a wildcard."""
     match = _MAGIC.search(name)
     start = match.start() if match else len(name)
     cut = name.rfind("/", 0, start)
@@ -206,17 +206,17 @@ def _list(folder: Place) -> list[Any]:
 
 
 def _rename(folder: Place, path: str) -> Place:
-    """Return the place of a file in a folder, named as the folder is."""
+    """Return the location of a file in a folder, with a name in the folder's notation."""
     return Place(folder.system, path, folder.name.rstrip("/") + path[len(folder.path.rstrip("/")) :])
 
 
 def _is_hidden(inner: str) -> bool:
-    """Say whether other programs, too, take a file for their own: ``_SUCCESS``, ``.crc``, what is not yet whole."""
+    """Return whether a file is private to another program by convention: ``_SUCCESS``, ``.crc``, unfinished files."""
     return any(part.startswith((".", "_")) and "=" not in part for part in inner.split("/"))
 
 
 def _read_partitions(path: str) -> tuple[tuple[str, str | None], ...]:
-    """Read the columns that a path's folders tell."""
+    """Return the partition columns in a path."""
     folders = (part.partition("=") for part in path.split("/")[:-1])
     return tuple((unquote(n), None if v == NULL_PARTITION else unquote(v)) for n, sign, v in folders if n and sign)
 
@@ -231,5 +231,5 @@ def _join(path: str, bare: str) -> str:
 
 
 def hide_password(name: str) -> str:
-    """Return a URI without user and password."""
+    """Return a URI without user name and password."""
     return _PASSWORD.sub("//", name)

@@ -1,4 +1,4 @@
-"""Scores into standard output, where nothing can be taken back: no parts, and nothing to resume."""
+"""Score into standard output. Such a job can't be resumed, because its output can't be withdrawn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     ----------
     scorer : Scorer
     job : FileJob
-        Rejects go to its file of rejects if it names one, else to standard error, as CSV.
+        Rejects are written as CSV to its file of rejects, or to standard error if it has none.
 
     Returns
     -------
@@ -50,13 +50,13 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     Raises
     ------
     TableError
-        If the input can't be read, or the job is to be resumed.
+        If the input can't be read, or `FileJob.resume` is set.
     TooManyRejectsError
-        When scores are written already.
+        If the limit is exceeded; scores may have been written before.
     """
     started = time.perf_counter()
     if job.resume:
-        raise TableError("what went to standard output can't be gone on with: no --resume where --output is -")
+        raise TableError("--resume is not possible with standard output, which can't be withdrawn")
     form = find_format(STANDARD, job.output_format or "csv")
     source = Source(job.source, scorer.schema, job.keep, job.input_format)
     tally = Tally(scorer.manifest)
@@ -90,7 +90,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
 
 @contextmanager
 def _open_rejects(job: FileJob) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Yield what writes rejects: to their file, which appears when it is whole, or to standard error as they come."""
+    """Yield the file for rejects: a file that appears when it is complete, or standard error."""
     encoder = CsvEncoder(REJECTS)
     if job.rejects is None:
         heads = [encoder.head]
@@ -105,10 +105,10 @@ def _open_rejects(job: FileJob) -> Iterator[Callable[[pa.RecordBatch], None]]:
         return
     place = locate(job.rejects)
     if not place.is_local:
-        raise TableError(f"{place.name}: where --output is -, rejects go to a file on this machine")
+        raise TableError(f"{place.name}: with --output -, the file of rejects must be on this machine")
     check_folder(place)
     if Path(place.path).exists() and job.if_exists == "fail":
-        raise TableError(f"{place.name}: the file exists; replace it with --if-exists replace, or name another")
+        raise TableError(f"{place.name}: the file exists; use --if-exists replace or another name")
     with write_aside(Path(place.path)) as aside, aside.open("wb") as file:
         file.write(memoryview(encoder.head))
 

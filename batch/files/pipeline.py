@@ -1,7 +1,7 @@
-"""Blocks of rows to scores, in their order, on all cores: one thread reads ahead, others parse, score and encode.
+"""Score blocks of rows in order on all cores: one thread reads ahead, others parse, score and encode.
 
-pyarrow, NumPy and ONNX Runtime let go of Python's lock while they work, so threads are enough. How many blocks are on
-their way at once is bounded, and with them the memory.
+pyarrow, NumPy and ONNX Runtime release the GIL while they compute, so threads suffice. The number of blocks in progress
+is limited, which limits the memory.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     Encode = Callable[[pa.RecordBatch], Any]
 
 MAX_WORKERS = 8
-"""More threads than this one reader can't feed, and each has its blocks in memory."""
+"""One reader can't supply more threads than this, and each thread holds blocks in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """What became of a block.
+    """Result of scoring a block.
 
     Attributes
     ----------
     chunk : Chunk
     data : bytes-like
-        The scores, as they are written.
+        The scores, encoded for the output file.
     after : Position
-        Where the next block begins.
+        Position of the next block.
     share : float
-        How much of the input this is the end of, 0 to 1; NaN if nobody knows.
+        Fraction of the input up to the end of the block, from 0 to 1; NaN if it is not known.
     """
 
     chunk: Chunk
@@ -54,30 +54,30 @@ class Scored:
 
 
 def count_workers() -> int:
-    """Return how many threads work beside the one that reads: one for each CPU, at most `MAX_WORKERS`."""
+    """Return the number of threads in addition to the reader: one per CPU, at most `MAX_WORKERS`."""
     return min(count_cpus(), MAX_WORKERS)
 
 
 def score_in_order(
     scorer: Scorer, source: Source, encode: Encode, position: Position, rows_before: int
 ) -> Generator[Scored, None, None]:
-    """Score the rows of a source.
+    """Yield the results of the blocks of a source, in order.
 
     Parameters
     ----------
     scorer : Scorer
     source : Source
     encode : callable
-        Turns scores into what is written, in any thread.
+        Encodes scores for the output file; called from several threads.
     position : Position
-        Where to begin.
+        Position at which to start.
     rows_before : int
-        How many rows come before it.
+        Number of rows before that position.
 
     Raises
     ------
     TableError
-        If the input can't be read further.
+        If the input can't be read.
     """
     workers = count_workers()
     count: Future[int] = Future()
@@ -100,7 +100,7 @@ def score_in_order(
 def _work(
     scorer: Scorer, source: Source, step: Step, encode: Encode, before: Future[int], after: Future[int]
 ) -> Scored:
-    """Do all that is done with one block; say how many rows there are up to its end as soon as that is known."""
+    """Parse, score and encode one block; report the number of rows up to its end as soon as it is known."""
     try:
         with explaining(step.source):
             rows = step.block.parse()

@@ -1,4 +1,4 @@
-"""The bar of a job on files: rows, rows a second, rejects, and the time left."""
+"""Progress bar of a file job: rows, rows per second, rejects, and remaining time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def show_progress(done: int, *, is_silent: bool = False) -> tqdm[Any]:
-    """Return a bar that stands at some rows; off a terminal it is silent anyway."""
+    """Return a progress bar that starts at `done` rows; it is silent if standard error is not a terminal."""
     return tqdm(desc="scoring", initial=done, unit="row", unit_scale=True, disable=True if is_silent else None)
 
 
 def advance(bar: tqdm[Any], tally: Tally, share: float) -> None:
-    """Move a bar to what is counted.
+    """Set a progress bar to the counts of a tally.
 
     Parameters
     ----------
     bar : tqdm
     tally : Tally
     share : float
-        How much of the input that is, 0 to 1, from which the number of all rows is guessed; NaN if nobody knows.
+        Fraction of the input that is done, from 0 to 1, used to estimate the total number of rows; NaN if unknown.
     """
     if math.isfinite(share) and share > 0:
         bar.total = round(tally.rows / share)

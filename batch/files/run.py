@@ -1,4 +1,4 @@
-"""One run of a job on files: from where it begins or is resumed until the files lack only their names."""
+"""One run of a file job: from its start or resumption until the files are ready to be published."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
 
 COMMIT_SECONDS = 2.0
-"""How much work a kill may cost, about."""
+"""Interval between commits: roughly the work that is lost when a job is killed."""
 
 
 class FileRun:
-    """One run of a job.
+    """One run of a file job.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class FileRun:
     target : Target
     folder : JobFolder
     journal : Journal
-        Where to begin.
+        State from which to start.
     started : float
-        When the run began, by `time.perf_counter`.
+        Start of the run, from `time.perf_counter`.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class FileRun:
         self._tally.restore(journal.counts)
 
     def run(self, limit: RejectLimit | None, *, has_hashes: bool) -> Journal:
-        """Score what is not done, prove the result, and note that only names are missing.
+        """Score the remaining rows, verify the files, and record that they are ready to be published.
 
         Parameters
         ----------
         limit : RejectLimit, optional
         has_hashes : bool
-            Whether the summary holds the files' SHA-256.
+            Whether the summary contains the SHA-256 of the files.
 
         Raises
         ------
         TableError
-            If the input can't be read or changed, or the files hold other rows than were counted.
+            If the input can't be read or has changed, or the files don't have the number of rows that were counted.
         TooManyRejectsError
         """
         resumed_at = self._tally.rows
@@ -85,7 +85,7 @@ class FileRun:
             self._scores.finish()
             self._rejects.finish()
             self._source.check_unchanged()
-            self._prove()
+            self._verify()
             hashes = {"inputs": self._source.describe(inputs.result()), **self._hash()} if has_hashes else {}
         summary = {
             **summarize(self._tally, self._scorer, resumed_at, self._started),
@@ -121,7 +121,7 @@ class FileRun:
         self._position = scored.after
 
     def _commit(self) -> None:
-        """Make what is written survive, then say so in the journal."""
+        """Flush the files to disk, then write the journal."""
         self._note(scores=self._scores.sync(), rejects=self._rejects.sync(), position=self._position)
 
     def _note(self, **changes: Any) -> Journal:  # noqa: ANN401
@@ -132,14 +132,14 @@ class FileRun:
     def _worked(self) -> float:
         return self._begun.seconds + time.perf_counter() - self._started
 
-    def _prove(self) -> None:
-        """See, in the files, that every row is in exactly one of them."""
+    def _verify(self) -> None:
+        """Count the rows in the files to verify that every row is in exactly one of them."""
         tally = self._tally
         found = (count_rows(self._folder.scores, self._target.form), count_rejected(self._folder.rejects))
         if found != (tally.scored, tally.rejected):
             raise TableError(
                 f"{self._target.scores.name}: {tally.scored:,} rows were scored and {tally.rejected:,} rejected, but "
-                f"the files hold {found[0]:,} and {found[1]:,}; nothing is published"
+                f"the files have {found[0]:,} and {found[1]:,} rows; nothing is published"
             )
 
     def _hash(self) -> dict[str, str]:

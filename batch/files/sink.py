@@ -1,4 +1,4 @@
-"""What a job writes: files that are appended to, and cut back to where a killed job had come for sure."""
+"""Output files of a job: appended to, and truncated to the last durable length when a job is resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batch.files.standard_streams import HashedOutput
 
 GROUP_ROWS = 262_144
-"""Rows of a group of a Parquet file, at least; the last may have fewer."""
+"""Minimum number of rows in a Parquet row group, except for the last one."""
 
 _COLUMN_KINDS = ("parquet", "arrow")
 
@@ -27,10 +27,10 @@ LOG_ENDING = ".log"
 
 
 class Sink(Protocol):
-    """What batches go into, one after the other."""
+    """An output file that receives batches in sequence."""
 
     def encode(self, batch: pa.RecordBatch) -> Any:  # noqa: ANN401  bytes of some sort
-        """Return what `append` writes of a batch; any thread may call this."""
+        """Return the encoded batch for `append`; may be called from any thread."""
         ...
 
     def append(self, data: Any, batch: pa.RecordBatch) -> None:  # noqa: ANN401
@@ -38,28 +38,28 @@ class Sink(Protocol):
         ...
 
     def sync(self) -> int:
-        """Make what was written survive, and return how long it is: what a job that is resumed begins with."""
+        """Flush to disk and return the length to which a resumed job truncates the file."""
         ...
 
     def finish(self) -> None:
-        """Write what comes behind all batches, and close the file."""
+        """Write the end of the file and close it."""
         ...
 
     def close(self) -> None:
-        """Close the file as it is; nothing to do if it is closed."""
+        """Close the file without writing its end; does nothing if it is closed."""
         ...
 
 
 class AppendedFile:
-    """A file that holds batches one behind the other: CSV, packed or not, or Arrow's stream.
+    """A file to which batches are appended: CSV, compressed or not, or an Arrow stream.
 
     Parameters
     ----------
     file : binary file
-        Where the first batch goes; at its start if nothing was written yet.
+        Opened for reading and writing.
     encoder : Encoder
     length : int
-        How long it is for sure. The rest of it is cut off.
+        Durable length in bytes. The rest of the file is truncated.
     """
 
     def __init__(self, file: BinaryIO, encoder: Encoder, length: int = 0) -> None:
@@ -76,7 +76,7 @@ class AppendedFile:
         self._length += self._write(data)
 
     def sync(self) -> int:
-        """Make what was written survive, and return how long it is."""
+        """Flush to disk and return the length."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._length
@@ -88,7 +88,7 @@ class AppendedFile:
         self._file.close()
 
     def close(self) -> None:
-        """Close the file as it is."""
+        """Close the file without writing its end."""
         self._file.close()
 
     def _write(self, data: pa.Buffer | bytes) -> int:
@@ -96,7 +96,7 @@ class AppendedFile:
 
 
 class ColumnFile:
-    """A file whose end says where its parts are: Parquet, or Arrow's IPC file. It can't be cut and gone on with.
+    """A Parquet or Arrow IPC file. Its footer locates its parts, so it can't be truncated and appended to.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class ColumnFile:
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0
         if form.kind == "parquet":
-            # Nearly every customer's probability and identifier is another: a dictionary would be given up anyway.
+            # Nearly all probabilities and identifiers are distinct, so the writer would abandon a dictionary anyway.
             texts = [f.name for f in schema if f.name not in (schema.names[0], "probability", "churn")]
             self._parquet = parquet.ParquetWriter(sink, schema, use_dictionary=texts)
             self._arrow = None
@@ -119,7 +119,7 @@ class ColumnFile:
             self._arrow = ipc.new_file(sink, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Write a batch; in Parquet, batches make a group together."""
+        """Write a batch; in Parquet, several batches form a row group."""
         if self._arrow is not None:
             self._arrow.write_batch(batch)
             return
@@ -129,7 +129,7 @@ class ColumnFile:
             self._write_group()
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the footer and close the file."""
         if self._arrow is not None:
             self._arrow.close()
         else:
@@ -143,7 +143,7 @@ class ColumnFile:
 
 
 class RebuiltFile:
-    """A `ColumnFile` and, beside it, a log of its batches that it is written from again when a job is resumed.
+    """A `ColumnFile` with a log of its batches, from which it is rewritten when a job is resumed.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class RebuiltFile:
     form : Format
     schema : pyarrow.Schema
     length : int
-        Of the log, for sure.
+        Durable length of the log in bytes.
     """
 
     def __init__(self, path: Path, form: Format, schema: pa.Schema, length: int = 0) -> None:
@@ -170,22 +170,22 @@ class RebuiltFile:
         self._file.write(batch)
 
     def sync(self) -> int:
-        """Make the log survive, and return how long it is."""
+        """Flush the log to disk and return its length."""
         return self._log.sync()
 
     def finish(self) -> None:
-        """Write the file's end."""
+        """Write the footer of the file and close it."""
         self._file.close()
         sync(self._path)
         self._log.close()
 
     def close(self) -> None:
-        """Close the log as it is; the file is written again."""
+        """Close the log; the file is rewritten when the job is resumed."""
         self._log.close()
 
 
 class PipedFile:
-    """A file of any form that can only be written from its start to its end.
+    """A file of any format that is written sequentially, such as standard output.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class PipedFile:
             file.write(memoryview(self._encoder.head))
 
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer | None:
-        """Return what `append` writes of a batch."""
+        """Return the encoded batch for `append`."""
         return self._encoder.encode(batch) if self._columns is None else None
 
     def append(self, data: pa.Buffer | None, batch: pa.RecordBatch) -> None:
@@ -213,7 +213,7 @@ class PipedFile:
             self._columns.write(batch)
 
     def finish(self) -> None:
-        """Write what comes behind all batches."""
+        """Write the end of the file."""
         if self._columns is None:
             self._file.write(self._encoder.tail)
         else:
@@ -222,7 +222,7 @@ class PipedFile:
 
 
 def open_sink(path: Path, form: Format, schema: pa.Schema, length: int = 0) -> Sink:
-    """Open a file for a job that begins, or is resumed where the file was `length` bytes long for sure."""
+    """Open an output file for a new job, or for a job resumed when the file had a durable length of `length` bytes."""
     if form.kind in _COLUMN_KINDS:
         return RebuiltFile(path, form, schema, length)
     return AppendedFile(path.open("r+b" if length else "wb"), choose_encoder(form, schema), length)

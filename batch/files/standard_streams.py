@@ -1,4 +1,4 @@
-"""Standard input, read once, and standard output."""
+"""Standard input and standard output as files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 
 class HashedOutput:
-    """A file that is written from its start to its end, hashed on its way.
+    """A sequential output file that computes its hash.
 
     Parameters
     ----------
@@ -25,31 +25,31 @@ class HashedOutput:
 
     @property
     def sha256(self) -> str:
-        """SHA-256, in hex, of what was written."""
+        """SHA-256 of the bytes written so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write some bytes."""
+        """Write bytes."""
         self._hash.update(data)
         return self._file.write(data)
 
     def flush(self) -> None:
-        """Hand over what is held back."""
+        """Flush the underlying file."""
         self._file.flush()
 
     def close(self) -> None:
-        """Leave it to the process."""
+        """Do nothing; the stream is closed with the process."""
 
 
 class StandardInput:
-    """Standard input as a file that can be read from its start to its end, once; hashed on its way."""
+    """Standard input as a file that can be read once, sequentially; computes its hash."""
 
     name: ClassVar[str] = "standard input"
     partitions: ClassVar[tuple[tuple[str, str | None], ...]] = ()
     can_reopen: ClassVar[bool] = False
     is_unchanged: ClassVar[bool] = True
     size: ClassVar[int] = 0
-    """Not known before the end."""
+    """Unknown before the end."""
     modified: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -57,37 +57,37 @@ class StandardInput:
         self.read_bytes = 0
 
     def open(self) -> Any:  # noqa: ANN401  Arrow has no types for mypy
-        """Open it, once."""
+        """Open the file; allowed once."""
         return pa.PythonFile(self, mode="r")
 
     def describe(self) -> dict[str, Any]:
-        """Return name, bytes and SHA-256 of what was read."""
+        """Return name, size in bytes and SHA-256 of the data read."""
         return {"name": self.name, "bytes": self.read_bytes, "sha256": self._hash.hexdigest()}
 
-    # What Arrow asks of a file of Python's.
+    # The methods that pyarrow requires of a Python file.
     closed = False
 
     def read(self, count: int = -1) -> bytes:
-        """Read some bytes; none at the end."""
+        """Read at most `count` bytes; returns no bytes at the end."""
         data = sys.stdin.buffer.read(count)
         self._hash.update(data)
         self.read_bytes += len(data)
         return data
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be read from another byte."""
+        """Return False."""
         return False
 
     def tell(self) -> int:
-        """Return how many bytes were read."""
+        """Return the number of bytes read."""
         return self.read_bytes
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing; there is no buffer."""
 
     def close(self) -> None:
-        """Leave it to the process."""
+        """Do nothing; the stream is closed with the process."""

@@ -1,4 +1,4 @@
-"""Where a job's result goes: files that appear under their names when all of it is whole."""
+"""Output locations of a job: files appear under their final names only when all are complete."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ REJECTS_ENDING = ".rejects"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The files of a result.
+    """The output files of a job.
 
     Attributes
     ----------
     scores, rejects : Place
     form : Format
-        Of the scores; rejects are CSV.
+        Format of the scores; rejects are CSV.
     """
 
     scores: Place
@@ -39,32 +39,32 @@ class Target:
 
     @classmethod
     def find(cls, output: str, rejects: str | None, told: str | None) -> Target:
-        """Find the places of a result.
+        """Determine the output files.
 
         Parameters
         ----------
         output : str
             A path or URI.
         rejects : str, optional
-            Likewise; the output's name with ``.rejects`` if not given.
+            A path or URI. Defaults to the output's name with ``.rejects`` appended.
         told : str, optional
-            The form, where the name does not say it.
+            The format. Defaults to the format given by the file name.
 
         Raises
         ------
         TableError
-            If a folder is absent or the kind unknown.
+            If a folder does not exist or the format is unknown.
         """
         place = locate(output)
         other = place.with_ending(REJECTS_ENDING) if rejects is None else locate(rejects)
         for each in (place, other):
             check_folder(each)
         if place.path == other.path:
-            raise TableError(f"{output}: scores and rejects need a file each")
+            raise TableError(f"{output}: scores and rejects need different files")
         return cls(place, other, find_format(place.name, told))
 
     def check_free(self, if_exists: IfExists) -> None:
-        """Refuse names that are taken, by a folder at least.
+        """Raise an error if an output exists and may not be replaced, or is a folder.
 
         Raises
         ------
@@ -73,12 +73,12 @@ class Target:
         for place in (self.scores, self.rejects):
             kind = place.look().type
             if kind == fs.FileType.Directory:
-                raise TableError(f"{place.name}: there is a folder of that name")
+                raise TableError(f"{place.name}: a folder with this name exists")
             if kind != fs.FileType.NotFound and if_exists == "fail":
-                raise TableError(f"{place.name}: the file exists; replace it with --if-exists replace, or name another")
+                raise TableError(f"{place.name}: the file exists; use --if-exists replace or another name")
 
     def check_apart(self, source: Source) -> None:
-        """Refuse an output that is the input.
+        """Raise an error if an output is also an input.
 
         Raises
         ------
@@ -87,16 +87,16 @@ class Target:
         for place in (self.scores, self.rejects):
             for file in source.files:
                 if isinstance(file, InputFile) and place.is_same(file.place):
-                    raise TableError(f"{place.name}: the output would overwrite the input; name another file")
+                    raise TableError(f"{place.name}: the output would overwrite the input; use another name")
 
     def choose_folder(self, work: Path | None) -> Path:
-        """Return the folder to work in: beside the output, or in the current one if that is not on this machine."""
+        """Return the working folder: next to the output, or in the current folder if the output is not local."""
         beside = Path(self.scores.path).parent if self.scores.is_local else Path()
         return (work or beside) / f".{self.scores.path.rpartition('/')[2]}.partial"
 
 
 def check_folder(place: Place) -> None:
-    """Refuse a place in a folder that is not there; object stores have none.
+    """Raise an error if the folder of a location does not exist; object stores have no folders.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def check_folder(place: Place) -> None:
     """
     parent = Path(place.path).parent
     if place.is_local and not parent.is_dir():
-        raise TableError(f"{place.name}: there is no folder {parent}")
+        raise TableError(f"{place.name}: the folder {parent} does not exist")
 
 
 def publish(path: Path, place: Place) -> None:
-    """Give a finished file on this machine its place, where it appears whole; nothing to do if that was done."""
+    """Move a finished local file to its final location atomically; does nothing if it has been moved."""
     if not path.exists():
         return
     if place.is_local:

@@ -1,4 +1,4 @@
-"""What really stands in finished files: counted by reading them again."""
+"""Count the rows of finished files by reading them again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def count_rows(path: Path, form: Format) -> int:
 
 
 def count_rejected(path: Path) -> int:
-    """Count the different rows of a file of rejects, which come in their order."""
+    """Count the distinct row numbers in a file of rejects, which is ordered by row."""
     convert = csv.ConvertOptions(include_columns=["row"], column_types={"row": pa.int64()})
     parse = csv.ParseOptions(newlines_in_values=True)
     count, last = 0, 0
@@ -47,7 +47,7 @@ def count_rejected(path: Path) -> int:
 
 
 def _count_lines(path: Path, form: Format) -> int:
-    """Count the records of a CSV file, its header among them."""
+    """Count the records of a CSV file, including the header."""
     with pa.OSFile(str(path)) as raw:
         stream = raw if form.codec is None else pa.CompressedInputStream(raw, form.codec)
         count, data = 0, b""

@@ -1,1 +1,1 @@
-"""Scoring tables with Spark."""
+"""Scoring of tables with Spark."""

@@ -1,4 +1,4 @@
-"""A model on its way to Spark's executors: its files as bytes, verified where they arrive, loaded once a process."""
+"""Send a model to Spark's executors as bytes; executors verify it and load it once per process."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
 
 _loaded: dict[tuple[str, str], Scorer] = {}
-"""The scorers of this process. Spark keeps its Python workers, so a task after the first finds its model here."""
+"""Scorers loaded in this process. Spark reuses its Python workers, so later tasks find the model here."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBundle:
-    """A model's folder as bytes, small enough to broadcast.
+    """The files of a model version, small enough to broadcast.
 
     Attributes
     ----------
     version : str
-        The folder's name.
+        Name of the folder.
     digest : str
-        SHA-256 of the manifest, which holds those of the other files.
+        SHA-256 of the manifest, which contains the hashes of the other files.
     engine : {"auto", "onnx", "tensorflow"}
-        What runs the network on the executors.
+        Inference engine on the executors.
     files : mapping of str to bytes
     """
 
@@ -44,12 +44,12 @@ class PackedBundle:
 
 
 def pack_bundle(folder: Path, engine: EngineChoice = "onnx") -> PackedBundle:
-    """Read a verified model folder.
+    """Verify a model version and read its files.
 
     Raises
     ------
     BundleError
-        If a file is not as it was written.
+        If a file is missing or altered.
     """
     names = [MANIFEST, *read_bundle(folder).manifest.content["files"]]
     files = {name: (folder / name).read_bytes() for name in names}
@@ -57,12 +57,12 @@ def pack_bundle(folder: Path, engine: EngineChoice = "onnx") -> PackedBundle:
 
 
 def load_packed(packed: PackedBundle) -> Scorer:
-    """Return the scorer of a packed model: loaded and verified the first time in this process, then the same one.
+    """Return the scorer of a packed model, which is verified and loaded once per process.
 
     Raises
     ------
     BundleError
-        If the bytes are not those that were packed, or the model does not score as it did.
+        If the files differ from those that were packed, or a golden row scores differently.
     EngineError
         If the engine is not installed here.
     """
@@ -75,7 +75,7 @@ def load_packed(packed: PackedBundle) -> Scorer:
 def _load(packed: PackedBundle) -> Scorer:
     found = hashlib.sha256(packed.files[MANIFEST]).hexdigest()
     if found != packed.digest:
-        raise BundleError(f"version {packed.version}: the manifest that arrived is not the one that was sent")
+        raise BundleError(f"version {packed.version}: the received manifest differs from the one that was sent")
     with tempfile.TemporaryDirectory(prefix="churn-") as parent:
         folder = Path(parent) / packed.version
         folder.mkdir()

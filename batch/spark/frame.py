@@ -1,4 +1,4 @@
-"""Scores a DataFrame of Spark, batch by batch, by the same code as on one machine."""
+"""Score a Spark DataFrame batch by batch with the same code as on one machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 _BEFORE = "__before"
-"""How many rows stand in the partitions before."""
+"""Column with the number of rows in the preceding partitions."""
 
 
 class Outcome(NamedTuple):
-    """The two tables of a job, with the columns they have on one machine."""
+    """The output tables of a job, with the same columns as on one machine."""
 
     scores: DataFrame
     rejects: DataFrame
@@ -48,27 +48,27 @@ class Outcome(NamedTuple):
 def score_frame(
     frame: DataFrame, packed: Broadcast[PackedBundle], schema: Schema, keep: Sequence[str] = ()
 ) -> DataFrame:
-    """Score every row of a DataFrame: one row out for each row in, which `split` takes apart.
+    """Score every row of a DataFrame into one output row; `split` separates scores from rejects.
 
     Parameters
     ----------
     frame : pyspark.sql.DataFrame
-        The schema's columns by name, in any order, numbers as numbers or as text.
+        Columns are found by name, in any order; numbers may be given as strings.
     packed : pyspark.Broadcast of PackedBundle
-        Loaded once in each Python worker.
+        Loaded once per Python worker.
     schema : Schema
-        Of that bundle.
+        Schema of that model.
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the scores.
 
     Raises
     ------
     TableError
-        If a column is absent or stands twice, or one to keep is called as one of the answer's.
+        If a column is missing or occurs twice, or a kept column has the name of an output column.
     """
     keep = tuple(dict.fromkeys(keep))
     columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
-    # A CSV's lines are split whole, or Spark does not see a ragged one.
+    # Whole CSV lines are split here, because Spark does not detect lines with a wrong number of fields.
     chosen = frame if RAGGED in frame.columns else frame.select(*(frame[f"`{name}`"] for name in columns))
     reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
     form = [
@@ -86,16 +86,16 @@ def score_frame(
 
 
 def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) -> Outcome:
-    """Take the rows of `score_frame` apart, and count them from 1 in the order in which Spark reads the table.
+    """Separate the output of `score_frame` into scores and rejects, with rows numbered from 1 in Spark's reading order.
 
     Parameters
     ----------
     scored : pyspark.sql.DataFrame
-        Read several times, so persist it.
+        Evaluated several times, so it should be persisted.
     identifier : str
-        The schema's.
+        Name of the identifier in the schema.
     has_identifier : bool
-        Whether the table has that column; if not, rows are named by their number.
+        Whether the table has this column; if not, rows are identified by their number.
     """
     counts = sorted((row[PART], row["count"]) for row in scored.groupBy(PART).count().collect())
     before = [0, *accumulate(count for _, count in counts)]
@@ -117,7 +117,7 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
 def _score_partition(
     batches: Iterator[pa.RecordBatch], packed: Broadcast[PackedBundle], keep: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Score one partition; runs in a Python worker of Spark."""
+    """Score one partition in a Python worker."""
     scorer = load_packed(packed.value)
     task = TaskContext.get()
     done = 0

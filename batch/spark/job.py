@@ -1,4 +1,4 @@
-"""A table in, two folders out, by Spark: written aside and renamed when every row is in exactly one of them."""
+"""Score a table on Spark into two folders, renamed when every row is in exactly one of them."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SparkJob:
-    """What is asked for.
+    """Parameters of a job.
 
     Attributes
     ----------
     source : str
-        A file, folder or glob, of any file system Spark knows: `read_table`.
+        A file, folder or glob on any file system that Spark supports; see `read_table`.
     output : str
-        Folder for the scores: CSV if its name ends with ``.csv``, else Parquet. Rejects go to the same name with
-        ``.rejects``.
+        Folder for the scores: CSV if its name ends with ``.csv``, otherwise Parquet. Rejects are written to the
+        folder with ``.rejects`` appended.
     keep : tuple of str
-        Columns to pass through.
+        Columns to copy to the scores.
     max_rejects : RejectLimit, optional
     """
 
@@ -58,9 +58,9 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     ----------
     spark : SparkSession
     model : Path
-        A version's folder on the driver; it travels to the executors.
+        Folder of the model version on the driver; it is sent to the executors.
     engine : {"auto", "onnx", "tensorflow"}
-        What runs the network there.
+        Inference engine on the executors.
     job : SparkJob
 
     Returns
@@ -73,9 +73,9 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     TableError
         If the table can't be read or a folder exists.
     BundleError
-        If the model's folder is damaged.
+        If a file of the model is missing or altered.
     TooManyRejectsError
-        Nothing is published then.
+        If the limit is exceeded; nothing is published.
     """
     started = time.perf_counter()
     manifest = read_bundle(model).manifest
@@ -95,7 +95,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
             for folder, table in zip((rejects, scores), reversed(outcome), strict=True):
                 folder.write_aside(table)
             reasons = rejects.read_aside().groupBy("column", "reason").count().collect()
-            _prove(counts, scores, rejects)
+            _verify(counts, scores, rejects)
             rejects.publish()
             scores.publish()
         finally:
@@ -131,19 +131,19 @@ def _count(scored: DataFrame) -> dict[str, int]:
     }
 
 
-def _prove(counts: dict[str, int], scores: Folder, rejects: Folder) -> None:
-    """See, in what was written, that every row is in exactly one of the two folders."""
+def _verify(counts: dict[str, int], scores: Folder, rejects: Folder) -> None:
+    """Count the rows written to verify that every row is in exactly one of the two folders."""
     found = (scores.read_aside().count(), rejects.read_aside().select("row").distinct().count())
     if found != (counts["scored"], counts["rejected"]):
         raise TableError(
             f"{scores.name}: {counts['scored']:,} rows were scored and {counts['rejected']:,} rejected, but the "
-            f"folders hold {found[0]:,} and {found[1]:,}; nothing is published"
+            f"folders have {found[0]:,} and {found[1]:,} rows; nothing is published"
         )
 
 
 @contextmanager
 def _explaining(source: str) -> Iterator[None]:
-    """Raise what Spark refuses as a `TableError` of one line."""
+    """Convert errors of Spark to a `TableError` of one line."""
     try:
         yield
     except PySparkException as error:
@@ -151,7 +151,7 @@ def _explaining(source: str) -> Iterator[None]:
         ours = [line for line in told if line.startswith("churn.errors.")]
         raise TableError(f"{source}: {(ours or told)[0]}") from error
     except Exception as error:
-        # Py4J's, which a failed task arrives as; its text holds the worker's trace.
+        # Py4J's error for a failed task; its text contains the stack trace of the worker.
         if type(error).__module__ != "py4j.protocol":
             raise
         told = [line.strip() for line in str(error).splitlines()]

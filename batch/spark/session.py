@@ -1,4 +1,4 @@
-"""A Spark session for `churn score --spark`: what spark-submit began, or one of our own."""
+"""Spark sessions for `churn score --spark`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 LOCAL_SHUFFLE_PARTITIONS = 8
-"""Spark's own 200 are for a cluster; only counts are shuffled here."""
+"""Number of shuffle partitions; Spark's default of 200 suits a cluster, and only counts are shuffled here."""
 
 ROWS_AT_ONCE = 32_768
-"""Rows of a batch handed to Python; Spark's own 10,000 cost a tenth more."""
+"""Rows per batch passed to Python; Spark's default of 10,000 costs a tenth more."""
 
 
 @contextmanager
 def open_session(master: str) -> Iterator[SparkSession]:
-    """Yield a session; one that was made here is stopped after the block.
+    """Yield a session, and stop it afterwards if it was created here.
 
     Parameters
     ----------
     master : str
-        As Spark takes it: ``local[2]``, ``yarn``, ``spark://host:7077``, ``k8s://…``; or ``submit``, where
-        spark-submit was told.
+        Spark master: ``local[2]``, ``yarn``, ``spark://host:7077``, ``k8s://…``; or ``submit`` to use the session of
+        spark-submit.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
         yield running
         return
     if master.startswith("local"):
-        # Its Python workers are to be this Python, with this project and its libraries, not the first on the path.
+        # Python workers must use this interpreter, which has this project and its libraries, not the first on the path.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder if master == "submit" else SparkSession.builder.master(master)
@@ -66,7 +66,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
         try:
             session = builder.getOrCreate()
         except PySparkRuntimeError as error:
-            raise EngineError(f"Spark can't be started: {error}; it needs Java 17 or newer") from error
+            raise EngineError(f"can't start Spark: {error}; it needs Java 17 or newer") from error
     try:
         yield session
     finally:
@@ -75,7 +75,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
 
 @contextmanager
 def quiet_about_pandas() -> Iterator[None]:
-    """Leave out that Spark knows pandas 2 best: nothing here is handed to pandas."""
+    """Suppress Spark's warning about pandas 3; no data is passed to pandas here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         yield

@@ -1,1 +1,1 @@
-"""Scoring the rows of a query into a table."""
+"""Scoring of the rows of a query into a table."""

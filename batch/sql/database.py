@@ -1,4 +1,4 @@
-"""A database by its URL: opened so that transactions hold, and spoken of without its password."""
+"""Databases, opened by URL with reliable transactions and with passwords removed from messages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SECRET = re.compile(r"(?i)\b(password|passwd|pwd|sslpassword|passfile)(\s*=\s*)
 
 
 class Database:
-    """A database that can be read from and written to.
+    """A database.
 
     Attributes
     ----------
     engine : sqlalchemy.Engine
-        Makes a connection each time it is asked; none is kept.
+        Opens a new connection on each request; there is no pool.
     name : str
-        The URL without password and parameters: all that is ever printed or written.
+        The URL without password and parameters, for messages and summaries.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -40,66 +40,68 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a file of SQLite, where a reader on another connection would block the writer."""
+        """Whether this is SQLite, where a reader on another connection would block the writer."""
         return self.engine.dialect.name == "sqlite"
 
     @property
     def can_copy(self) -> bool:
-        """Whether rows can be streamed by PostgreSQL's COPY, several times as fast as by a cursor."""
+        """Whether rows can be transferred with PostgreSQL's COPY, which is several times faster than a cursor."""
         return self.engine.dialect.name == "postgresql" and self.engine.dialect.driver == "psycopg"
 
     @property
     def has_snapshot(self) -> bool:
-        """Whether a job's reader sees one state of the database throughout."""
+        """Whether a reader sees a consistent snapshot of the database."""
         return self.can_copy or self.is_sqlite
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Raise what the database refuses as a `TableError` without a trace, a statement or a password."""
+        """Convert errors of the database to a `TableError` without stack trace, statement or password."""
         try:
             yield
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             raise TableError(f"{self.name}: {self.clean(str(cause))}") from None
         except Exception as error:
-            # psycopg's own, from COPY; named by its module, since it need not be installed.
+            # psycopg's own errors, raised by COPY; recognised by module, since psycopg may not be installed.
             if not type(error).__module__.startswith("psycopg"):
                 raise
             raise TableError(f"{self.name}: {self.clean(str(error))}") from None
 
     def clean(self, text: str) -> str:
-        """Return a message without the password, if a driver put it there."""
+        """Return a message with the password removed."""
         if self._password:
             text = text.replace(self._password, "***")
         return _SECRET.sub(r"\1\2***", text).strip()
 
 
 def open_database(url: str) -> Database:
-    """Make a database known by its URL; nothing is connected yet, but for the check that a SQLite file exists.
+    """Return a database for a URL, without connecting; a SQLite file must exist.
 
     Parameters
     ----------
     url : str
-        Any URL of SQLAlchemy. ``postgresql://`` means psycopg 3.
+        SQLAlchemy URL. ``postgresql://`` means psycopg 3.
 
     Raises
     ------
     TableError
-        If it is no such URL, its driver is not installed or the SQLite file is absent.
+        If the URL is invalid, the driver is not installed, or the SQLite file does not exist.
     """
     try:
         parsed = sa.make_url(_POSTGRESQL.sub("postgresql+psycopg://", url.strip()))
         if parsed.get_backend_name() == "sqlite" and not _has_file(parsed):
-            raise TableError(f"{parsed.database or url}: there is no such SQLite file")
+            raise TableError(f"{parsed.database or url}: the SQLite file does not exist")
         engine = sa.create_engine(parsed, poolclass=NullPool)
     except NoSuchModuleError:
-        raise TableError(f"the database {parsed.drivername!r} is unknown; allowed: one of SQLAlchemy's") from None
+        raise TableError(
+            f"unknown database {parsed.drivername!r}; allowed: databases that SQLAlchemy supports"
+        ) from None
     except (ArgumentError, ValueError):
-        # The text is not repeated: a URL that can't be read may hold a password.
-        raise TableError(f"the database's URL can't be understood; allowed: one of SQLAlchemy, as {EXAMPLES}") from None
+        # The text is not repeated, because an invalid URL may contain a password.
+        raise TableError(f"the database URL is invalid; allowed: an SQLAlchemy URL such as {EXAMPLES}") from None
     except ModuleNotFoundError as error:
         raise TableError(
-            f"the driver of {parsed.drivername} is not installed: pip install {error.name}"
+            f"the driver for {parsed.drivername} is not installed: pip install {error.name}"
             + (" or pip install 'churn[sql]'" if error.name == "psycopg" else "")
         ) from None
     if parsed.get_backend_name() == "sqlite":
@@ -112,10 +114,10 @@ def _has_file(url: sa.URL) -> bool:
 
 
 def _hold_transactions(engine: sa.Engine) -> None:
-    """Let SQLite begin a transaction when it is told to; by itself Python's driver begins none before DDL."""
+    """Make SQLite start transactions explicitly; Python's driver starts none before DDL."""
 
     @sa.event.listens_for(engine, "connect")
-    def _leave_to_us(connection: Any, _record: object) -> None:  # noqa: ANN401  a connection of the driver
+    def _leave_to_us(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
         connection.isolation_level = None
 
     @sa.event.listens_for(engine, "begin")

@@ -1,8 +1,8 @@
-"""Scores the rows of a query into a table, in transactions: killed at any moment it goes on, no row twice, none lost.
+"""Score the rows of a query into a table in transactions; resumable after a kill without losing or repeating rows.
 
-Rows come in the order of a key. Each transaction holds the scores of some rows, their rejects and, in
-`ProgressTable`, the key of the last of them; it never ends between two rows of the same key. The last transaction
-counts what was written and gives the tables their names.
+Rows are read in the order of a key. Each transaction writes the scores of some rows, their rejects and, in
+`ProgressTable`, the key of the last row; it never ends between two rows with the same key. The last transaction
+counts the rows written and renames the tables to their final names.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SqlJob:
-    """What is asked for.
+    """Parameters of a job.
 
     Attributes
     ----------
     query : str
-        Any ``select``.
+        Any ``SELECT`` statement.
     url : str
-        The query's database, a URL of SQLAlchemy.
+        SQLAlchemy URL of the source database.
     table : str
-        ``table`` or ``schema.table``, for the scores.
+        Table for the scores, ``table`` or ``schema.table``.
     rejects_table : str, optional
-        For the rejects; the same name with ``_rejects`` if not given.
+        Table for the rejects. Defaults to the name of `table` with ``_rejects`` appended.
     target_url : str, optional
-        The tables' database; the query's if not given.
+        SQLAlchemy URL of the target database. Defaults to the source.
     key : str, optional
-        The column that gives the rows their order; the identifier if not given. Fastest where an index has it.
+        Column that orders the rows. Defaults to the identifier. An index on it makes reading faster.
     keep : tuple of str
-        Columns to pass through.
+        Columns to copy to the scores.
     max_rejects : RejectLimit, optional
     if_exists : {"fail", "replace"}
-        What to do with tables that have the names.
+        Whether existing tables are an error or are replaced.
     resume : bool
-        Go on with what a killed job left; without it that is dropped.
+        Continue a killed job. If false, its remains are dropped.
     """
 
     query: str
@@ -85,15 +85,15 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
     Returns
     -------
     dict
-        The summary as plain data: counts, reasons, score distribution, drift, model and duration.
+        The summary: counts, reasons, score distribution, drift, model and duration; serialisable as JSON.
 
     Raises
     ------
     TableError
-        If the query can't be read, a table exists or another job writes it, or the rows changed since the job that
-        is resumed.
+        If the query can't be read, a table exists, another job writes it, or rows that the resumed job has done
+        have changed.
     TooManyRejectsError
-        What is written stays aside, for `SqlJob.resume` with a higher limit.
+        If the limit is exceeded. Unfinished tables are kept for resuming with a higher limit.
     """
     started = time.perf_counter()
     source = open_database(job.url)
@@ -101,7 +101,7 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
     tally = Tally(scorer.manifest)
     with source.explaining(), target.explaining(), ExitStack() as stack:
         writing = stack.enter_context(target.engine.connect())
-        # A second connection to a file of SQLite would keep the first from writing.
+        # A second connection to a SQLite file would block the first one from writing.
         alone = target is source and source.is_sqlite
         reading = writing if alone else stack.enter_context(_open_reader(source))
         query = Query(reading, job.query, scorer.schema, job.key, job.keep)
@@ -149,7 +149,7 @@ def _score_page(scorer: Scorer, query: Query, tables: Tables, page: Page, tally:
 
 @contextmanager
 def _open_reader(database: Database) -> Iterator[sa.Connection]:
-    """Yield a connection that sees one state of the database throughout, and can't change it where that can be said."""
+    """Yield a connection with a consistent snapshot, read-only where the database supports it."""
     with database.engine.connect() as connection:
         if database.can_copy:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -161,7 +161,7 @@ def _show_progress(total: int, done: int) -> tqdm[Any]:
 
 
 def _essence(scorer: Scorer, job: SqlJob, query: Query) -> dict[str, Any]:
-    """Return what must be the same for a job to be resumed."""
+    """Return the parameters that must be the same for a job to be resumed."""
     return {
         "query": query.text,
         "source": open_database(job.url).name,
@@ -173,13 +173,13 @@ def _essence(scorer: Scorer, job: SqlJob, query: Query) -> dict[str, Any]:
 
 
 def _check_unchanged(reading: sa.Connection, query: Query, progress: Progress) -> None:
-    """Refuse to go on where rows that are done have come or gone since."""
+    """Raise an error if the number of rows before the position has changed since the job was started."""
     if progress.position == Position():
         return
     found = int(reading.execute(query.count(progress.position)).scalar_one())
     done = progress.state["rows"]
     if found != done:
         raise TableError(
-            f"the query's rows changed since the job began: up to {query.key} {progress.position.key} there were "
-            f"{done:,} and are {found:,}; begin again without --resume"
+            f"the rows of the query have changed since the job was started: up to {query.key} "
+            f"{progress.position.key} there were {done:,} and now are {found:,}; start again without --resume"
         )

@@ -1,4 +1,4 @@
-"""How far a job is: one row in a table of its own, written in the transaction of the rows it speaks of."""
+"""Progress of a job: one row in a separate table, written in the same transaction as the scored rows."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SUFFIX = "__progress"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What stands in the row.
+    """Content of the row.
 
     Attributes
     ----------
     step : int
-        Transactions so far.
+        Number of transactions so far.
     position : Position
-        Up to where rows are done.
+        Position up to which rows are done.
     finished : bool
-        Whether all rows are written and only the names are missing.
+        Whether all rows are written and only the renaming is left.
     state : mapping
-        The counts so far, as plain data.
+        The counts so far, from `Tally.to_state`.
     """
 
     step: int
@@ -40,12 +40,12 @@ class Progress:
 
 
 class ProgressTable:
-    """The table ``OUTPUT__progress``, which is there while a job is not done.
+    """The table ``OUTPUT__progress``, which exists while a job is unfinished.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        The writer's. Nothing here commits.
+        Connection of the writer. Not committed here.
     output : str
         ``table`` or ``schema.table``.
     """
@@ -68,40 +68,40 @@ class ProgressTable:
 
     @property
     def exists(self) -> bool:
-        """Whether a job was begun and is not done."""
+        """Whether there is an unfinished job."""
         return bool(sa.inspect(self._connection).has_table(self._table.name, schema=self._table.schema))
 
     def create(self, job: Mapping[str, Any], state: Mapping[str, Any]) -> Progress:
-        """Make the table for a job that begins."""
+        """Create the table for a new job."""
         self._table.create(self._connection)
         row = {"job": json.dumps(job), "step": 0, "nulls_done": False, "finished": False, "state": json.dumps(state)}
         self._connection.execute(sa.insert(self._table), row)
         return Progress(0, Position(), finished=False, state=state)
 
     def read(self, job: Mapping[str, Any]) -> Progress:
-        """Return how far the job is.
+        """Return the progress of the job.
 
         Raises
         ------
         TableError
-            If it was begun as another job; the message says what differs.
+            If the job is a different one; the message says what differs.
         """
         row = self._connection.execute(sa.select(self._table)).one()
         begun = json.loads(row.job)
         differing = [name for name in job if begun.get(name) != job[name]]
         if differing:
             shown = "; ".join(f"{name} was {begun.get(name)!r} and is {job[name]!r}" for name in differing)
-            raise TableError(f"{self.name}: the job was begun otherwise and can't be resumed: {shown}")
+            raise TableError(f"{self.name}: the job to be resumed is a different one: {shown}")
         key = None if row.last_key is None else read_key(row.last_key)
         return Progress(row.step, Position(row.nulls_done, key), row.finished, json.loads(row.state))
 
     def advance(self, now: Progress, position: Position, state: Mapping[str, Any], *, finished: bool) -> Progress:
-        """Write how far the job has come since `now`.
+        """Write the progress since `now`.
 
         Raises
         ------
         TableError
-            If the row is not as this job left it: another one runs on the same table.
+            If the row was changed by another job that writes the same table.
         """
         changed = self._connection.execute(
             sa.update(self._table)
@@ -115,9 +115,9 @@ class ProgressTable:
             )
         )
         if changed.rowcount != 1:
-            raise TableError(f"{self.name}: another job is writing the same table; stop one of them")
+            raise TableError(f"{self.name}: another job is writing the same table; stop one of the jobs")
         return Progress(now.step + 1, position, finished, state)
 
     def drop(self) -> None:
-        """Remove the table: the job is done."""
+        """Drop the table after the job is done."""
         self._table.drop(self._connection, checkfirst=True)

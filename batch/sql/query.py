@@ -1,4 +1,4 @@
-"""The query of a job, wrapped: its columns by name, its rows in the order of a key, and what is left of them."""
+"""Wraps a query to find its columns by name and to select its rows in the order of a key."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 _BOOLEAN = 16
-"""PostgreSQL's number of the type ``boolean``."""
+"""PostgreSQL's OID of the type ``boolean``."""
 
 _AGAIN = ":1"
-"""What SQLite ends the name of a column with that another one has already."""
+"""SQLite's suffix for the name of a duplicate column."""
 
 _FIRST_OWN_TYPE = 16_384
-"""Where PostgreSQL's numbers of types that a person created begin; another database does not know those."""
+"""PostgreSQL's first OID of user-defined types, which other databases don't have."""
 
 _KINDS: Mapping[str, Callable[[str], object]] = {
     "int": int,
@@ -38,19 +38,19 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
     "datetime": datetime.fromisoformat,
     "UUID": UUID,
 }
-"""Types a key may have, each with what reads its text back without loss."""
+"""Allowed types of a key, with the function that restores it exactly from text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Up to where rows are done: those without a key come first, then the others in the order of the key.
+    """Position up to which rows are done. Rows without a key come first, then the others in the order of the key.
 
     Attributes
     ----------
     nulls : bool
         Whether the rows without a key are done.
     key : object
-        The last key that is done; None before the first.
+        The last key done; None before the first.
     """
 
     nulls: bool = False
@@ -58,39 +58,39 @@ class Position:
 
 
 class Query:
-    """A query a person wrote, as a table to select from.
+    """A user's query as a subquery.
 
-    The text stands in brackets of its own, so it may hold joins, CTEs, an order and comments; it is never pasted
-    together with a value.
+    The text is enclosed in parentheses, so it may contain joins, CTEs, an order and comments. Values are always bound
+    as parameters, never inserted into the text.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        Used once, to learn the columns.
+        Used once, to determine the columns.
     text : str
     schema : Schema
-        Its columns are looked for by name, then by name whatever the case: PostgreSQL folds unquoted names.
+        Its columns are found by exact name, otherwise ignoring case, because PostgreSQL folds unquoted names.
     key : str, optional
-        The column that gives the rows their order; the identifier if not given.
+        Column that orders the rows. Defaults to the identifier.
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the scores.
 
     Attributes
     ----------
     text : str
     key : str
-        The key's name among the columns of `select_after`.
+        Name of the key in the columns of `select_after`.
     identifier : str
-        What the identifier is called in the query, or in the schema if the query has none.
+        Name of the identifier in the query, or in the schema if the query has none.
     keep : tuple of str
-        Columns passed through, the key among them if it is not the identifier.
+        Columns to copy, including the key if it is not the identifier.
     types : mapping of str to str
-        PostgreSQL's type of the identifier and of the kept columns, as DDL writes it; empty for other databases.
+        PostgreSQL's types of the identifier and of the kept columns, in DDL syntax; empty for other databases.
 
     Raises
     ------
     TableError
-        If a column is absent, stands twice or is called as one of the answer's.
+        If a column is missing, occurs twice, or has the name of an output column.
     """
 
     def __init__(
@@ -103,15 +103,15 @@ class Query:
             {name for name in self._names if self._names.count(name) > 1 or f"{name}{_AGAIN}" in self._names}
         )
         if twice:
-            raise TableError(f"the query names a column twice: {', '.join(twice)}")
+            raise TableError(f"the query has duplicate columns: {', '.join(twice)}")
         absent = [name for name in schema.names if self._find(name) is None]
         if absent:
-            raise TableError(f"the query lacks columns: {', '.join(absent)}; there is: {', '.join(self._names)}")
+            raise TableError(f"the query lacks columns: {', '.join(absent)}; it has: {', '.join(self._names)}")
         found = self._find(schema.identifier)
         if key is None and found is None:
             raise TableError(
-                f"the query has no column {schema.identifier} to put its rows in order by, so name one with --key; "
-                f"there is: {', '.join(self._names)}"
+                f"the query has no column {schema.identifier} to order its rows by; name a column with --key; "
+                f"it has: {', '.join(self._names)}"
             )
         source_key = str(found) if key is None else self._require(key)
         self.identifier = found or schema.identifier
@@ -120,13 +120,15 @@ class Query:
         self.keep = tuple(name for name in passed if name != found)
         taken = {field.name for field in score_schema(schema)} & {*self.keep}
         if taken:
-            raise TableError(f"the query's column {', '.join(sorted(taken))} would hide one of the answer; rename it")
+            raise TableError(
+                f"the query's column {', '.join(sorted(taken))} has the name of an output column; rename it"
+            )
         self.types = _name_types(connection, described, (self.identifier, *self.keep))
         self._rows = self._as_table()
         self._key = self._rows.c[source_key]
         sources = {schema.identifier: found} if found else {}
         sources |= {name: self._require(name) for name in schema.names} | {name: name for name in self.keep}
-        # A boolean's text is 't' in PostgreSQL's COPY; a schema reads 'true'.
+        # PostgreSQL's COPY writes booleans as 't'; the schema expects 'true'.
         is_postgresql = connection.dialect.name == "postgresql"
         booleans = {column[0] for column in described if is_postgresql and column[1] == _BOOLEAN}
         self._columns = [
@@ -135,16 +137,16 @@ class Query:
         ]
 
     def select_nulls(self) -> sa.Select[Any]:
-        """Return the selection of the rows without a key."""
+        """Return the statement that selects the rows without a key."""
         return sa.select(*self._columns).where(self._key.is_(None))
 
     def select_after(self, key: object) -> sa.Select[Any]:
-        """Return the selection of the rows beyond a key (None: of all that have one), in order."""
+        """Return the statement that selects the rows after a key, in order; with None, all rows that have a key."""
         rest = self._key.is_not(None) if key is None else self._key > _as_literal(key)
         return sa.select(*self._columns).where(rest).order_by(self._key)
 
     def count(self, position: Position | None = None) -> sa.Select[Any]:
-        """Return the count of all rows, or of those that `position` says are done."""
+        """Return the statement that counts all rows, or the rows up to `position`."""
         counted = sa.select(sa.func.count()).select_from(self._rows)
         if position is None:
             return counted
@@ -152,8 +154,8 @@ class Query:
         return counted.where(done if position.key is None else done | (self._key <= _as_literal(position.key)))
 
     def _describe(self, connection: sa.Connection) -> Sequence[Any]:
-        """Return what the driver says of the columns: a name, a type and more of each."""
-        # A person's own statement, run with his own rights.
+        """Return the driver's description of the columns."""
+        # The user's own statement, run with the user's privileges.
         nothing = sa.text(f"SELECT * FROM (\n{_escape(self.text)}\n) AS customers WHERE 1 = 0")  # noqa: S608
         cursor: Any = connection.execute(nothing).cursor
         described: Sequence[Any] = list(cursor.description)
@@ -173,7 +175,7 @@ class Query:
     def _require(self, name: str) -> str:
         found = self._find(name)
         if found is None:
-            raise TableError(f"the query has no column {name}; there is: {', '.join(self._names)}")
+            raise TableError(f"the query has no column {name}; it has: {', '.join(self._names)}")
         return found
 
 
@@ -181,7 +183,7 @@ def _name_types(connection: sa.Connection, described: Sequence[Any], wanted: Seq
     if connection.dialect.name != "postgresql" or connection.dialect.driver != "psycopg":
         return {}
     numbers = {
-        column.name: (column.type_code, column._fmod)  # noqa: SLF001  numeric(12, 2) and varchar(9) hold it there alone
+        column.name: (column.type_code, column._fmod)  # noqa: SLF001  the only place with the modifier of numeric(12, 2) and varchar(9)
         for column in described
         if column.name in wanted
     }
@@ -195,30 +197,30 @@ def _name_types(connection: sa.Connection, described: Sequence[Any], wanted: Seq
 
 
 def _as_literal(key: object) -> sa.BindParameter[Any]:
-    """Bind a key without a type, so that the database compares it as its column's."""
+    """Bind a key without a type, so that the database compares it with the type of the column."""
     return sa.bindparam("last_key", key, type_=sa.types.NullType(), unique=True)
 
 
 def _escape(text: str) -> str:
-    r"""Return a statement of which SQLAlchemy takes no ``:word`` for a parameter."""
+    r"""Escape ``:word`` in a statement, which SQLAlchemy would treat as a parameter."""
     return text.replace(":", r"\:")
 
 
 def write_key(key: object) -> str:
-    """Return a key as text that `read_key` reads back exactly.
+    """Return a key as text from which `read_key` restores it exactly.
 
     Raises
     ------
     TableError
-        If its type is none a table can be resumed by.
+        If jobs can't be resumed from keys of this type.
     """
     kind = type(key).__name__
     if kind not in _KINDS:
-        raise TableError(f"--key: values of type {kind} can't be resumed from; allowed: {', '.join(_KINDS)}")
+        raise TableError(f"--key: jobs can't be resumed from values of type {kind}; allowed: {', '.join(_KINDS)}")
     return json.dumps([kind, str(key)])
 
 
 def read_key(text: str) -> object:
-    """Return the key that `write_key` wrote."""
+    """Return the key from the text of `write_key`."""
     kind, value = json.loads(text)
     return _KINDS[kind](value)

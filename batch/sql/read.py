@@ -1,4 +1,4 @@
-"""Rows of a query as pages of Arrow columns: by PostgreSQL's COPY, or by a cursor of any database."""
+"""Read the rows of a query as pages of Arrow columns, with PostgreSQL's COPY or a cursor of any database."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from batch.sql.query import Position, Query
 
 PAGE_ROWS = 32_768
-"""Rows read, scored and written at once."""
+"""Number of rows that are read, scored and written together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """Some rows in a row.
+    """Consecutive rows of a query.
 
     Attributes
     ----------
     rows : pyarrow.RecordBatch
-        The identifier, if the query has one, and the features under the schema's names; the kept columns.
+        The identifier, if the query has one, and the features, under the names in the schema; the kept columns.
     first, last : object
-        Keys of the first and the last row; None in the rows without a key.
+        Keys of the first and the last row; None for rows without a key.
     """
 
     rows: pa.RecordBatch
@@ -38,20 +38,20 @@ class Page:
 
 
 def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
-    """Yield what `done` leaves, by PostgreSQL's ``COPY … TO STDOUT``: the server writes text, Arrow parses it.
+    """Yield the rows after `done` with PostgreSQL's ``COPY … TO STDOUT``; pyarrow parses the text.
 
-    Every value stays PostgreSQL's own text, so that it goes back by COPY as it came, whatever its type.
+    Kept values remain PostgreSQL's text, so that COPY writes them back unchanged, whatever their type.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        Of psycopg 3; nothing else may use it.
+        A connection of psycopg 3 that is used for nothing else.
     """
     driver: Any = connection.connection
     for statement in _statements(query, done):
         compiled = statement.compile(dialect=connection.dialect)
         names = list(statement.selected_columns.keys())
-        # psycopg undoes the doubling of % only where there are parameters.
+        # psycopg unescapes %% only if there are parameters.
         text = compiled.string if compiled.params else compiled.string % ()
         copied = f"COPY ({text}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
         with driver.cursor() as cursor, cursor.copy(copied, compiled.params) as copy:
@@ -61,12 +61,12 @@ def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Gen
 
 
 def read_by_cursor(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
-    """Yield what `done` leaves, by a cursor, streamed by the server where the driver can.
+    """Yield the rows after `done` with a cursor, streamed by the server if the driver supports it.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        May be the writer's in SQLite, where it must be.
+        In SQLite this must be the connection of the writer.
     """
     for statement in _statements(query, done):
         result = connection.execute(statement, execution_options={"yield_per": PAGE_ROWS})
@@ -78,7 +78,7 @@ def read_by_cursor(connection: sa.Connection, query: Query, done: Position) -> G
 
 
 def look_ahead(pages: Iterable[Page]) -> Iterator[tuple[Page, bool]]:
-    """Yield each page with whether a transaction may end after it: not between rows of the same key."""
+    """Yield each page and whether a transaction may end after it, which is not between rows with the same key."""
     before: Page | None = None
     for page in pages:
         if before is not None:
@@ -89,7 +89,7 @@ def look_ahead(pages: Iterable[Page]) -> Iterator[tuple[Page, bool]]:
 
 
 def _sort_alike(key: object) -> object:
-    """Return what is the same for keys that a database may hold for the same, as many do whatever the case."""
+    """Return a value that is equal for keys that a database may consider equal, for example ignoring case."""
     return key.casefold().strip() if isinstance(key, str) else key
 
 
@@ -105,7 +105,7 @@ def _make_page(query: Query, rows: pa.RecordBatch) -> Page:
 
 
 def _parse(block: bytes, names: list[str]) -> pa.RecordBatch:
-    """Parse rows as COPY writes them; what is not quoted and empty is NULL."""
+    """Parse the output of COPY; an unquoted empty field is NULL."""
     table = csv.read_csv(
         pa.BufferReader(block),
         read_options=csv.ReadOptions(column_names=names, block_size=len(block) + 1),
@@ -121,7 +121,7 @@ def _parse(block: bytes, names: list[str]) -> pa.RecordBatch:
 
 
 def _to_arrow(values: Sequence[Any]) -> pa.Array:
-    """Bring a driver's values to an array; to text where they are of several types, as SQLite allows."""
+    """Convert a driver's values to an array; to strings if their types differ, as SQLite allows."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):

@@ -1,4 +1,4 @@
-"""The tables of one job on the writer's connection: scores, rejects and progress, in the same transactions."""
+"""Tables of a job: scores, rejects and progress, written in the same transactions."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from batch.tally import Tally
 
 LOCK_WAIT = "10s"
-"""How long a job waits for another on the same table to end, as PostgreSQL takes it; a killed one ends at once."""
+"""PostgreSQL's lock timeout: how long a job waits for another one on the same table; a killed job ends at once."""
 
 
 class Tables:
-    """Where one job's rows go.
+    """Output tables of a job.
 
     Parameters
     ----------
     database : Database
     connection : sqlalchemy.Connection
-        The writer's; committed here and nowhere else.
+        Connection of the writer; committed only here.
     query : Query
     table : str
     rejects_table : str, optional
-        The table's name with ``_rejects`` if not given.
+        Defaults to the name of `table` with ``_rejects`` appended.
 
     Raises
     ------
     TableError
-        If a name is too long, both are the same or another job writes the table.
+        If a name is too long, both names are the same, or another job writes the table.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Tables:
     ) -> None:
         rejects_table = rejects_table or f"{table}_rejects"
         if rejects_table == table:
-            raise TableError(f"{table}: scores and rejects need a table each")
+            raise TableError(f"{table}: scores and rejects need different tables")
         make = CopyTableWriter if database.can_copy else TableWriter
         passed: list[Column] = [(name, _choose_type(database, query, name)) for name in (query.identifier, *query.keep)]
         answer: list[Column] = [("probability", sa.Double()), ("churn", sa.Boolean()), ("model_version", sa.Text())]
@@ -63,59 +63,57 @@ class Tables:
     def begin(
         self, essence: Mapping[str, Any], state: Mapping[str, Any], if_exists: IfExists, *, resume: bool
     ) -> Progress:
-        """Make the tables aside, or find how far a killed job came.
+        """Create the staging tables, or read the progress of a killed job.
 
         Raises
         ------
         TableError
-            If a table exists that must not, or the killed job was another.
+            If a table exists and may not be replaced, or the killed job is a different one.
         """
         essence = {**essence, "rejects_table": self.rejects.name}
         if resume and self._progress.exists:
             return self._progress.read(essence)
         for table in (self.scores, self.rejects):
             if table.exists and if_exists == "fail":
-                raise TableError(
-                    f"{table.name}: the table exists; replace it with --if-exists replace, or name another"
-                )
+                raise TableError(f"{table.name}: the table exists; use --if-exists replace or another name")
         self._progress.drop()
         for table in (self.scores, self.rejects):
-            table.create_aside()
+            table.create_staging()
         begun = self._progress.create(essence, state)
         self._connection.commit()
         return begun
 
     def advance(self, now: Progress, position: Position, state: Mapping[str, Any]) -> Progress:
-        """Commit what was appended, and how far the job is."""
+        """Commit the appended rows and the progress."""
         progress = self._progress.advance(now, position, state, finished=False)
         self._connection.commit()
         return progress
 
     def finish(self, now: Progress, tally: Tally) -> None:
-        """Prove that every row is in exactly one of the two tables, and note that only the names are missing.
+        """Verify that every row is in exactly one of the two tables, and record that only the renaming is left.
 
         Raises
         ------
         TableError
-            If the tables hold other rows than were counted.
+            If the tables don't have the number of rows that were counted.
         """
         found = (self.scores.count(), self.rejects.count(distinct="row"))
         if found != (tally.scored, tally.rejected):
             raise TableError(
                 f"{self.scores.name}: {tally.scored:,} rows were scored and {tally.rejected:,} rejected, but the "
-                f"tables hold {found[0]:,} and {found[1]:,}; nothing is published"
+                f"tables have {found[0]:,} and {found[1]:,} rows; nothing is published"
             )
         self._progress.advance(now, now.position, tally.to_state(), finished=True)
 
     def publish(self) -> None:
-        """Give the tables their names and end the job."""
+        """Rename the tables to their final names and end the job."""
         self.rejects.publish()
         self.scores.publish()
         self._progress.drop()
         self._connection.commit()
 
     def _lock(self, table: str) -> None:
-        """Let no second job write the same table while this one lives."""
+        """Lock the table against other jobs while this one runs."""
         number = int.from_bytes(hashlib.sha256(table.encode()).digest()[:8], signed=True)
         try:
             self._connection.execute(sa.text(f"SET lock_timeout = '{LOCK_WAIT}'"))
@@ -127,7 +125,7 @@ class Tables:
 
 
 def _choose_type(database: Database, query: Query, name: str) -> sa.types.TypeEngine[Any]:
-    """Return the type of a column that is passed through: the source's where the target knows it, else text."""
+    """Return the type of a kept column: the source's type if the target has it, otherwise text."""
     if database.can_copy and name in query.types:
         return WrittenType(query.types[name])
     return WrittenType("") if database.is_sqlite else sa.Text()

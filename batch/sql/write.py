@@ -1,4 +1,4 @@
-"""Tables a job writes: aside while it runs, under their names in the transaction that ends it."""
+"""Output tables: staging tables while a job runs, renamed in the transaction that ends it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     Column = tuple[str, sa.types.TypeEngine[Any]]
 
-ASIDE = "__partial"
-"""What the name of a table ends with until the job is done."""
+STAGING_SUFFIX = "__partial"
+"""Suffix of the names of staging tables."""
 
 IfExists = Literal["fail", "replace"]
 
 
 class WrittenType(sa.types.UserDefinedType[Any]):
-    """A column's type as DDL writes it; of no words for SQLite, which then keeps every value as it comes."""
+    """A column type in DDL syntax; empty for SQLite, which then stores values unchanged."""
 
     cache_ok = True
 
@@ -30,26 +30,26 @@ class WrittenType(sa.types.UserDefinedType[Any]):
         self.words = words
 
     def get_col_spec(self, **_: object) -> str:
-        """Return the words."""
+        """Return the type in DDL syntax."""
         return self.words
 
 
 class TableWriter:
-    """One table, written aside and published by renaming.
+    """A table that is written as a staging table and published by renaming.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        The writer's. Nothing here commits.
+        Connection of the writer. Not committed here.
     name : str
         ``table`` or ``schema.table``.
     columns : sequence of (str, type)
-        The columns in their order.
+        The columns, in order.
 
     Raises
     ------
     TableError
-        If the database would cut the name off.
+        If the database would truncate the name.
     """
 
     def __init__(self, connection: sa.Connection, name: str, columns: Sequence[Column]) -> None:
@@ -58,53 +58,58 @@ class TableWriter:
         self.name = name
         self._schema, self._bare = schema or None, bare
         longest = connection.dialect.max_identifier_length
-        if not bare or len((bare + ASIDE).encode()) > longest:
-            raise TableError(f"{name!r}: the table's name takes from 1 to {longest - len(ASIDE)} bytes here")
-        self._aside = sa.Table(
-            bare + ASIDE, sa.MetaData(), *(sa.Column(column, kind) for column, kind in columns), schema=self._schema
+        if not bare or len((bare + STAGING_SUFFIX).encode()) > longest:
+            raise TableError(
+                f"{name!r}: the table name must have from 1 to {longest - len(STAGING_SUFFIX)} bytes in this database"
+            )
+        self._staging = sa.Table(
+            bare + STAGING_SUFFIX,
+            sa.MetaData(),
+            *(sa.Column(column, kind) for column, kind in columns),
+            schema=self._schema,
         )
 
     @property
     def exists(self) -> bool:
-        """Whether a table or view has the final name."""
+        """Whether a table or view with the final name exists."""
         return self._has(self._bare)
 
     @property
-    def is_aside(self) -> bool:
-        """Whether the table aside stands."""
-        return self._has(self._aside.name)
+    def is_staged(self) -> bool:
+        """Whether the staging table exists."""
+        return self._has(self._staging.name)
 
-    def create_aside(self) -> None:
-        """Create the table aside, empty; one that a killed job left is removed."""
-        self._aside.drop(self._connection, checkfirst=True)
-        self._aside.create(self._connection)
+    def create_staging(self) -> None:
+        """Create an empty staging table; drop one that a killed job left."""
+        self._staging.drop(self._connection, checkfirst=True)
+        self._staging.create(self._connection)
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Insert rows into the table aside; the batch's columns are taken in their order, whatever their names."""
+        """Insert rows into the staging table; columns are matched by position."""
         lists = [
             _as_text(cells) if isinstance(column.type, sa.Text) else cells
-            for column, cells in zip(self._aside.columns, map(pa.Array.to_pylist, batch.columns), strict=True)
+            for column, cells in zip(self._staging.columns, map(pa.Array.to_pylist, batch.columns), strict=True)
         ]
-        names = self._aside.columns.keys()
+        names = self._staging.columns.keys()
         rows = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
         if rows:
-            self._connection.execute(sa.insert(self._aside), rows)
+            self._connection.execute(sa.insert(self._staging), rows)
 
     def count(self, distinct: str | None = None) -> int:
-        """Count the rows of the table aside, or the different values of a column."""
-        counted = sa.func.count() if distinct is None else sa.func.count(sa.distinct(self._aside.c[distinct]))
-        return int(self._connection.execute(sa.select(counted).select_from(self._aside)).scalar_one())
+        """Return the number of rows in the staging table, or of distinct values in a column."""
+        counted = sa.func.count() if distinct is None else sa.func.count(sa.distinct(self._staging.c[distinct]))
+        return int(self._connection.execute(sa.select(counted).select_from(self._staging)).scalar_one())
 
     def publish(self) -> None:
-        """Put the table aside in the place of the one that has the final name, if there is one."""
-        if not self.is_aside:  # killed between two names, where DDL is not part of a transaction
+        """Rename the staging table to the final name, replacing an existing table."""
+        if not self.is_staged:  # killed between two renames in a database without transactional DDL
             return
         preparer = self._connection.dialect.identifier_preparer
         if self.exists:
             final = preparer.format_table(sa.table(self._bare, schema=self._schema))
             self._connection.exec_driver_sql(f"DROP TABLE {final}")
-        aside = preparer.format_table(self._aside)
-        self._connection.exec_driver_sql(f"ALTER TABLE {aside} RENAME TO {preparer.quote(self._bare)}")
+        staging = preparer.format_table(self._staging)
+        self._connection.exec_driver_sql(f"ALTER TABLE {staging} RENAME TO {preparer.quote(self._bare)}")
 
     def _has(self, bare: str) -> bool:
         inspector = sa.inspect(self._connection)
@@ -112,17 +117,17 @@ class TableWriter:
 
 
 class CopyTableWriter(TableWriter):
-    """The same by PostgreSQL's ``COPY … FROM STDIN``; text from `read_by_copy` goes in as it came out."""
+    """A `TableWriter` that uses PostgreSQL's ``COPY … FROM STDIN``; text from `read_by_copy` is written unchanged."""
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Insert rows into the table aside."""
+        """Insert rows into the staging table."""
         if not len(batch):
             return
         sink = pa.BufferOutputStream()
-        # Text is quoted and NULL is not, so an empty text stays one.
+        # Strings are quoted and NULL is not, so empty strings are preserved.
         csv.write_csv(batch, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
         preparer = self._connection.dialect.identifier_preparer
-        into = f"COPY {preparer.format_table(self._aside)} FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
+        into = f"COPY {preparer.format_table(self._staging)} FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
         driver: Any = self._connection.connection
         with driver.cursor() as cursor, cursor.copy(into) as copy:
             copy.write(memoryview(sink.getvalue()))

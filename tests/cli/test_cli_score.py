@@ -53,7 +53,7 @@ def test_too_many_rejects_have_an_exit_code_of_their_own(churn: Any) -> None:
     answer = churn("score", *options)
     assert (answer.code, answer.err) == (
         1,
-        "error: scores: the table exists; replace it with --if-exists replace, or name another\n",
+        "error: scores: the table exists; use --if-exists replace or another name\n",
     )
 
 
@@ -81,7 +81,7 @@ def test_a_file_is_scored_into_files(churn: Any, workplace: Path) -> None:
     answer = churn("score", *options)
     assert (answer.code, answer.err) == (
         1,
-        "error: scores.parquet: the file exists; replace it with --if-exists replace, or name another\n",
+        "error: scores.parquet: the file exists; use --if-exists replace or another name\n",
     )
     assert churn("score", *options, "--if-exists", "replace").code == 0
 

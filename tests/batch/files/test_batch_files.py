@@ -282,14 +282,14 @@ def test_standard_input_may_go_into_a_file(
     score(scorer, "-", tmp_path / "scores.csv", summary=tmp_path / "s.json")
     assert read(tmp_path / "scores.csv").to_pylist() == expect(scorer, customers)[0]
     for job, message in (
-        (FileJob("-", "-", resume=True), "no --resume where --output is -"),
+        (FileJob("-", "-", resume=True), "--resume is not possible with standard output"),
         (FileJob("-", "-", input_format="parquet"), "parquet can't be read from standard input; allowed: csv"),
         (FileJob("-", "-", str(tmp_path / "s.json")), r"s\.json: the file exists"),
     ):
         pipe(monkeypatch, customers.to_csv(index=False).encode())
         with pytest.raises(TableError, match=message):
             score_pipe(scorer, job)
-    with pytest.raises(TableError, match="can't be read a second time"):
+    with pytest.raises(TableError, match="which can't be read again"):
         score(scorer, "-", tmp_path / "x.csv", resume=True)
 
 
@@ -315,14 +315,14 @@ def change(text: str, old: str, new: str) -> bytes:
         (LINES[0].encode(), {"keep": ("shoe",)}, "columns are absent: shoe"),
         (LINES[0].encode(), {"input_format": "parquet"}, "bank.csv: can't be read: "),
         (LINES[0].encode(), {"input_format": "csv.gz"}, "bank.csv: can't be read: "),
-        (LINES[0].encode(), {"output": "scores.json"}, "scores.json: unknown kind of file; allowed: .csv"),
-        (LINES[0].encode(), {"output": "no/scores.csv"}, "there is no folder .*/no"),
+        (LINES[0].encode(), {"output": "scores.json"}, "scores.json: unknown file format; allowed: .csv"),
+        (LINES[0].encode(), {"output": "no/scores.csv"}, "the folder .*/no does not exist"),
         (LINES[0].encode(), {"output": "./bank.csv", "if_exists": "replace"}, "would overwrite the input"),
-        (LINES[0].encode(), {"output": "old.csv"}, "old.csv: the file exists; replace it with --if-exists replace"),
-        (LINES[0].encode(), {"output": "folder.csv", "if_exists": "replace"}, "there is a folder of that name"),
-        (LINES[0].encode(), {"source": "no.csv"}, "no.csv: there is no such file"),
-        (LINES[0].encode(), {"source": "*.pq"}, "no file fits"),
-        (LINES[0].encode(), {"source": "folder.csv"}, "the folder holds no file"),
+        (LINES[0].encode(), {"output": "old.csv"}, "old.csv: the file exists; use --if-exists replace"),
+        (LINES[0].encode(), {"output": "folder.csv", "if_exists": "replace"}, "a folder with this name exists"),
+        (LINES[0].encode(), {"source": "no.csv"}, "no.csv: no such file"),
+        (LINES[0].encode(), {"source": "*.pq"}, "no file matches"),
+        (LINES[0].encode(), {"source": "folder.csv"}, "the folder contains no files"),
         (LINES[0].encode(), {"source": "*.[a-z]*"}, "old.csv: columns are absent that the first file has: CustomerId"),
     ],
 )

@@ -172,7 +172,7 @@ def test_files_that_do_not_hold_what_was_counted_are_not_published(
     scorer: Scorer, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "count_rejected", lambda _: 3)
-    with pytest.raises(TableError, match=r"345 rows were scored and 5 rejected, but the files hold 345 and 3"):
+    with pytest.raises(TableError, match=r"345 rows were scored and 5 rejected, but the files have 345 and 3"):
         score(scorer, source / "a.csv", tmp_path / "scores.csv")
     assert not list(tmp_path.glob("scores*"))
 

@@ -262,7 +262,7 @@ def test_what_fails_in_a_worker_is_told_in_one_line(
     monkeypatch.setattr(spark_job, "pack_bundle", pack)
     source = tmp_path / "customers.csv"
     customers.to_csv(source, index=False)
-    with pytest.raises(TableError, match="the manifest that arrived is not the one that was sent") as error:
+    with pytest.raises(TableError, match="the received manifest differs from the one that was sent") as error:
         score(spark, models, source, tmp_path / "scores")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == [source]
@@ -302,7 +302,7 @@ def test_a_packed_model_that_changed_on_its_way_is_refused(models: Path) -> None
     from batch.spark.bundle import load_packed, pack_bundle
 
     packed = pack_bundle(models / "1")
-    with pytest.raises(BundleError, match="the manifest that arrived is not the one that was sent"):
+    with pytest.raises(BundleError, match="the received manifest differs from the one that was sent"):
         load_packed(replace(packed, digest="another"))
 
 

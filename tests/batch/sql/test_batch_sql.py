@@ -197,7 +197,7 @@ def test_tables_may_be_in_another_database_and_schema(
 def test_a_table_without_identifier_has_another_key(scorer: Scorer, url: str, customers: pd.DataFrame) -> None:
     fill(url, customers)
     query = f"SELECT {', '.join(map(repr_name, ('Surname', *scorer.schema.names)))} FROM customers"
-    with pytest.raises(TableError, match="no column CustomerId to put its rows in order by, so name one with --key"):
+    with pytest.raises(TableError, match="no column CustomerId to order its rows by; name a column with --key"):
         score_query(scorer, job(url, query=query))
     assert score_query(scorer, job(url, query=query, key="Surname"))["rows"] == 300
     found = select(url, 'SELECT "Surname" FROM scores')
@@ -352,7 +352,7 @@ def test_rows_that_came_or_went_meanwhile_are_seen(scorer: Scorer, url: str, cus
     fill(url, customers)
     stop_midway(scorer, job(url))
     run(url, f'DELETE FROM customers WHERE "CustomerId" = {customers.CustomerId[2]}')
-    with pytest.raises(TableError, match=r"there were 120 and are 119; begin again without --resume"):
+    with pytest.raises(TableError, match=r"there were 120 and now are 119; start again without --resume"):
         score_query(scorer, job(url, resume=True))
     assert score_query(scorer, job(url))["rows"] == 299
 
@@ -361,7 +361,7 @@ def test_tables_that_hold_other_rows_are_not_published(scorer: Scorer, url: str,
     fill(url, customers)
     stop_midway(scorer, job(url))
     run(url, "DELETE FROM scores__partial WHERE probability = (SELECT max(probability) FROM scores__partial)")
-    with pytest.raises(TableError, match="295 rows were scored and 5 rejected, but the tables hold"):
+    with pytest.raises(TableError, match="295 rows were scored and 5 rejected, but the tables have"):
         score_query(scorer, job(url, resume=True))
     assert "scores" not in tables(url)
 
@@ -391,7 +391,7 @@ def test_a_second_job_on_the_same_table_waits_and_gives_up(
 def test_a_table_that_exists_is_replaced_only_when_told(scorer: Scorer, url: str, customers: pd.DataFrame) -> None:
     fill(url, customers)
     score_query(scorer, job(url))
-    with pytest.raises(TableError, match="scores: the table exists; replace it with --if-exists replace"):
+    with pytest.raises(TableError, match="scores: the table exists; use --if-exists replace"):
         score_query(scorer, job(url))
     run(url, 'DELETE FROM customers WHERE "Age" > 40')
     left = select(url, "SELECT count(*) FROM customers")[0][0]
@@ -416,7 +416,7 @@ def test_too_many_rejects_publish_nothing_and_can_be_gone_on_with(
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "101%", "1.5", "nan%"])
 def test_a_limit_is_a_number_of_rows_or_a_share(text: str) -> None:
-    with pytest.raises(ChurnError, match=r"--max-rejects: .* is no limit; allowed: a number of rows"):
+    with pytest.raises(ChurnError, match=r"--max-rejects: .* is not a limit; allowed: a number of rows"):
         RejectLimit.parse(text)
 
 
@@ -425,11 +425,14 @@ def test_a_limit_is_a_number_of_rows_or_a_share(text: str) -> None:
     [
         ({"query": "SELECT * FROM nobody"}, "nobody"),
         ({"query": 'SELECT "CustomerId" FROM customers'}, "the query lacks columns: CreditScore, Geography"),
-        ({"query": 'SELECT *, 1 AS "Age" FROM customers'}, "the query names a column twice: Age"),
-        ({"key": "shoe size"}, "the query has no column shoe size; there is: CustomerId, "),
-        ({"query": "SELECT *, 1 AS churn FROM customers", "keep": ("churn",)}, "column churn would hide one of the"),
-        ({"table": "x" * 300}, "the table's name takes from 1 to"),
-        ({"table": "t", "rejects_table": "t"}, "t: scores and rejects need a table each"),
+        ({"query": 'SELECT *, 1 AS "Age" FROM customers'}, "the query has duplicate columns: Age"),
+        ({"key": "shoe size"}, "the query has no column shoe size; it has: CustomerId, "),
+        (
+            {"query": "SELECT *, 1 AS churn FROM customers", "keep": ("churn",)},
+            "column churn has the name of an output column",
+        ),
+        ({"table": "x" * 300}, "the table name must have from 1 to"),
+        ({"table": "t", "rejects_table": "t"}, "t: scores and rejects need different tables"),
     ],
 )
 def test_what_can_not_be_scored_is_refused_and_leaves_nothing(
@@ -446,11 +449,11 @@ def test_what_can_not_be_scored_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("", "the database's URL can't be understood; allowed: one of SQLAlchemy"),
-        ("s3cret-word@nowhere", "the database's URL can't be understood"),
-        ("sqlite:////nowhere/bank.db", "/nowhere/bank.db: there is no such SQLite file"),
-        ("teradatabase://bank:s3cret-word@host/db", "the database 'teradatabase' is unknown"),
-        ("oracle+oracledb://bank:s3cret-word@host/db", "the driver of oracle.oracledb is not installed"),
+        ("", "the database URL is invalid; allowed: an SQLAlchemy URL"),
+        ("s3cret-word@nowhere", "the database URL is invalid"),
+        ("sqlite:////nowhere/bank.db", "/nowhere/bank.db: the SQLite file does not exist"),
+        ("teradatabase://bank:s3cret-word@host/db", "unknown database 'teradatabase'"),
+        ("oracle+oracledb://bank:s3cret-word@host/db", "the driver for oracle.oracledb is not installed"),
         ("postgresql://bank:s3cret-word@127.0.0.1:9/db", r"postgresql.psycopg://bank:\*\*\*@127.0.0.1:9/db: "),
     ],
 )
@@ -479,7 +482,7 @@ def test_a_key_is_read_as_it_was_written(key: object) -> None:
 
 
 def test_a_key_of_another_kind_is_refused() -> None:
-    with pytest.raises(TableError, match="values of type bytes can't be resumed from; allowed: int, str"):
+    with pytest.raises(TableError, match="jobs can't be resumed from values of type bytes; allowed: int, str"):
         write_key(b"1")
 
 
