@@ -1,6 +1,6 @@
-"""The offline job: a table in, one versioned model out."""
+"""Training: turns a table of customers into a model version."""
 
 from churn.engines import set_tensorflow_environment
 
-# Before anything here imports TensorFlow.
+# Must be set before TensorFlow is imported.
 set_tensorflow_environment()

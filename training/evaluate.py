@@ -1,4 +1,4 @@
-"""How good probabilities are: the scores every model here is judged by."""
+"""Metrics of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CALIBRATION_BINS = 15
-"""Equal-width bins of the expected calibration error."""
+"""Number of equal-width bins of the expected calibration error."""
 
 LIFT_SHARE = 0.1
-"""Share of the customers a campaign reaches, for the lift."""
+"""Fraction of the customers that a campaign contacts, for the lift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The customers of one part of a split, and what the network says of them.
+    """The customers of one part of a split, with the network's predictions.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of one part; each is a mean over customers unless it says otherwise.
+    """Metrics of one part; means over customers unless stated otherwise.
 
     Attributes
     ----------
@@ -50,14 +50,14 @@ class Scores:
     roc_auc : float
     average_precision : float
     accuracy : float
-        At the threshold.
+        At the decision threshold.
     brier_score : float
     calibration_error : float
         Expected calibration error over `CALIBRATION_BINS` equal-width bins.
     lift : float
-        Share of leavers among the top `LIFT_SHARE`, over the share among all.
+        Share of leavers among the top `LIFT_SHARE` divided by the share among all.
     confusion_matrix : list of two lists of int
-        Rows: stayed, left; columns: said to stay, said to leave.
+        Rows: stayed, left; columns: predicted to stay, predicted to leave.
     """
 
     customers: int
@@ -72,7 +72,7 @@ class Scores:
 
 
 def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], threshold: float = 0.5) -> Scores:
-    """Score probabilities against labels.
+    """Compute the metrics of probabilities.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], thres
         0 or 1, both present.
     probabilities : ndarray of float64, shape (n,)
     threshold : float
-        A customer is said to leave if the probability is above it.
+        A customer is predicted to leave above this probability.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], thres
 
 
 def confusion_matrix(labels: NDArray[np.float64], said: NDArray[np.bool_]) -> list[list[int]]:
-    """Count customers: rows stayed and left, columns said to stay and said to leave."""
+    """Return counts of customers: rows stayed and left, columns predicted to stay and predicted to leave."""
     left = labels == 1
     return [
         [int((~left & ~said).sum()), int((~left & said).sum())],
@@ -116,7 +116,7 @@ def calibration_error(
 ) -> float:
     """Return the expected calibration error (Naeini et al., 2015; binary form, equal-width bins).
 
-    The mean over customers of the distance, within their bin, between the mean probability and the share who left.
+    The mean over customers of the absolute difference between mean probability and share of leavers in their bin.
     """
     index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(index, weights=probabilities - labels, minlength=bins)
@@ -124,7 +124,7 @@ def calibration_error(
 
 
 def lift(labels: NDArray[np.float64], probabilities: NDArray[np.float64], share: float = LIFT_SHARE) -> float:
-    """Return how many times more leavers the top share holds than a random one of its size would."""
+    """Return the share of leavers among the customers ranked highest, relative to the share among all customers."""
     count = max(1, round(share * len(labels)))
     top = np.argsort(-probabilities, kind="stable")[:count]
     return float(labels[top].mean() / labels.mean())

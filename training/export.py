@@ -1,4 +1,4 @@
-"""Writes a network as `model.keras` and `model.onnx`, and proves that the two say the same."""
+"""Write a network as `model.keras` and `model.onnx`, and verify that both give the same probabilities."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from churn.preprocessing import Preprocessor
 
 EQUAL_TOLERANCE = 1e-6
-"""Largest difference of a probability between the two files."""
+"""Maximum absolute difference of a probability between the two files."""
 
 
 def export_network(model: keras.Model, folder: Path) -> None:
-    """Write a network in both forms under the bundle's names."""
+    """Write a network in both formats into a folder."""
     model.save(folder / KERAS_FILE)
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
     levels = [logger.level for logger in loggers]
-    # The converter talks on three channels, and none of it helps a user.
+    # The converter prints to three channels, none of which is useful to a user.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -45,56 +45,56 @@ def export_network(model: keras.Model, folder: Path) -> None:
                 logger.setLevel(level)
 
 
-def prove_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Score customers with both files.
+def verify_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Score customers with both files and compare the probabilities.
 
     Parameters
     ----------
     folder : Path
-        Holds both files.
+        Contains both files.
     matrix : ndarray of float32, shape (n, width)
 
     Returns
     -------
     probabilities : ndarray of float32, shape (n,)
-        TensorFlow's.
+        Probabilities from TensorFlow.
     difference : float
-        The largest between the two.
+        Maximum absolute difference between the two.
 
     Raises
     ------
     BundleError
-        If they differ by more than `EQUAL_TOLERANCE`, or a probability is none.
+        If they differ by more than `EQUAL_TOLERANCE`, or a probability is not a number from 0 to 1.
     """
     expected = TensorFlowEngine(folder / KERAS_FILE).predict(matrix)
     if not ((expected >= 0) & (expected <= 1)).all():
-        raise BundleError("the network gives numbers that are no probabilities: training went astray")
+        raise BundleError("the network returns values that are not probabilities: training has diverged")
     difference = float(np.abs(OnnxEngine(folder / ONNX_FILE).predict(matrix) - expected).max())
     if not difference <= EQUAL_TOLERANCE:
         raise BundleError(
-            f"{KERAS_FILE} and {ONNX_FILE} differ by {difference:.2g}; allowed is {EQUAL_TOLERANCE:g}: not published"
+            f"{KERAS_FILE} and {ONNX_FILE} differ by {difference:.2g}, allowed: {EQUAL_TOLERANCE:g}; not published"
         )
     return expected, difference
 
 
-def prove_preprocessor(
+def verify_preprocessor(
     transformer: Pipeline, preprocessor: Preprocessor, objects: NDArray[np.object_], raw: NDArray[np.float64]
 ) -> float:
-    """Hold the preprocessor's arrays against scikit-learn's own transform.
+    """Compare the preprocessor with scikit-learn's transformer.
 
     Parameters
     ----------
     transformer : Pipeline
-        Fitted.
+        Fitted transformer.
     preprocessor : Preprocessor
-        What was read out of it.
+        The same transformation as arrays.
     objects, raw : ndarray, shape (n, features)
-        The same customers, as the transformer and as the preprocessor take them.
+        The same customers, as input of the transformer and of the preprocessor.
 
     Returns
     -------
     float
-        The largest difference of an entry, relative where the entry is above 1.
+        Maximum difference of an entry, relative for entries above 1.
 
     Raises
     ------
@@ -103,8 +103,10 @@ def prove_preprocessor(
     """
     with quiet_about_gaps():
         expected = transformer.transform(objects)
-    # Relative where a scaled value is large: float32 keeps seven digits, not six decimals.
+    # Relative for large scaled values: float32 has seven significant digits, not six decimals.
     difference = float((np.abs(expected - preprocessor.transform(raw)) / np.maximum(1, np.abs(expected))).max())
     if not difference <= EQUAL_TOLERANCE:
-        raise BundleError(f"{PREPROCESSOR_FILE} and the manifest's arrays differ by {difference:.2g}: not published")
+        raise BundleError(
+            f"{PREPROCESSOR_FILE} and the arrays in the manifest differ by {difference:.2g}; not published"
+        )
     return difference

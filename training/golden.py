@@ -1,4 +1,4 @@
-"""Golden rows: customers that are nobody, with the probability each must get for ever."""
+"""Golden rows: made-up customers with the probabilities that the model must always return for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 32
 
 
 def draw_golden_rows(raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Draw each column by itself from the table, so that no row is a real customer.
+    """Draw each column independently from the table, so that no row is a real customer.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def draw_golden_rows(raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]
 
 
 def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Turn a raw matrix into customers as a request holds them."""
+    """Convert a raw matrix to customers in the form of a request."""
     return [
         {feature.name: _as_value(feature, number) for feature, number in zip(schema.features, row, strict=True)}
         for row in raw.tolist()

@@ -1,4 +1,4 @@
-"""How training's customers are spread over each feature: what drift is measured against."""
+"""Histograms of the training customers, the reference for drift."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SCORE_BINS = 20
 
 
 def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
-    """Count customers per feature and bin.
+    """Count customers by feature and bin.
 
     Returns
     -------
     dict
-        Per feature ``counts`` and ``missing``; a quantity's bins lie between its ``edges`` (inner edges, ascending;
-        a value equal to an edge belongs to the bin above), another's are its ``values``.
+        For each feature ``counts`` and ``missing``. Numbers have ``edges`` (inner edges, ascending; a value equal to
+        an edge belongs to the bin above), other features ``values``.
     """
     return count_between(schema, raw, find_edges(schema, raw))
 
 
 def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return the inner edges of each feature's bins; none for those whose bins are values."""
+    """Return the inner bin edges of each feature; empty for features whose bins are values."""
     return [
         _find_edges(column[~np.isnan(column)]) if feature.is_numeric else np.empty(0)
         for feature, column in zip(schema.features, raw.T, strict=True)
@@ -36,7 +36,7 @@ def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.floa
 
 
 def count_between(schema: Schema, raw: NDArray[np.float64], edges: list[NDArray[np.float64]]) -> dict[str, Any]:
-    """Count customers per feature as `count_features` does, between edges that were found before."""
+    """Count customers as `count_features` does, with given edges."""
     columns = zip(schema.features, raw.T, edges, strict=True)
     return {feature.name: _count(feature, column, inner) for feature, column, inner in columns}
 
@@ -53,16 +53,16 @@ def _count(feature: Feature, column: NDArray[np.float64], edges: NDArray[np.floa
 
 
 def _find_edges(present: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cut a quantity into bins of about as many customers, or into its values if it has few."""
+    """Return edges of bins with about the same number of customers, or of single values if there are few."""
     values = np.unique(present)
     if len(values) <= QUANTITY_BINS:
         return values[1:]
     edges = np.unique(np.quantile(present, np.linspace(0, 1, QUANTITY_BINS + 1)[1:-1]))
-    above: NDArray[np.float64] = edges[edges > values[0]]  # nothing would lie below the least value
+    above: NDArray[np.float64] = edges[edges > values[0]]  # the bin below the smallest value would be empty
     return above
 
 
 def count_scores(probabilities: NDArray[np.float64], weights: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Count probabilities, each as often as it weighs, in `SCORE_BINS` equal-width bins."""
+    """Return weighted counts of probabilities in `SCORE_BINS` equal-width bins."""
     counts, edges = np.histogram(probabilities, bins=SCORE_BINS, range=(0, 1), weights=weights)
     return {"edges": edges[1:-1].tolist(), "counts": counts.tolist()}

@@ -1,4 +1,4 @@
-"""The training job, from left to right: table, split, preprocessor, network, scores, bundle."""
+"""The training job: table, split, preprocessor, network, metrics, bundle."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user can choose.
+    """Options of a training.
 
     Attributes
     ----------
     network : str
         A name in `training.networks.NETWORKS`.
     seed : int
-        Splits, initial weights and order of the rows follow from it.
+        Seed of the splits, the initial weights and the order of the rows.
     test_size : float
-        Share of all rows held out; 0 holds none out.
+        Fraction of all rows held out; 0 for none.
     config : Config
-        Of the default network.
+        Hyperparameters of the default network.
     threshold : float
-        A customer is said to leave if the probability is above it.
+        A customer is predicted to leave above this probability.
     warm_start : int or None
-        A version whose preprocessor and weights are the start.
+        Version whose preprocessor and weights are the start.
     promote : bool
         Whether the new version becomes the current one.
     costs : Costs
-        For the report's profit curve.
+        Costs for the profit curve of the report.
     """
 
     network: str = "default"
@@ -66,7 +66,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A trained, published model.
+    """A published model version.
 
     Attributes
     ----------
@@ -74,9 +74,9 @@ class Outcome:
     folder : Path
     trained : Trained
     engine_difference : float
-        Largest difference of a probability between the two forms of the network.
+        Maximum absolute difference of a probability between the two formats of the network.
     promoted : bool
-        Whether it became the current version.
+        Whether it is now the current version.
     """
 
     version: int
@@ -87,26 +87,26 @@ class Outcome:
 
     @property
     def scores(self) -> Mapping[str, Scores]:
-        """Scores per part."""
+        """Metrics of each part."""
         return self.trained.scores
 
 
 def train(dataset: Dataset, models: Path, options: Options, command: str = "") -> Outcome:
-    """Train a network on a dataset and publish it as the next version, whole or not at all.
+    """Train a network and publish it as the next version, completely or not at all.
 
     Parameters
     ----------
     dataset : Dataset
     models : Path
-        The registry's folder.
+        Folder of the model versions.
     options : Options
     command : str
-        How the job was called, for the model card.
+        Command line, for the model card.
 
     Raises
     ------
     BundleError
-        If the two forms of the network do not agree, or the version to start from has another schema.
+        If the two formats of the network differ, or the version to start from has another schema.
     RegistryError
         If the version to start from does not exist.
     """
@@ -126,7 +126,13 @@ def train(dataset: Dataset, models: Path, options: Options, command: str = "") -
 
 
 def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
-    """Publish what was trained as the next version, whole or not at all; BundleError if its forms do not agree."""
+    """Publish a trained network as the next version, completely or not at all.
+
+    Raises
+    ------
+    BundleError
+        If the two formats of the network differ.
+    """
     differences: list[float] = []
     version = registry.publish(
         lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=promote
@@ -135,16 +141,16 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
 
 
 def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, earlier: Path | None = None) -> Taught:
-    """Fit the preprocessor and teach the network: what `churn train` and the quality benchmark share.
+    """Fit the preprocessor and the network; shared by `churn train` and the quality benchmark.
 
     Parameters
     ----------
     dataset : Dataset
     rows : mapping of str to ndarray of int64
-        Row numbers under ``"train"``; the default network is cross-validated over them.
+        Row numbers under ``"train"``; the default network uses them for cross-validation.
     options : Options
     earlier : Path or None
-        A bundle's folder whose preprocessor and weights are the start.
+        Folder of the version whose preprocessor and weights are the start.
 
     Raises
     ------
@@ -167,7 +173,7 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
 
 
 def choose_rows(labels: NDArray[Any], options: Options) -> dict[str, NDArray[Any]]:
-    """Return the rows to teach on and, unless none are held out, those of the test."""
+    """Return the training rows and, unless none are held out, the test rows."""
     split = split_rows(
         labels,
         test_size=options.test_size,
@@ -179,7 +185,7 @@ def choose_rows(labels: NDArray[Any], options: Options) -> dict[str, NDArray[Any
 
 
 def describe(options: Options) -> dict[str, Any]:
-    """Return the options that shaped the model, as the manifest keeps them."""
+    """Return the options of the training for the manifest."""
     settings = {
         "network": options.network,
         "seed": options.seed,

@@ -1,4 +1,4 @@
-"""What a network is taught from, and what comes of it."""
+"""Input and result of training a network."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a network is taught from.
+    """Input of training a network.
 
     Attributes
     ----------
     matrix : ndarray of float32, shape (n, width)
-        The preprocessor's.
+        Output of the preprocessor.
     labels : ndarray of float32, shape (n,)
         1 for a customer who left, 0 for one who stayed.
     preprocessor : Preprocessor
-        Says which columns of the matrix belong to one feature.
+        Gives the columns of the matrix that belong to each feature.
     config : Config
-        For the default network.
+        Hyperparameters of the default network.
     seed : int
     earlier : keras.Model or None
-        A network whose weights are the start.
+        Network whose weights are the start.
     """
 
     matrix: NDArray[np.float32]
@@ -43,18 +43,18 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A taught network and what was seen on the way.
+    """A trained network and its training history.
 
     Attributes
     ----------
     model : keras.Model
-        From the matrix to a probability, shape (n, 1).
+        Maps the matrix to probabilities, shape (n, 1).
     history : dict of str to list of float
-        Per epoch, in nats: ``loss``, and ``val_loss`` where rows were left out.
+        Losses per epoch in nats: ``loss``, and ``val_loss`` if rows were held out.
     out_of_fold : ndarray of float64, shape (n,), or None
-        Each customer's probability by those who were not taught on him, where the network is cross-validated.
+        Out-of-fold probabilities, if the network is cross-validated.
     notes : tuple of str
-        What a person should know of this network, a sentence each.
+        Remarks on the network for the model card, one sentence each.
     """
 
     model: keras.Model

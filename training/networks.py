@@ -1,4 +1,4 @@
-"""The networks that can be trained: each with the encoding it wants and the way it is taught."""
+"""Registry of the networks that can be trained, with their encodings and training functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network and the way it is taught.
+    """A trainable network.
 
     Attributes
     ----------
     encoding : Encoding
-        How columns become the matrix it takes.
+        Encoding of the columns for this network.
     teach : callable (Lesson) -> Result
     stratify : bool
-        Whether the test part keeps the share of leavers.
+        Whether the test set is stratified by the label.
     """
 
     encoding: Encoding

@@ -1,4 +1,4 @@
-"""Fits the scaler and encoder with scikit-learn, and reads their numbers out for `churn.preprocessing`."""
+"""Fit the scaler and encoder with scikit-learn and extract their parameters for `churn.preprocessing`."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 FIT_ROWS = 200_000
-"""Rows the scaler is fitted on at most: its numbers no longer move beyond."""
+"""Maximum number of rows for fitting the scaler; more rows no longer change its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How columns become a matrix.
+    """Encoding of columns as inputs of the network.
 
     Attributes
     ----------
     drop : {"first", "if_binary"} or None
-        Leave out the first category: of each feature, of those with two, or of none. The others imply it.
+        Features whose first category is dropped, because the others imply it: all, those with two, or none.
     scale_all : bool
-        Scale indicators too, not only quantities.
+        Whether indicators are scaled as well as numbers.
     max_levels : int
-        A quantity with at most this many different values is also one-hot encoded. 0: none is.
+        Numbers with at most this many distinct values are also one-hot encoded. 0 disables this.
     only_levels : int
-        One with at most this many is one-hot encoded only.
+        Numbers with at most this many distinct values are only one-hot encoded.
     spike_share : float
-        A value that holds at least this share of a quantity of more levels gets an indicator, and the quantity
-        itself is scaled without it. 1: none does.
+        A value of a number with more levels that at least this share of the rows have gets an indicator, and the
+        number is scaled without it. 1 disables this.
     """
 
     drop: Literal["first", "if_binary"] | None = None
@@ -53,16 +53,16 @@ class Encoding:
 
 
 PLAIN = Encoding(drop="first", scale_all=True, max_levels=0, only_levels=0, spike_share=1.0)
-"""One-hot categories without their first level, and everything scaled, as textbooks do."""
+"""Conventional encoding: one-hot categories without their first level, everything scaled."""
 
 
 def as_objects(schema: Schema, raw: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Turn a raw matrix back into the values a person wrote: categories as text, NaN where one is missing.
+    """Convert a raw matrix back to the original values: categories as strings, NaN for missing values.
 
     Returns
     -------
     ndarray of object, shape (n, features)
-        What the fitted scikit-learn transformer takes.
+        Input of the scikit-learn transformer.
     """
     table = raw.astype(object)
     for position, feature in enumerate(schema.features):
@@ -74,21 +74,21 @@ def as_objects(schema: Schema, raw: NDArray[np.float64]) -> NDArray[np.object_]:
 
 
 def fit_preprocessor(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> tuple[Pipeline, Preprocessor]:
-    """Fit scikit-learn's transformer on training customers.
+    """Fit the scikit-learn transformer on training customers.
 
     Parameters
     ----------
     schema : Schema
     raw : ndarray of float64, shape (n, features)
-        Training customers alone: what is fitted on others leaks.
+        Training customers only, to avoid leakage.
     encoding : Encoding
 
     Returns
     -------
     transformer : Pipeline
-        Takes the objects of `as_objects`, gives the network's matrix.
+        Transforms the objects of `as_objects` to the input of the network.
     preprocessor : Preprocessor
-        The same without scikit-learn, taking the raw matrix.
+        The same transformation of the raw matrix without scikit-learn.
     """
     sample = raw[:FIT_ROWS]
     layout = _lay_out(schema, sample, encoding)
@@ -100,7 +100,7 @@ def fit_preprocessor(schema: Schema, raw: NDArray[np.float64], encoding: Encodin
 
 @contextmanager
 def quiet_about_gaps() -> Iterator[None]:
-    """Keep scikit-learn from warning that a missing category is encoded as all zeros: its indicator marks it."""
+    """Suppress scikit-learn's warning that a missing category is encoded as zeros, since it has an indicator."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
         yield
@@ -108,15 +108,15 @@ def quiet_about_gaps() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Which raw columns go into which block of the matrix.
+    """Assignment of raw columns to blocks of the matrix.
 
     Attributes
     ----------
     plain, spiked, flags : list of int
-        The block of values: quantities, quantities with a spike, flags.
+        Columns in the block of values: numbers, numbers with a frequent value, flags.
     categories : list of int
     levels : dict of int to list of float
-        The numbers of a quantity that have a column each.
+        Values of a number that have an indicator each.
     gaps : list of int
     drop : {"first", "if_binary"} or None
     """
@@ -152,7 +152,7 @@ def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> _L
 
 
 def _find_levels(column: NDArray[np.float64], encoding: Encoding) -> tuple[list[float], list[float]]:
-    """Return all values of a quantity if they are few, and else the most frequent one if it is a spike."""
+    """Return all values of a number if there are few, otherwise the most frequent one if it is frequent enough."""
     numbers, counts = np.unique(column[~np.isnan(column)], return_counts=True)
     if len(numbers) <= encoding.max_levels:
         return [float(number) for number in numbers], []
@@ -162,7 +162,7 @@ def _find_levels(column: NDArray[np.float64], encoding: Encoding) -> tuple[list[
 
 
 def _make_columns(schema: Schema, layout: _Layout) -> ColumnTransformer:
-    """Make the transformer that gives each block its columns, nothing scaled yet."""
+    """Build the transformer that selects and encodes the columns of each block, without scaling."""
     blocks: list[tuple[str, Any, list[int]]] = []
     if layout.values:
         blocks.append(("values", SimpleImputer(strategy="median", keep_empty_features=True), layout.values))
@@ -181,13 +181,13 @@ def _one_hot(categories: list[Any], drop: Literal["first", "if_binary"] | None =
 
 
 def _make_scaler(layout: _Layout, encoding: Encoding) -> Any:  # noqa: ANN401  a transformer or its name
-    """Make the transformer that scales; the block of values comes first, so the order of the columns stays."""
+    """Build the transformer that scales; the block of values comes first, so the order of columns is kept."""
     if encoding.scale_all:
         return StandardScaler()
     start = len(layout.plain)
     parts: list[tuple[str, Any, slice]] = [("plain", StandardScaler(), slice(0, start))] if start else []
     for offset, position in enumerate(layout.spiked, start):
-        # The spike becomes the mean of the others, so that it scales to 0; its indicator tells it apart.
+        # The frequent value is replaced by the mean of the others, so that it scales to 0; it has an indicator.
         without = SimpleImputer(missing_values=layout.levels[position][0], strategy="mean")
         part = Pipeline([("without_spike", without), ("scale", StandardScaler())])
         parts.append((f"spiked_{offset}", part, slice(offset, offset + 1)))
@@ -195,7 +195,7 @@ def _make_scaler(layout: _Layout, encoding: Encoding) -> Any:  # noqa: ANN401  a
 
 
 def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preprocessor:
-    """Read the fitted numbers out of scikit-learn's objects."""
+    """Extract the fitted parameters from the scikit-learn objects."""
     columns, scaler = transformer.named_steps["columns"], transformer.named_steps["scale"]
     names, sources, equals = _name_columns(schema, layout)
     values = len(layout.values)
@@ -215,7 +215,7 @@ def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preproc
     return Preprocessor(
         names=tuple(names),
         value_source=np.array(layout.values, dtype=np.int64),
-        # A gap is filled before the spike is taken out.
+        # Missing values are imputed before the frequent value is replaced.
         value_fill=np.where(fill == spike, spike_fill, fill),
         value_spike=spike,
         spike_fill=spike_fill,
@@ -228,7 +228,7 @@ def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preproc
 
 
 def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int], list[float]]:
-    """Return every column's name, and source and number of those that mark an equal value."""
+    """Return the name of every column, and source and value of the columns that are indicators."""
     names = [schema.features[position].name for position in layout.values]
     sources: list[int] = []
     equals: list[float] = []

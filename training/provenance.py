@@ -1,4 +1,4 @@
-"""What a risk officer needs to say where a model came from: library versions and the code's commit."""
+"""Provenance of a model: library versions and the commit of the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", 
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of everything that had a hand in a model."""
+    """Return the versions of Python and of the libraries used for training."""
     versions = {name: metadata.version(name) for name in LIBRARIES}
     versions["python"] = platform.python_version()
     for name in ("tensorflow", "tensorflow-cpu"):
@@ -23,7 +23,7 @@ def library_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the code, with ``-dirty`` if files were changed; None outside a checkout."""
+    """Return the commit of the code, with ``-dirty`` if files have changed; None outside a git checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],  # noqa: S607  the user's git

@@ -1,4 +1,4 @@
-"""Writes what training made as a bundle, proving on the way that all its forms say the same."""
+"""Write a trained model as a bundle, after verifying that its formats agree."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MODEL_CARD_FILE = "model_card.md"
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """A network that has been taught, and the preprocessor that goes before it.
+    """A trained network with its preprocessor.
 
     Attributes
     ----------
     transformer, preprocessor : Pipeline, Preprocessor
-        The fitted scaler and encoder in both forms.
+        The fitted scaler and encoder, as a scikit-learn pipeline and as arrays.
     result : Result
-        The network, and what was seen while it was taught.
+        The network and its training history.
     """
 
     transformer: Pipeline
@@ -47,7 +47,7 @@ class Taught:
     result: Result
 
     def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities, shape (n,), of a raw matrix, as the scorer will round them."""
+        """Return the probabilities of a raw matrix, shape (n,), rounded as the scorer rounds them."""
         answer = self.result.model.predict(self.preprocessor.transform(raw), batch_size=8192, verbose=0)
         probabilities: NDArray[np.float64] = answer.reshape(-1).astype(np.float64)
         return probabilities.round(PROBABILITY_DECIMALS)
@@ -55,14 +55,14 @@ class Taught:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What was counted on all customers, where the data set at hand is a sample of them.
+    """Statistics of all customers, if the data set is a sample of them.
 
     Attributes
     ----------
     scores : mapping of str to Scores
-        Per part.
+        Metrics of each part.
     histograms, score_histogram : dict
-        Of the training part, in the form of `training.histograms`.
+        Histograms of the training set, in the format of `training.histograms`.
     """
 
     scores: Mapping[str, evaluate.Scores]
@@ -72,13 +72,13 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network that has been taught, with everything it came from.
+    """A trained network with the data and options it was trained with.
 
     Attributes
     ----------
     dataset : Dataset
     settings : mapping
-        The options that shaped it; has at least ``network``, ``seed`` and ``threshold``.
+        The options of the training; at least ``network``, ``seed`` and ``threshold``.
     rows : mapping of str to ndarray of int64
         Row numbers of each part.
     taught : Taught
@@ -87,11 +87,11 @@ class Trained:
     command : str
     costs : Costs
     whole : Whole or None
-        Given where the data set is a sample of more customers.
+        Given if the data set is a sample of more customers.
     parts : mapping of str to Part
-        What the network says of each part; worked out here.
+        Predictions for each part; computed here.
     scores : mapping of str to Scores
-        Worked out here, or those of the whole.
+        Metrics of each part; computed here, or taken from `whole`.
     """
 
     dataset: Dataset
@@ -112,7 +112,7 @@ class Trained:
             for name, rows in self.rows.items()
         }
         if self.taught.result.out_of_fold is not None:
-            # Cross-validated: each row of the training part as those judge it who were not taught on it.
+            # Cross-validated: predictions for the training rows by networks that were not trained on them.
             train = parts["train"]
             out_of_fold = evaluate.Part("validation", train.raw, train.labels, self.taught.result.out_of_fold)
             parts = {"train": train, "validation": out_of_fold, **parts}
@@ -126,27 +126,27 @@ class Trained:
 
 
 def write_bundle(folder: Path, version: int, trained: Trained) -> float:
-    """Fill a version's folder.
+    """Write the files of a model version.
 
     Returns
     -------
     float
-        Largest difference of a probability between the two forms of the network.
+        Maximum absolute difference of a probability between the two formats of the network.
 
     Raises
     ------
     BundleError
-        If the forms of the network, or of the preprocessor, do not agree.
+        If the formats of the network or of the preprocessor differ.
     """
     dataset, taught = trained.dataset, trained.taught
     preprocessor = taught.preprocessor
     export.export_network(taught.result.model, folder)
     joblib.dump(taught.transformer, folder / PREPROCESSOR_FILE)
-    export.prove_preprocessor(taught.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
-    # The rows the network is cross-validated on prove its two forms equal.
-    _, difference = export.prove_equal(folder, preprocessor.transform(dataset.raw[trained.rows["train"]]))
+    export.verify_preprocessor(taught.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
+    # The two formats are compared on the rows used for cross-validation.
+    _, difference = export.verify_equal(folder, preprocessor.transform(dataset.raw[trained.rows["train"]]))
     golden_raw = golden.draw_golden_rows(dataset.raw, trained.settings["seed"])
-    golden_probabilities, _ = export.prove_equal(folder, preprocessor.transform(golden_raw))
+    golden_probabilities, _ = export.verify_equal(folder, preprocessor.transform(golden_raw))
     report = _report_data(version, trained)
     write_report(folder / REPORT_FILE, report)
     write_model_card(folder / MODEL_CARD_FILE, report)

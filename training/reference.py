@@ -1,4 +1,4 @@
-"""The network of the public table's tutorial, taught as in the tutorial: all epochs, and no validation part."""
+"""The tutorial network of the public table, trained as in the tutorial: all epochs and no validation set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH_ROWS = 10
 
 
 def teach(lesson: Lesson) -> Result:
-    """Teach the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
+    """Train the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
     model = lesson.earlier or build(lesson.matrix.shape[1])
     model.compile(optimizer=keras.optimizers.Adam(), loss="binary_crossentropy")
     history = model.fit(
@@ -32,7 +32,7 @@ def teach(lesson: Lesson) -> Result:
 
 
 def build(width: int) -> keras.Model:
-    """Make two hidden layers of 6 ReLU units, uniformly initialised, and a sigmoid."""
+    """Build a network with two hidden layers of 6 ReLU units, uniformly initialised, and a sigmoid."""
     inputs = keras.Input((width,), name="customer")
     hidden = inputs
     for _ in range(2):
@@ -42,17 +42,17 @@ def build(width: int) -> keras.Model:
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
-    """Shows epoch, loss and time left on a terminal; says nothing elsewhere."""
+    """Progress bar with epoch, loss and remaining time; silent if standard error is not a terminal."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
         self._bar: tqdm[Any] = tqdm(total=epochs, desc="training", unit="epoch", disable=None)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
-        """Move on by one epoch."""
+        """Advance the bar by one epoch."""
         self._bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()}, refresh=False)
         self._bar.update()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
-        """Leave the bar as it stands."""
+        """Close the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""The schema as a TOML file that a person can edit."""
+"""The schema as an editable TOML file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER = """\
-# What the columns of a customer are. kind: number, integer, flag or category. Values below minimum or above
-# maximum are refused; values outside trained_minimum and trained_maximum are scored with a warning, and training
-# sets those two anew. A feature that is nullable may be missing. A column without an entry is not used.
+# Columns of a customer. kind: number, integer, flag or category. Values below minimum or above maximum are rejected;
+# values outside trained_minimum and trained_maximum are scored with a warning, and training sets these two again.
+# A feature that is nullable may be missing. Columns without an entry are not used.
 """
 
 
 def read_schema(path: Path) -> Schema:
-    """Read a schema.
+    """Read a schema from a TOML file.
 
     Raises
     ------
     SchemaError
-        If the file is no TOML or says something a schema can't hold; the message names the place.
+        If the file is not valid TOML or not a valid schema; the message names the place.
     """
     try:
         return Schema.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -36,5 +36,5 @@ def read_schema(path: Path) -> Schema:
 
 
 def write_schema_file(path: Path, schema: Schema) -> None:
-    """Write a schema, with a word on what may be edited."""
+    """Write a schema to a TOML file, with comments that explain what may be edited."""
     replace_text(path, _HEADER + tomli_w.dumps(schema.to_dict(), multiline_strings=False))

@@ -1,4 +1,4 @@
-"""Splits customers into training, validation and test parts, as the evaluation protocol says."""
+"""Split customers into training, validation and test sets according to the evaluation protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers of each part; a part that was not asked for is empty."""
+    """Row numbers of each set; a set that was not requested is empty."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -26,21 +26,21 @@ class Split:
 def split_rows(
     labels: NDArray[np.float64], *, test_size: float, validation_size: float, seed: int, stratify: bool = True
 ) -> Split:
-    """Split rows twice with the same seed: the test part off all, then the validation part off the rest.
+    """Split rows twice with the same seed: first off the test set, then the rest into training and validation set.
 
     Parameters
     ----------
     labels : ndarray of float64, shape (n,)
     test_size, validation_size : float
-        Share of all rows, and share of the rest; 0 holds nothing out.
+        Fraction of all rows, and fraction of the rest; 0 for none.
     seed : int
     stratify : bool
-        Whether each part gets the same share of leavers.
+        Whether each set has the same share of leavers.
 
     Raises
     ------
     TableError
-        If there are too few customers for such a part, or a part would hold one class alone.
+        If there are too few customers for a set, or a set would have only one class.
     """
     rest, test = _split_off("test", np.arange(len(labels)), labels, test_size, seed, stratify=stratify)
     train, validation = _split_off("validation", rest, labels, validation_size, seed, stratify=stratify)
@@ -57,11 +57,11 @@ def _split_off(
             rows, test_size=size, stratify=labels[rows] if stratify else None, random_state=seed
         )
     except ValueError as error:
-        raise TableError(f"no {part} part of {size:g} can be held out of {len(rows)} customers: {error}") from error
+        raise TableError(f"can't hold out a {part} set of {size:g} from {len(rows)} customers: {error}") from error
     for left in (kept, taken):
         if len(np.unique(labels[left])) < 2:
             raise TableError(
-                f"with a {part} part of {size:g} held out of {len(rows)} customers, {len(left)} of them all have the "
-                f"same label: there is nothing to tell apart; choose another --{part}-size or bring more rows"
+                f"with a {part} set of {size:g} held out from {len(rows)} customers, {len(left)} of them all have the "
+                f"same label; choose another --{part}-size or add rows"
             )
     return kept, taken

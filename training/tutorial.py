@@ -1,4 +1,4 @@
-"""What the data set's tutorial prints of its network, so that the two can be held side by side."""
+"""The results that the public table's tutorial prints for its network, for comparison."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ CUSTOMER = {
     "IsActiveMember": 1,
     "EstimatedSalary": 40000.0,
 }
-"""The tutorial's single new observation."""
+"""The new customer that the tutorial scores."""
 
 
 def summarize(dataset: Dataset, outcome: Outcome) -> str:
-    """Return loss, accuracy and confusion matrix as the tutorial prints them, and the score of its customer."""
+    """Return loss, accuracy and confusion matrix as in the tutorial, and the score of its customer."""
     scores = outcome.scores.get("test") or outcome.scores["train"]
     (true_negative, false_positive), (false_negative, true_positive) = scores.confusion_matrix
     lines = [
         "",
-        "as the tutorial prints it (it quotes an accuracy of 85.8 %):",
+        "as printed by the tutorial, which reports an accuracy of 85.8 %:",
         f"loss {scores.log_loss:.4f}, accuracy {scores.accuracy:.4f}",
         f"[[{true_negative:>4} {false_positive:>4}]\n [{false_negative:>4} {true_positive:>4}]]",
         f"accuracy from the confusion matrix: {(true_negative + true_positive) / scores.customers:.4f}",

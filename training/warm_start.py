@@ -1,4 +1,4 @@
-"""Starts from an earlier version: its preprocessor and its weights."""
+"""Warm start from the preprocessor and the weights of an earlier version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import joblib
 import keras
 from sklearn.exceptions import InconsistentVersionWarning
 
-import churn.layers  # noqa: F401  registers the layers a network may be made of
+import churn.layers  # noqa: F401  registers custom layers
 from churn.bundle import KERAS_FILE, PREPROCESSOR_FILE, check_library, read_bundle
 from churn.errors import BundleError
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 def load_earlier(folder: Path, schema: Schema, network: str) -> tuple[Pipeline, Preprocessor, keras.Model]:
-    """Load a verified bundle to go on training from.
+    """Verify and load a model version to continue training from.
 
     Raises
     ------
     BundleError
-        If the bundle is damaged, another library wrote it, it holds another network, or its schema differs in names,
-        kinds, categories or gaps: then its weights mean something else.
+        If the bundle is damaged, was written by another library version, contains another network, or has a schema
+        with other names, kinds, categories or missing values.
     """
     manifest = read_bundle(folder).manifest
     if manifest.schema.fingerprint != schema.fingerprint:
         raise BundleError(
-            f"{folder}: can't start from it: its columns ({', '.join(manifest.schema.names)}) differ from the table's "
-            f"({', '.join(schema.names)}) in name, order, kind, categories or gaps"
+            f"{folder}: no warm start: its columns ({', '.join(manifest.schema.names)}) differ from the table's "
+            f"({', '.join(schema.names)}) in name, order, kind, categories or missing values"
         )
     name = manifest.content["network"]["name"]
     if name != network:
-        raise BundleError(f"{folder}: can't start from it: it holds the {name} network, and {network} is asked for")
+        raise BundleError(f"{folder}: no warm start: it contains the {name} network, but {network} is trained")
     check_library(manifest, "keras")
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)

@@ -82,7 +82,7 @@ def test_a_configuration_is_refused_where_nothing_can_be_turned_and_where_it_is_
 def test_the_reference_network_prints_what_the_tutorial_prints(churn: Any, bank_csv: Path, tmp_path: Path) -> None:
     answer = churn("train", bank_csv, "--models", tmp_path / "models", "--network", "reference")
     assert answer.code == 0
-    assert "as the tutorial prints it (it quotes an accuracy of 85.8 %):\nloss 0." in answer.out
+    assert "as printed by the tutorial, which reports an accuracy of 85.8 %:\nloss 0." in answer.out
     assert "the tutorial's customer leaves with probability 0." in answer.out
 
 
@@ -102,7 +102,7 @@ def test_a_warm_start_from_another_schema_is_refused_and_nothing_is_published(
     table = write_csv(tmp_path / "bank.csv", draw_customers(300))
     answer = churn("train", table, "--models", own_models, "--warm-start", 1)
     assert answer.code == 1
-    assert answer.err.startswith(f"error: {own_models}/1: can't start from it: its columns")
+    assert answer.err.startswith(f"error: {own_models}/1: no warm start: its columns")
     assert contents(own_models) == before
 
 
@@ -140,7 +140,7 @@ def test_too_small_a_part_is_refused_with_the_option_to_change(churn: Any, tmp_p
     path = write_csv(tmp_path / "small.csv", draw_customers(200))
     answer = churn("train", path, "--models", tmp_path / "models", "--test-size", 0.005)
     assert answer.code == 1
-    assert answer.err.startswith("error: no test part of 0.005 can be held out of 200 customers")
+    assert answer.err.startswith("error: can't hold out a test set of 0.005 from 200 customers")
 
 
 def test_the_schema_is_written_to_be_edited_and_nothing_is_trained(churn: Any, bank_csv: Path, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_warm_start_begins_with_the_weights_of_the_earlier_version(
 def test_a_start_from_another_schema_or_no_version_is_refused(own_models: Path, tmp_path: Path) -> None:
     before = contents(own_models)
     other = load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(300)))
-    with pytest.raises(BundleError, match="can't start from it: its columns"):
+    with pytest.raises(BundleError, match="no warm start: its columns"):
         job.train(other, own_models, make_options(warm_start=1))
     with pytest.raises(RegistryError, match="there is no version 7"):
         job.train(other, own_models, make_options(warm_start=7))

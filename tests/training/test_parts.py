@@ -138,7 +138,7 @@ def matrix_of(outcome: Any) -> Any:
 
 
 def test_both_files_are_proven_to_say_the_same(outcome: Any) -> None:
-    probabilities, difference = export.prove_equal(outcome.folder, matrix_of(outcome))
+    probabilities, difference = export.verify_equal(outcome.folder, matrix_of(outcome))
     expected = outcome.trained.taught.predict(outcome.trained.dataset.raw)
     assert np.abs(probabilities - expected).max() <= 1e-6
     assert 0 <= difference <= 1e-6
@@ -157,10 +157,10 @@ class Saying:
 @pytest.mark.parametrize(
     ("tensorflow", "onnx", "says"),
     [
-        (0.5, 0.50001, "model.keras and model.onnx differ by 1e-05; allowed is 1e-06: not published"),
+        (0.5, 0.50001, "model.keras and model.onnx differ by 1e-05, allowed: 1e-06; not published"),
         (0.5, np.nan, "model.keras and model.onnx differ by nan"),
-        (np.nan, np.nan, "the network gives numbers that are no probabilities"),
-        (1.5, 1.5, "the network gives numbers that are no probabilities"),
+        (np.nan, np.nan, "the network returns values that are not probabilities"),
+        (1.5, 1.5, "the network returns values that are not probabilities"),
     ],
 )
 def test_files_that_do_not_agree_are_not_published(
@@ -169,17 +169,17 @@ def test_files_that_do_not_agree_are_not_published(
     monkeypatch.setattr(export, "TensorFlowEngine", lambda _: Saying(tensorflow))
     monkeypatch.setattr(export, "OnnxEngine", lambda _: Saying(onnx))
     with pytest.raises(BundleError, match=says):
-        export.prove_equal(tmp_path, np.zeros((3, 2), np.float32))
+        export.verify_equal(tmp_path, np.zeros((3, 2), np.float32))
 
 
 def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome: Any) -> None:
     dataset, taught = outcome.trained.dataset, outcome.trained.taught
     objects = as_objects(dataset.schema, dataset.raw)
-    assert export.prove_preprocessor(taught.transformer, taught.preprocessor, objects, dataset.raw) <= 1e-6
+    assert export.verify_preprocessor(taught.transformer, taught.preprocessor, objects, dataset.raw) <= 1e-6
     data = taught.preprocessor.to_dict()
     data["center"][0] += 1.0
-    with pytest.raises(BundleError, match=r"preprocessor.joblib and the manifest's arrays differ by"):
-        export.prove_preprocessor(taught.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
+    with pytest.raises(BundleError, match=r"preprocessor.joblib and the arrays in the manifest differ by"):
+        export.verify_preprocessor(taught.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
 
 
 def test_the_export_says_nothing(outcome: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +215,7 @@ def test_an_earlier_version_with_another_schema_is_refused(outcome: Any) -> None
         replace(schema, features=schema.features[::-1]),
         replace(schema, features=tuple(replace(feature, nullable=False) for feature in schema.features)),
     ):
-        with pytest.raises(BundleError, match=r"models/1: can't start from it: its columns \(CreditScore, Geography"):
+        with pytest.raises(BundleError, match=r"models/1: no warm start: its columns \(CreditScore, Geography"):
             load_earlier(outcome.folder, other, "default")
 
 
@@ -246,7 +246,7 @@ def test_the_tutorials_words_are_its_scores_and_its_customer(outcome: Any) -> No
     words = tutorial.summarize(outcome.trained.dataset, outcome)
     scores = outcome.scores["test"]
     (a, b), (c, d) = scores.confusion_matrix
-    assert "it quotes an accuracy of 85.8 %" in words
+    assert "reports an accuracy of 85.8 %" in words
     assert f"loss {scores.log_loss:.4f}, accuracy {scores.accuracy:.4f}" in words
     assert f"[[{a:>4} {b:>4}]\n [{c:>4} {d:>4}]]" in words
     assert f"accuracy from the confusion matrix: {(a + d) / (a + b + c + d):.4f}" in words
@@ -291,5 +291,5 @@ def test_a_bundle_keeps_the_training_datas_fingerprint(models: Path, bank_csv: P
 
 
 def test_a_start_from_another_network_is_refused(own_models: Path, dataset: Dataset) -> None:
-    with pytest.raises(BundleError, match="holds the default network, and reference is asked for"):
+    with pytest.raises(BundleError, match="contains the default network, but reference is trained"):
         load_earlier(own_models / "1", dataset.schema, "reference")

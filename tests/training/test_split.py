@@ -45,9 +45,9 @@ def test_each_part_gets_its_share_of_leavers() -> None:
 
 def test_a_part_too_small_for_both_classes_is_refused_with_the_option_to_change() -> None:
     few = np.array([1.0] * 10 + [0.0] * 90)
-    with pytest.raises(TableError, match=r"no test part of 0.01 can be held out of 100 customers"):
+    with pytest.raises(TableError, match=r"can't hold out a test set of 0.01 from 100 customers"):
         split_rows(few, test_size=0.01, validation_size=0, seed=0)
-    with pytest.raises(TableError, match=r"choose another --validation-size or bring more rows"):
+    with pytest.raises(TableError, match=r"choose another --validation-size or add rows"):
         split_rows(few, test_size=0, validation_size=0.02, seed=0, stratify=False)
     with pytest.raises(TableError, match=r"choose another --test-size or bring more rows"):
         split_rows(few, test_size=0.05, validation_size=0, seed=0)

@@ -1,4 +1,4 @@
-"""What a person reads of a model: the report, one HTML file, and the model card, Markdown."""
+"""The report (HTML) and the model card (Markdown) of a model version."""
 
 from training.report.card import write_model_card
 from training.report.data import Costs, ReportData

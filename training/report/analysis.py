@@ -1,4 +1,4 @@
-"""Everything the report and the model card say in numbers, worked out once."""
+"""All numbers of the report and the model card, computed once."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ MEASURES = (
     "break_even_profit",
     "expected_maximum_profit",
 )
-"""Numbers that get a bootstrap interval."""
+"""Metrics with a bootstrap interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRow:
-    """What a threshold does; precision is None where nobody is contacted."""
+    """Metrics at one threshold; precision is None if nobody is contacted."""
 
     threshold: float
     precision: float | None
@@ -57,30 +57,30 @@ class ThresholdRow:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One judged model.
+    """Evaluation of one model.
 
     Attributes
     ----------
     part : str
-        Name of the part it is judged on.
+        Name of the part used for the evaluation.
     customers, leavers : int
-        Of that part.
+        Counts in that part.
     caveat : str
-        What to hold against the part; empty if it is the test part.
+        Limitation of the evaluation on this part; empty for the test set.
     scores : mapping of str to Scores
-        Per part that holds both classes.
+        Metrics of each part that has both classes.
     measures : mapping of str to Interval
-        `MEASURES`, on the judged part.
+        `MEASURES` on the evaluated part.
     chance_error : float
-        The calibration error that a perfectly calibrated model stays under 95 times in 100.
+        95th percentile of the calibration error of a perfectly calibrated model.
     constant_log_loss, constant_accuracy : float
-        Of saying the mean probability, or "stays", to everyone.
+        Metrics of predicting the mean probability, or "stays", for everyone.
     break_even : float or None
-        The probability above which contacting pays.
+        Probability above which contacting a customer is profitable.
     best_threshold : float
-        The most profitable one on this part, seen afterwards; 1 if contacting nobody is best.
+        Most profitable threshold on this part, in hindsight; 1 if contacting nobody is best.
     everyone_profit : float
-        Per customer, when all are contacted.
+        Profit per customer if all are contacted.
     thresholds : list of ThresholdRow
     importance : Importance
     subgroups : list of Subgroup
@@ -106,7 +106,7 @@ class Analysis:
 
     @property
     def base_rate(self) -> float:
-        """Share of leavers in the judged part."""
+        """Share of leavers in the evaluated part."""
         return self.leavers / self.customers
 
 
@@ -114,7 +114,7 @@ _ANALYSES: WeakKeyDictionary[ReportData, Analysis] = WeakKeyDictionary()
 
 
 def analyse(data: ReportData) -> Analysis:
-    """Work out all numbers; asked again for the same data, return the same."""
+    """Compute all numbers; the result is cached for the same data."""
     if data not in _ANALYSES:
         _ANALYSES[data] = _analyse(data)
     return _ANALYSES[data]
@@ -157,24 +157,24 @@ def _find_caveat(name: str, *, cross_validated: bool) -> str:
         return ""
     if name == "validation" and cross_validated:
         return (
-            "No test part was held out. What is judged is a cross-validation of the training part: each customer as "
-            "seen by those of the network's teachers that were not taught on this customer. The network itself was "
-            "taught on all of them and is not judged on others; columns and calibration were chosen on all as well."
+            "No test set was held out. The numbers are from a cross-validation of the training set: each customer is "
+            "scored by the teachers that were not trained on this customer. The published network was trained on all "
+            "of them and is not evaluated on others; feature selection and calibration used all customers as well."
         )
     if name == "validation":
         return (
-            "No test part was held out. The model is judged on the validation part, which decided when training "
-            "stopped: expect it to do a little worse on new customers."
+            "No test set was held out. The model is evaluated on the validation set, which also determined "
+            "when training stopped: expect slightly worse results on new customers."
         )
     return (
-        "No customers were held out. The model is judged on the very customers it learned from: these numbers "
-        "flatter it and say little about new customers."
+        "No customers were held out. The model is evaluated on the customers it was trained on: these numbers are too "
+        "optimistic and say little about new customers."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """`MEASURES` of a weighted ranking, in their order."""
+    """Computes `MEASURES` of a weighted ranking, in this order."""
 
     threshold: float
     break_even: float | None

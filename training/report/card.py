@@ -1,4 +1,4 @@
-"""Writes the model card: what a risk officer files."""
+"""Write the model card."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KNOWN_TABLES = {
     "ee2a5c9d8daf3aed0d91c4d883a84ebb77d271447bebc0f0c80aafb0f288ceab",
     "3996cd1fa372e0db0cd9c0ebac35bbd4e8e3c65fb942bb010c826e7b1eeef0a0",
 }
-"""SHA-256 of the public table `Churn_Modelling.csv`, with line ends of either kind."""
+"""SHA-256 of the public table `Churn_Modelling.csv`, with LF and with CRLF line ends."""
 
 
 def write_model_card(path: Path, data: ReportData) -> None:
-    """Write the model card as Markdown, in the sections of Mitchell et al. (2019); the same data give the same bytes.
+    """Write the model card as Markdown, with the sections of Mitchell et al. (2019); deterministic.
 
     "Model Cards for Model Reporting", FAT* 2019, doi:10.1145/3287560.3287596.
 
@@ -34,7 +34,7 @@ def write_model_card(path: Path, data: ReportData) -> None:
     Raises
     ------
     ValueError
-        If no part holds customers of both classes.
+        If no part has both classes.
     """
     template = make_environment().get_template(TEMPLATE)
     text = template.render(describe(data, analyse(data)), is_public=data.source.get("sha256") in KNOWN_TABLES)

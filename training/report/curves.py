@@ -1,4 +1,4 @@
-"""The curves of the report as points, few enough to draw."""
+"""The curves of the report as a limited number of points."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_POINTS = 400
-"""Points a drawn curve has at most."""
+"""Maximum number of points of a curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankCurve:
-    """What is reached by contacting customers from the likeliest leaver down; one point per distinct probability.
+    """Results of contacting customers in descending order of probability; one point per distinct probability.
 
     Attributes
     ----------
     thresholds : ndarray of float64, shape (k,)
-        Infinity, then descending; customers at or above are contacted.
+        Infinity, then descending; customers at or above the threshold are contacted.
     contacted, found, bothered : ndarray of float64, shape (k,)
-        Share of all customers contacted, of the leavers among them, of the others among them.
+        Shares contacted of all customers, of the leavers, and of the others.
     base_rate : float
         Share of leavers.
     """
@@ -39,17 +39,17 @@ class RankCurve:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of leavers among those contacted, from the second point on."""
+        """Precision: share of leavers among the contacted customers, from the second point on."""
         return self.found[1:] * self.base_rate / self.contacted[1:]
 
     @property
     def lift(self) -> NDArray[np.float64]:
-        """Precision over the base rate, from the second point on."""
+        """Precision divided by the base rate, from the second point on."""
         return self.found[1:] / self.contacted[1:]
 
 
 def rank_customers(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> RankCurve:
-    """Return the curve behind ROC, precision-recall, gains and lift."""
+    """Return the curve for ROC, precision-recall, gains and lift."""
     order = np.argsort(-probabilities, kind="stable")
     ranked, left = probabilities[order], labels[order] == 1
     ends = np.flatnonzero(np.append(np.diff(ranked), -np.inf))
@@ -65,14 +65,14 @@ def rank_customers(labels: NDArray[np.float64], probabilities: NDArray[np.float6
 
 
 def thin(*columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Keep at most `MAX_POINTS` rows of columns of one length: evenly spaced ones, the first and the last."""
+    """Return at most `MAX_POINTS` evenly spaced rows of equally long columns, including the first and the last."""
     rows = np.unique(np.linspace(0, len(columns[0]) - 1, MAX_POINTS).astype(np.int64))
     return tuple(column[rows] for column in columns)
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Customers of similar probability: how many, the mean probability, and the share who left."""
+    """Customers with similar probabilities: their number, mean probability and share of leavers."""
 
     low: float
     high: float
@@ -85,7 +85,7 @@ class CalibrationBin:
 def calibration_bins(
     labels: NDArray[np.float64], probabilities: NDArray[np.float64], bins: int = CALIBRATION_BINS
 ) -> list[CalibrationBin]:
-    """Return the bins of the expected calibration error that hold customers."""
+    """Return the non-empty bins of the expected calibration error."""
     index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     counts = np.bincount(index, minlength=bins)
     leavers = np.bincount(index, weights=labels, minlength=bins)
@@ -104,6 +104,6 @@ def calibration_bins(
 
 
 def lift_by_tenth(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lift within each tenth of the ranked customers, the likeliest leavers first."""
+    """Return the lift in each tenth of the customers, ranked by descending probability."""
     tenths = np.array_split(labels[np.argsort(-probabilities, kind="stable")], 10)
     return np.array([tenth.mean() / labels.mean() if len(tenth) else np.nan for tenth in tenths])

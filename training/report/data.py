@@ -1,4 +1,4 @@
-"""What the report and the model card are written from."""
+"""Input of the report and the model card."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from training.evaluate import Part, Scores
 
 PARTS = ("test", "validation", "train")
-"""The parts a model may be judged on, the most honest first."""
+"""Parts for the evaluation, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a retention campaign costs and brings, in any one currency.
+    """Costs and value of a retention campaign, in any single currency.
 
     The defaults are those of Verbraken, Verbeke and Baesens (2013), "A Novel Profit Maximizing Metric for Measuring
     Classification Performance of Customer Churn Prediction Models", IEEE TKDE 25(5):961-973.
@@ -30,13 +30,13 @@ class Costs:
     Attributes
     ----------
     customer_value : float
-        What a customer who stays is worth (CLV).
+        Value of a customer who stays (CLV).
     offer_cost : float
-        Cost of the offer to whoever accepts it (d).
+        Cost of an accepted offer (d).
     contact_cost : float
         Cost of contacting one customer (f).
     accept_rate : float
-        Mean share of would-be leavers who accept and stay (gamma).
+        Mean fraction of would-be leavers who accept and stay (gamma).
 
     Raises
     ------
@@ -60,42 +60,42 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ReportData:
-    """One trained model, as the report and the model card need it; equal to itself alone.
+    """A trained model with everything for the report and the model card. Compared by identity.
 
     Attributes
     ----------
     version : int
     created : str
-        Time in ISO 8601; the only date in what is written.
+        Time in ISO 8601; the only date in the documents.
     network : str
         Name of the architecture.
     parameters : int
         Number of weights.
     seed : int
     threshold : float
-        A customer is said to leave if the probability is above it.
+        A customer is predicted to leave above this probability.
     schema : Schema
     source : mapping
         `Dataset.source`: file, SHA-256, row counts, dropped columns.
     notes : sequence of str
-        Sentences on what was dropped.
+        Remarks on dropped columns and rows, one sentence each.
     history : mapping of str to sequence of float
-        Per epoch; may be empty.
+        Metrics per epoch; may be empty.
     parts : mapping of str to Part
         ``"train"``, ``"validation"`` and ``"test"``; the last two may be absent.
     predict : callable
-        From a raw matrix, shape (n, features), to probabilities, shape (n,).
+        Maps a raw matrix, shape (n, features), to probabilities, shape (n,).
     settings : mapping
         The options of the training.
     libraries : mapping of str to str
-        Versions.
+        Library versions.
     command : str
-        Makes the model again.
+        Command line that reproduces the model.
     costs : Costs
     scores : mapping of str to Scores, or None
-        Per part, of all its customers, where the parts here are samples.
+        Metrics of all customers of each part, if `parts` are samples.
     program : str
-        Ours: its version, and the commit where one is known; empty if it is not to be told.
+        Version of churn, with the commit if it is known; omitted if empty.
     """
 
     version: int
@@ -119,20 +119,20 @@ class ReportData:
 
     @property
     def is_cross_validated(self) -> bool:
-        """Whether the validation part is the training part, judged by those who were not taught on each customer."""
+        """Whether the validation part has out-of-fold predictions for the training customers."""
         validation, train = self.parts.get("validation"), self.parts.get("train")
         return validation is not None and train is not None and validation.raw is train.raw
 
     def judged_part(self) -> Part:
-        """Return the part the model is judged on: the most honest one that has customers of both classes.
+        """Return the part for the evaluation: the first of `JUDGED` that has both classes.
 
         Raises
         ------
         ValueError
-            If there is none.
+            If no part has both classes.
         """
         for name in PARTS:
             part = self.parts.get(name)
             if part is not None and len(np.unique(part.labels)) > 1:
                 return part
-        raise ValueError("no part holds customers who left and customers who stayed: there is nothing to report")
+        raise ValueError("can't write a report: no part has both customers who left and customers who stayed")

@@ -1,4 +1,4 @@
-"""The pictures of what the probabilities are worth: calibration and profit."""
+"""Figures of calibration and profit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def draw_calibration(part: Part) -> Markup:
-    """Draw the reliability diagram above the counts behind it."""
+    """Draw the reliability diagram with a histogram below it."""
     bins = calibration_bins(part.labels, part.probabilities)
 
     def draw(figure: Figure) -> None:
@@ -65,7 +65,7 @@ def draw_calibration(part: Part) -> Markup:
 
 
 def draw_profit(part: Part, costs: Costs, threshold: float, break_even: float | None) -> Markup:
-    """Draw the profit against the threshold."""
+    """Draw profit against threshold."""
     thresholds, _, profits = thin(*profit_curve(part.labels, part.probabilities, costs))
     marks = [(threshold, f"threshold {threshold:g}", ORANGE, "-")]
     if break_even is not None:
@@ -93,7 +93,7 @@ def draw_profit(part: Part, costs: Costs, threshold: float, break_even: float | 
 
 
 def draw_profit_by_share(part: Part, costs: Costs) -> Markup:
-    """Draw the profit against the share of customers contacted."""
+    """Draw profit against the share of customers contacted."""
     _, shares, profits = thin(*profit_curve(part.labels, part.probabilities, costs))
     best = int(profits.argmax())
 
@@ -108,7 +108,7 @@ def draw_profit_by_share(part: Part, costs: Costs) -> Markup:
             ha="right" if shares[best] > 0.6 else "left",
             va="bottom",
         )
-        axes.set_xlabel("share of customers contacted, likeliest leavers first")
+        axes.set_xlabel("share of customers contacted, by descending probability")
 
     text = (
         f"The profit per customer is at most {profits[best]:.2f}, with {shares[best]:.0%} of the customers contacted, "
@@ -123,6 +123,6 @@ def _profit_axes(figure: Figure, x: NDArray[np.float64], profits: NDArray[np.flo
     span = (top - bottom) or 1.0
     axes.axhline(0, color=GREY, linewidth=1)
     axes.plot(x, profits, color=BLUE)
-    axes.set(xlim=(0, 1), ylim=(bottom - 0.05 * span, top + 0.24 * span), ylabel="profit per customer of the base")
+    axes.set(xlim=(0, 1), ylim=(bottom - 0.05 * span, top + 0.24 * span), ylabel="profit per customer")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return axes, top, span

@@ -1,4 +1,4 @@
-"""The pictures of what the model looks at and whom it serves: importance and subgroups."""
+"""Figures of permutation importance and subgroups."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 MAX_BARS = 20
-"""Columns in the picture of the permutation importance."""
+"""Maximum number of columns in the figure of the permutation importance."""
 MAX_NAME = 28
 
 
 def shorten(name: str) -> str:
-    """Cut a long name for a picture."""
+    """Shorten a name for a figure."""
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def draw_importance(names: Sequence[str], analysis: Analysis) -> Markup:
-    """Draw what shuffling each column costs."""
+    """Draw the permutation importance of each column."""
     importance = analysis.importance
     order = np.argsort(-importance.means, kind="stable").tolist()
-    if len(order) > MAX_BARS:  # no room for columns that say nothing
+    if len(order) > MAX_BARS:  # omit columns without importance
         order = [position for position in order if importance.matters[position]][:MAX_BARS] or order[:MAX_BARS]
 
     def draw(figure: Figure) -> None:
@@ -52,14 +52,14 @@ def draw_importance(names: Sequence[str], analysis: Analysis) -> Markup:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.axvline(0, color=GREY, linewidth=1)
-        axes.set_xlabel("rise of the log loss when shuffled (nats)")
+        axes.set_xlabel("increase of the log loss when shuffled (nats)")
 
     text = ", ".join(f"{names[position]} {importance.means[position]:.4f}" for position in order)
     return render("importance", "Permutation importance", text, draw, (5.4, 1.0 + 0.3 * len(order)))
 
 
 def draw_subgroups(analysis: Analysis) -> Markup | None:
-    """Draw each subgroup's share of leavers beside its mean probability; None if all groups are small."""
+    """Draw share of leavers and mean probability of each subgroup; None if all groups are small."""
     groups = [group for group in analysis.subgroups if not group.is_small]
     if not groups:
         return None

@@ -1,4 +1,4 @@
-"""The picture of the training."""
+"""Figures of the training history."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 PANELS = 4
-"""Histories drawn."""
+"""Maximum number of panels."""
 
 _MEMBER = re.compile(r"(?:^|(?<=[/_.\- ]))(?:(?:member|fold|seed|model|network|net|m)[_\-]?)?\d+(?:[/_.\- ]|$)")
 _NAMES = {"loss": "loss", "auc": "AUC", "lr": "learning rate"}
 
 
 def draw_history(history: Mapping[str, Sequence[float]]) -> list[Markup]:
-    """Draw the training curves: a picture per quantity, training and validation together."""
+    """Draw the training curves: one figure per metric, with training and validation."""
     return [
         _draw_panel(f"history-{number}", name, curves)
         for number, (name, curves) in enumerate(group_history(history).items())
@@ -36,10 +36,10 @@ def draw_history(history: Mapping[str, Sequence[float]]) -> list[Markup]:
 
 
 def group_history(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[Sequence[float]]]]:
-    """Sort the series of a history by quantity, and within by ``training`` and ``validation``.
+    """Group the series of a history by metric, and by ``training`` and ``validation``.
 
-    Marks of ensemble members in a key, such as the 2 of ``loss_2`` and ``member_2/val_loss``, are left aside, so
-    that all members share a panel. At most `PANELS` quantities are kept, the loss first.
+    Numbers of ensemble members in a key, such as the 2 in ``loss_2`` and ``member_2/val_loss``, are ignored, so that
+    all members share a panel. At most `PANELS` metrics are kept, the loss first.
     """
     panels: dict[str, dict[str, list[Sequence[float]]]] = {}
     for key, series in history.items():
@@ -65,7 +65,7 @@ def _draw_panel(key: str, name: str, curves: Mapping[str, Sequence[Sequence[floa
             _mark_best(axes, np.array(curves["validation"][0]))
         axes.set_title(title, fontweight="bold")
         if name == "loss":
-            axes.set_ylabel("log loss (nats a customer)")
+            axes.set_ylabel("log loss (nats per customer)")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if len(curves) > 1:

@@ -1,4 +1,4 @@
-"""The pictures of how well leavers are ranked: ROC, precision against recall, gains and lift."""
+"""Figures of the ranking: ROC, precision-recall, gains and lift."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw_roc(part: Part, threshold: float, auc: float) -> Markup:
-    """Draw the ROC curve with the threshold's point."""
+    """Draw the ROC curve with the point of the threshold."""
     curve = rank_customers(part.labels, part.probabilities)
     bothered, found = thin(curve.bothered, curve.found)
     x, y = _at_threshold(part, threshold)[:2]
@@ -38,7 +38,7 @@ def draw_roc(part: Part, threshold: float, auc: float) -> Markup:
 
 
 def draw_precision_recall(part: Part, threshold: float, average_precision: float) -> Markup:
-    """Draw precision against recall with the threshold's point."""
+    """Draw the precision-recall curve with the point of the threshold."""
     curve = rank_customers(part.labels, part.probabilities)
     recall, precision = thin(curve.found[1:], curve.precision)
     _, found, right = _at_threshold(part, threshold)
@@ -81,20 +81,20 @@ def draw_gains(part: Part) -> Markup:
             )
         axes.legend(loc="lower right")
 
-    text = f"The top tenth of the ranking holds {tenth:.0%} of the leavers, the top 30 % holds {third:.0%}."
+    text = f"The top tenth of the ranking has {tenth:.0%} of the leavers, the top 30 % has {third:.0%}."
     return render("gains", "Cumulative gains", text, draw)
 
 
 def draw_lift(part: Part) -> Markup:
-    """Draw the lift of each tenth and of all up to it."""
+    """Draw the lift of each tenth and the cumulative lift."""
     tenths = lift_by_tenth(part.labels, part.probabilities)
     together = np.cumsum(tenths) / np.arange(1, 11)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         positions = np.arange(1, 11)
-        axes.bar(positions, tenths, color=BLUE, width=0.7, label="within the tenth")
-        axes.plot(positions, together, "o-", color=ORANGE, markersize=4, label="all tenths so far")
+        axes.bar(positions, tenths, color=BLUE, width=0.7, label="in the tenth")
+        axes.plot(positions, together, "o-", color=ORANGE, markersize=4, label="cumulative")
         axes.axhline(1, color=GREY, linestyle="--", linewidth=1)
         for position, value in zip(positions.tolist(), tenths.tolist(), strict=True):
             inside = value > 0.35 * float(np.nanmax(tenths))
@@ -111,7 +111,7 @@ def draw_lift(part: Part) -> Markup:
             )
         axes.set_xticks(positions, [f"{10 * position}%" for position in positions.tolist()])
         axes.grid(visible=False, axis="x")
-        axes.set_xlabel("tenths of the customers, likeliest leavers first")
+        axes.set_xlabel("tenths of the customers, by descending probability")
         axes.set_ylabel("times as many leavers as on average")
         axes.legend(loc="upper right")
 

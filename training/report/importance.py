@@ -1,4 +1,4 @@
-"""How much worse the model gets when a column is shuffled: permutation importance."""
+"""Permutation importance."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 REPEATS = 6
 MAX_SCORED = 200_000
-"""Rows the network scores for this in all; of a larger part, or of many columns, a random sample is taken."""
+"""Maximum number of rows scored in total; a random sample is used for large parts or many columns."""
 MIN_SAMPLE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What shuffling each column costs, in nats of log loss per customer.
+    """Permutation importance: increase of the log loss in nats per customer.
 
     Attributes
     ----------
     means, deviations : ndarray of float64, shape (features,)
-        Over the repeats.
+        Mean and standard deviation over the repeats.
     customers : int
-        How many were scored.
+        Number of customers scored.
     repeats : int
     """
 
@@ -38,7 +38,7 @@ class Importance:
 
     @property
     def matters(self) -> NDArray[np.bool_]:
-        """Whether shuffling a column changes anything at all, shape (features,)."""
+        """Whether shuffling a column changes any prediction, shape (features,)."""
         matters: NDArray[np.bool_] = (self.means != 0) | (self.deviations != 0)
         return matters
 
@@ -50,10 +50,10 @@ def permutation_importance(
     *,
     seed: int,
 ) -> Importance:
-    """Shuffle one column after the other and measure the rise of the log loss.
+    """Compute the increase of the log loss when each column is shuffled.
 
     Breiman (2001), Machine Learning 45:5-32, in the model-agnostic form of Fisher, Rudin and Dominici (2019), JMLR
-    20(177):1-81. Columns that carry the same knowledge share it, so each seems to matter less than it does.
+    20(177):1-81. Columns with the same information share their importance, so each appears less important.
     """
     rng = np.random.default_rng(seed)
     features = raw.shape[1]

@@ -1,4 +1,4 @@
-"""How sure a number is: Wilson intervals of shares, bootstrap intervals of scores, and what chance alone would show."""
+"""Confidence intervals: Wilson for shares, bootstrap for metrics, and the calibration error due to chance."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal law."""
+"""97.5 % quantile of the standard normal distribution."""
 
 RESAMPLES = 1000
 MAX_RESAMPLED = 10_000
-"""Of a larger part this many customers, drawn at random, are resampled."""
+"""Maximum number of customers resampled; larger parts are subsampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number and the interval that holds the truth 95 times in 100; NaN where it can't be told."""
+    """A number with its 95 % confidence interval; NaN if undefined."""
 
     value: float
     low: float
@@ -54,17 +54,17 @@ def bootstrap(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """Resample customers and return the 95 % percentile interval of each measure.
+    """Return the 95 % percentile bootstrap interval of each measure.
 
-    Of more than `MAX_RESAMPLED` customers a random subset is resampled, and the deviations found are shrunk by the
-    root of the ratio of the sizes, the scaling of the m out of n bootstrap (Bickel, Goetze and van Zwet, 1997,
-    Statistica Sinica 7:1-31).
+    With more than `MAX_RESAMPLED` customers, a random subset is resampled and the deviations are scaled by the square
+    root of the ratio of the sizes, as in the m out of n bootstrap (Bickel, Goetze and van Zwet, 1997, Statistica
+    Sinica 7:1-31).
 
     Parameters
     ----------
     labels, probabilities : ndarray of float64, shape (n,)
     measure : callable
-        From a ranking of customers and how often each counts to one or several numbers; NaN where undefined.
+        Maps a ranking of customers and their weights to one or several numbers; NaN if undefined.
     seed : int
     resamples : int
 
@@ -103,11 +103,11 @@ def _percentiles(value: float, deviations: NDArray[np.float64], shrink: float) -
 
 
 def chance_calibration_error(probabilities: NDArray[np.float64], *, seed: int, draws: int = 1000) -> float:
-    """Return the calibration error that a perfectly calibrated model stays under 95 times in 100.
+    """Return the 95th percentile of the calibration error of a perfectly calibrated model.
 
-    The error is never below zero and grows as customers get fewer, so an interval around it says little. Instead,
-    labels are drawn from the probabilities themselves (consistency resampling: Broecker and Smith, 2007, Weather and
-    Forecasting 22:651-661).
+    The error is never negative and is larger with fewer customers, so an interval around it is not informative.
+    Instead, labels are drawn from the probabilities themselves (consistency resampling: Broecker and Smith, 2007,
+    Weather and Forecasting 22:651-661).
     """
     rng = np.random.default_rng(seed)
     shrink = 1.0

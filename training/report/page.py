@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file that needs nothing else."""
+"""Write the report as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from training.report import words
+from training.report import formatting
 from training.report.analysis import analyse
 from training.report.figures_decisions import draw_calibration, draw_profit, draw_profit_by_share
 from training.report.figures_groups import draw_importance, draw_subgroups
@@ -30,30 +30,30 @@ TEMPLATE = "report.html.j2"
 
 
 def make_environment() -> Environment:
-    """Return the templates with the filters they write numbers by."""
+    """Return the Jinja environment with filters for numbers."""
     environment = Environment(
         loader=PackageLoader("training.report", "."),
-        autoescape=select_autoescape(("html.j2",), default=False),  # Markdown escapes by a filter of its own
+        autoescape=select_autoescape(("html.j2",), default=False),  # Markdown has a separate filter for escaping
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     for function in (
-        words.percent,
-        words.decimal,
-        words.count,
-        words.decimal_range,
-        words.percent_range,
-        words.markdown,
-        words.code,
+        formatting.percent,
+        formatting.decimal,
+        formatting.count,
+        formatting.decimal_range,
+        formatting.percent_range,
+        formatting.markdown,
+        formatting.code,
     ):
         environment.filters[function.__name__] = function
     return environment
 
 
 def write_report(path: Path, data: ReportData) -> None:
-    """Write the report as one self-contained HTML file; the same data give the same bytes.
+    """Write the report as a self-contained HTML file; deterministic.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def write_report(path: Path, data: ReportData) -> None:
     Raises
     ------
     ValueError
-        If no part holds customers of both classes.
+        If no part has both classes.
     """
     analysis = analyse(data)
     template = make_environment().get_template(TEMPLATE)
@@ -72,7 +72,7 @@ def write_report(path: Path, data: ReportData) -> None:
 
 
 def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
-    """Return what the templates of the report and of the model card are filled with."""
+    """Return the variables of both templates."""
     scores = analysis.scores if data.scores is None else data.scores
     return {
         "data": data,
@@ -90,26 +90,26 @@ def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
         "small_leavers": SMALL_LEAVERS,
         "dropped": list_dropped(data),
         "law": acceptance_law(data.costs),
-        "break_even_words": words.explain_break_even(data.costs),
+        "break_even_words": formatting.explain_break_even(data.costs),
     }
 
 
 def list_dropped(data: ReportData) -> list[tuple[str, str]]:
-    """Return the dropped columns that no note speaks of, each with the reason."""
+    """Return the dropped columns that are not mentioned in a note, with the reasons."""
     dropped = dict(data.source.get("columns_dropped") or {})
     told = {name for name in dropped for note in data.notes if note.startswith(f"{name} ")}
     return [(name, str(reason)) for name, reason in dropped.items() if name not in told]
 
 
 def list_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each option with its value in words, those of a group one by one."""
+    """Yield each option with its value as text; groups of options are flattened."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from list_settings(value)
         elif isinstance(value, list | tuple):
             yield name, ", ".join(map(str, value))
         else:
-            yield name, words.NONE if value is None else str(value)
+            yield name, formatting.NONE if value is None else str(value)
 
 
 def _draw(data: ReportData, analysis: Analysis) -> dict[str, Markup | list[Markup] | None]:

@@ -1,10 +1,11 @@
-r"""What a retention campaign earns: the profit of a threshold, its break-even, and the expected maximum profit.
+r"""Profit of a retention campaign: profit at a threshold, break-even, and expected maximum profit.
 
-Contacting a customer costs `f`. One who would stay anyway takes the offer, which costs `d`. One who would leave
-takes it with probability gamma and then stays, which brings the customer's value `V` less the offer; else it costs
-nothing more. A customer who leaves with probability `p` is therefore worth contacting when
+Contacting a customer costs `f`. A customer who would stay anyway accepts the offer, which costs `d`. A customer who
+would leave accepts it with probability gamma and then stays, which is worth the customer's value `V` minus the cost of
+the offer; otherwise there is no further cost. Contacting a customer who leaves with probability `p` is therefore
+profitable if
 
-    p * gamma * (V - d) - (1 - p) * d - f > 0,    that is    p > (d + f) / (gamma * (V - d) + d)
+    p * gamma * (V - d) - (1 - p) * d - f > 0,    which means    p > (d + f) / (gamma * (V - d) + d)
 
 which is the profit of Verbraken, Verbeke and Baesens (2013), IEEE TKDE 25(5):961-973, after Neslin et al. (2006),
 Journal of Marketing Research 43(2):204-211, for one customer and without the fixed cost of a campaign.
@@ -27,19 +28,19 @@ if TYPE_CHECKING:
     from training.report.weighted import Ranking
 
 CONCENTRATION = 20.0
-"""Sum of the two parameters of the Beta law of gamma; with a mean of 0.3 it is the paper's Beta(6, 14)."""
+"""Sum of the parameters of the Beta distribution of gamma; with a mean of 0.3 it is the paper's Beta(6, 14)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaximumProfit:
-    """The best a ranking of customers can earn.
+    """Maximum profit of a ranking of customers.
 
     Attributes
     ----------
     profit : float
-        Per customer of the base, contacted or not.
+        Profit per customer, contacted or not.
     share : float
-        Share of the base that is contacted.
+        Share of customers contacted.
     """
 
     profit: float
@@ -47,7 +48,7 @@ class MaximumProfit:
 
 
 def break_even(costs: Costs) -> float | None:
-    """Return the probability above which contacting a customer pays; None if it never does."""
+    """Return the probability above which contacting a customer is profitable; None if it never is."""
     gain = costs.accept_rate * (costs.customer_value - costs.offer_cost) + costs.offer_cost
     cost = costs.offer_cost + costs.contact_cost
     if gain <= 0:
@@ -57,36 +58,36 @@ def break_even(costs: Costs) -> float | None:
 
 
 def contact_profit(labels: NDArray[np.float64], costs: Costs) -> NDArray[np.float64]:
-    """Return what contacting each customer earns on average, given whether the customer would have left."""
+    """Return the expected profit of contacting each customer, given whether the customer would have left."""
     left = costs.accept_rate * (costs.customer_value - costs.offer_cost) - costs.contact_cost
     stayed = -costs.offer_cost - costs.contact_cost
     return np.where(labels == 1, left, stayed)
 
 
 def profit_at(labels: NDArray[np.float64], probabilities: NDArray[np.float64], threshold: float, costs: Costs) -> float:
-    """Return the profit per customer of the base when those above the threshold are contacted."""
+    """Return the profit per customer if customers above the threshold are contacted."""
     return float(contact_profit(labels, costs)[probabilities > threshold].sum() / len(labels))
 
 
 def acceptance_law(costs: Costs) -> tuple[float, float] | None:
-    """Return the two parameters of the Beta law of gamma; None if everybody accepts or nobody does."""
+    """Return the parameters of the Beta distribution of gamma; None if the mean is 0 or 1."""
     if not 0 < costs.accept_rate < 1:
         return None
     return CONCENTRATION * costs.accept_rate, CONCENTRATION * (1 - costs.accept_rate)
 
 
 def hull_blocks(ranking: Ranking, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the segments of the ROC curve's convex hull, as shares of customers and of leavers among them.
+    """Return the segments of the convex hull of the ROC curve, as shares of customers and of leavers among them.
 
-    Isotonic regression of the labels on the scores finds them: pooling adjacent violators is the convex hull
-    (Fawcett and Niculescu-Mizil, 2007, Machine Learning 68:97-106).
+    They are computed by isotonic regression of the labels on the scores, since pooling adjacent violators yields the
+    convex hull (Fawcett and Niculescu-Mizil, 2007, Machine Learning 68:97-106).
 
     Returns
     -------
     sizes : ndarray of float64
         Share of all customers in each group of equal scores.
     leavers : ndarray of float64
-        Share of leavers in the segment that the group lies on, descending.
+        Share of leavers in the segment that contains the group, descending.
     """
     left, stayed = ranking.counts(weights)
     sizes = left + stayed
@@ -99,10 +100,10 @@ def hull_blocks(ranking: Ranking, weights: NDArray[np.float64]) -> tuple[NDArray
 def expected_maximum_profit(ranking: Ranking, weights: NDArray[np.float64], costs: Costs) -> MaximumProfit:
     """Return the expected maximum profit for churn, EMPC, of Verbraken et al. (2013).
 
-    The acceptance rate is not known when the threshold is chosen for it, so the best profit is averaged over its
-    Beta law. On a segment of the ROC hull with a share q of leavers, contacting pays from
-    gamma* = ((1 - q) d + f) / (q (V - d)) on; the integral of the gain over gamma > gamma* is a difference of
-    incomplete beta functions, and EMPC is its mean over the customers: the paper's closed form, summed by segment.
+    The acceptance rate is not known in advance, so the maximum profit is averaged over its Beta distribution. On a
+    segment of the ROC hull with a share q of leavers, contacting is profitable for gamma above
+    gamma* = ((1 - q) d + f) / (q (V - d)). The integral of the profit over gamma > gamma* is a difference of incomplete
+    beta functions, and EMPC is its mean over the customers: the paper's closed form, summed by segment.
     """
     law = acceptance_law(costs)
     if law is None:
@@ -118,7 +119,7 @@ def expected_maximum_profit(ranking: Ranking, weights: NDArray[np.float64], cost
 
 
 def maximum_profit(ranking: Ranking, weights: NDArray[np.float64], costs: Costs) -> MaximumProfit:
-    """Return the maximum profit for churn, MPC: the same at the mean acceptance rate alone."""
+    """Return the maximum profit for churn, MPC: the same with a fixed acceptance rate."""
     sizes, leavers = hull_blocks(ranking, weights)
     gain = costs.accept_rate * leavers * (costs.customer_value - costs.offer_cost)
     profit = gain - (1 - leavers) * costs.offer_cost - costs.contact_cost
@@ -133,11 +134,11 @@ def profit_curve(
     Returns
     -------
     thresholds : ndarray of float64, shape (k,)
-        Descending from 1; customers at or above one are contacted.
+        Descending from 1; customers at or above the threshold are contacted.
     shares : ndarray of float64, shape (k,)
         Share of the customers contacted.
     profits : ndarray of float64, shape (k,)
-        Per customer of the base.
+        Profit per customer.
     """
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]

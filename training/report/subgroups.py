@@ -1,4 +1,4 @@
-"""How the model does for each group of customers: every category, every flag, and bands of the quantities."""
+"""Metrics of subgroups: categories, flags, and ranges of numbers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 SMALL_CUSTOMERS = 100
 SMALL_LEAVERS = 20
-"""A group with fewer is flagged: its numbers are mostly chance."""
+"""Groups with fewer are flagged, because their metrics are mostly chance."""
 
 MAX_LEVELS = 12
-"""Of a feature with more values, the rarer ones are taken together."""
+"""Maximum number of groups of a feature; rarer values are combined."""
 FEW_LEVELS = 6
-"""A whole number with at most this many values is judged value by value."""
+"""An integer with at most this many values has one group per value."""
 MAX_FEATURES = 12
 IMPORTANT_QUANTITIES = 2
 BANDS = 4
@@ -37,7 +37,7 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Subgroup:
-    """One group and how the model does for it.
+    """Metrics of one group.
 
     Attributes
     ----------
@@ -46,11 +46,11 @@ class Subgroup:
     auc : Interval
         NaN if all left or all stayed.
     true_positive_rate, false_positive_rate, selection_rate : Interval
-        At the threshold, with Wilson intervals.
+        At the decision threshold, with Wilson intervals.
     predicted : float
         Mean probability.
     observed : Interval
-        Share who left.
+        Share of leavers.
     """
 
     feature: str
@@ -66,20 +66,20 @@ class Subgroup:
 
     @property
     def is_small(self) -> bool:
-        """Whether the numbers are mostly chance."""
+        """Whether the group is too small for reliable metrics."""
         return self.customers < SMALL_CUSTOMERS or self.leavers < SMALL_LEAVERS
 
     @property
     def is_off(self) -> bool:
-        """Whether the mean probability lies outside the interval of the share who left."""
+        """Whether the mean probability is outside the interval of the share of leavers."""
         return not self.observed.low <= self.predicted <= self.observed.high
 
 
 def choose_features(schema: Schema, raw: NDArray[np.float64], importance: NDArray[np.float64]) -> list[int]:
-    """Return the positions of the features to judge by, in the schema's order.
+    """Return the positions of the features that define groups, in the order of the schema.
 
-    Categories, flags and whole numbers of few values; besides, quantities named like an age and the
-    `IMPORTANT_QUANTITIES` that matter most. Of more than `MAX_FEATURES` those that matter most.
+    These are categories, flags and integers with few values, numbers named like an age, and the `IMPORTANT_QUANTITIES`
+    most important numbers; at most the `MAX_FEATURES` most important features.
     """
     ranked = [int(position) for position in np.argsort(-importance, kind="stable")]
     quantities = [position for position in ranked if _is_banded(schema.features[position], raw[:, position])]
@@ -90,14 +90,14 @@ def choose_features(schema: Schema, raw: NDArray[np.float64], importance: NDArra
 
 
 def is_age(name: str) -> bool:
-    """Whether a column's name has the word "age" in it (not "Average" or "Mortgage")."""
+    """Return whether the name of a column contains the word "age" (not "Average" or "Mortgage")."""
     return "age" in [word.lower() for word in _WORDS.findall(name)]
 
 
 def judge_subgroups(
     schema: Schema, part: Part, threshold: float, importance: NDArray[np.float64], *, seed: int
 ) -> list[Subgroup]:
-    """Judge the model on each group of a part; empty groups are left out."""
+    """Compute the metrics of each non-empty group of a part."""
     groups = []
     for position in choose_features(schema, part.raw, importance):
         feature = schema.features[position]
@@ -109,7 +109,7 @@ def judge_subgroups(
 
 
 def split_feature(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield the groups a feature makes: a name and who belongs to it."""
+    """Yield the groups of a feature: a name and a mask of its customers."""
     present = ~np.isnan(column)
     if _is_banded(feature, column):
         yield from _split_bands(feature, column)
@@ -194,9 +194,9 @@ def _auc(labels: NDArray[np.float64], probabilities: NDArray[np.float64], seed: 
 
 
 def widest_gap(groups: Sequence[Subgroup]) -> tuple[Subgroup, Subgroup] | None:
-    """Return the groups of one feature that differ most in the share of leavers found, the lower first.
+    """Return the two groups of one feature with the largest difference in recall, the lower first.
 
-    Small groups are left out; None if no feature has two that are not small.
+    Small groups are ignored; None if no feature has two other groups.
     """
     best: tuple[Subgroup, Subgroup] | None = None
     for name in dict.fromkeys(group.feature for group in groups):

@@ -1,4 +1,4 @@
-"""What the columns look like: kinds, ranges, gaps, how customers are spread and how many of them left."""
+"""Summaries of the columns: kind, range, missing values, distribution and share of leavers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from training.evaluate import Part
 
 BARS = 16
-"""Bars of a quantity's small picture; a feature of values has one for each, up to `MAX_VALUES`."""
+"""Number of bars for a number; other features have one per value, up to `MAX_VALUES`."""
 MAX_VALUES = 24
 FEW_CUSTOMERS = 20
-"""A bar of fewer customers shows no share of leavers."""
+"""Bars with fewer customers show no share of leavers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Customers of one value or range: a label, how many (0-1, the largest bar is 1) and the share who left."""
+    """Customers with one value or range: label, relative count (0-1, the largest bar is 1) and share of leavers."""
 
     label: str
     height: float
@@ -33,15 +33,15 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One feature, in words and as small bars.
+    """Summary of one feature.
 
     Attributes
     ----------
     name, kind, unit, description : str
     values : str
-        The range or the values seen.
+        Range, or list of values.
     typical : str
-        The median or the commonest value.
+        Median, or most common value.
     missing : int
     missing_share : float
     bars : tuple of Bar
@@ -59,7 +59,7 @@ class Column:
 
 
 def summarise(schema: Schema, parts: Iterable[Part]) -> list[Column]:
-    """Describe every column over all parts together."""
+    """Summarise every column over all parts."""
     parts = list(parts)
     labels = np.concatenate([part.labels for part in parts])
     columns = []
@@ -74,7 +74,7 @@ def _describe(feature: Feature, column: NDArray[np.float64], labels: NDArray[np.
     numbers, labels = column[present], labels[present]
     bars: tuple[Bar, ...] = ()
     if not len(numbers):
-        values, typical = "no value at all", ""
+        values, typical = "no values", ""
     elif feature.is_numeric:
         values = f"{number(numbers.min())} to {number(numbers.max())}"
         typical = f"median\u00a0{number(float(np.median(numbers)))}"
@@ -96,7 +96,7 @@ def _describe(feature: Feature, column: NDArray[np.float64], labels: NDArray[np.
 
 
 def number(value: float) -> str:
-    """Write a number for people: no digits that say nothing."""
+    """Format a number without insignificant digits."""
     if value == round(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"

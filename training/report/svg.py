@@ -1,4 +1,4 @@
-"""Turns a matplotlib figure into SVG that lives inside a page: its colours, its fonts, dark mode and all."""
+"""Convert matplotlib figures to inline SVG that uses the page's colours, fonts and dark mode."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, PAPER = "#16181d", "#5c6370", "#dfe2e7", "#fefefe"
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8d939e"
-"""Wong's colours (2011, Nature Methods 8:441), told apart by colour-blind people. The page has its own for dark."""
+"""Wong's colour-blind safe colours (2011, Nature Methods 8:441). The page defines separate ones for dark mode."""
 
 BEHIND = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
-"""Lifts words off the lines they cross."""
+"""Outline that separates text from the lines it crosses."""
 
 VARIABLES = {
     INK: "--ink",
@@ -34,8 +34,8 @@ VARIABLES = {
 }
 
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, readable to a screen reader, in the page's font
-    "text.parse_math": False,  # a column may be called "$x$"
+    "svg.fonttype": "none",  # text is kept as text: small, accessible to screen readers, in the page's font
+    "text.parse_math": False,  # a column may be named "$x$"
     "font.size": 10,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
@@ -75,13 +75,13 @@ def render(
     Parameters
     ----------
     name : str
-        Unlike that of any other figure of the page: the ids inside hang on it.
+        Unique in the page; prefix of the ids in the figure.
     title, description : str
-        What a screen reader says.
+        Texts for screen readers.
     draw : callable
-        Draws on an empty figure.
+        Function that draws on an empty figure.
     size : (float, float)
-        Width and height in inches; narrow, so that words of 10 points can be read on a telephone.
+        Width and height in inches; narrow, so that 10-point text is readable on a phone.
     """
     settings: Any = _STYLE | {"svg.hashsalt": name}
     with mpl.rc_context(settings), warnings.catch_warnings():
@@ -106,5 +106,5 @@ def _embed(svg: str, name: str, title: str, description: str) -> Markup:
         f'<svg viewBox="{box[1] if box else "0 0 100 100"}" role="img" aria-labelledby="{name}-title {name}-text">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-text">{escape(description)}</desc>'
     )
-    # Everything a name could break out of was escaped by matplotlib or above.
+    # All names have been escaped by matplotlib or above.
     return Markup(head + inside.strip())  # noqa: S704

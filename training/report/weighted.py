@@ -1,4 +1,4 @@
-"""Scores of customers who count several times: what a bootstrap needs thousands of times, so sorted once."""
+"""Weighted ranking metrics for the bootstrap, with customers sorted once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Customers, the likeliest to leave first.
+    """Customers sorted by descending probability.
 
     Attributes
     ----------
     labels, probabilities : ndarray of float64, shape (n,)
-        Sorted.
+        In sorted order.
     starts : ndarray of int64
-        Where each run of equal probabilities begins.
+        Start of each run of equal probabilities.
     """
 
     labels: NDArray[np.float64]
@@ -31,20 +31,20 @@ class Ranking:
 
     @classmethod
     def of(cls, labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Ranking:
-        """Sort customers."""
+        """Create a ranking from unsorted customers."""
         order = np.argsort(-probabilities, kind="stable")
         probabilities = probabilities[order]
         starts = np.flatnonzero(np.diff(probabilities, prepend=np.inf))
         return cls(labels[order], probabilities, starts)
 
     def counts(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return how many left and how many stayed in each run of equal probabilities."""
+        """Return the weighted counts of leavers and stayers in each run of equal probabilities."""
         left = np.add.reduceat(weights * self.labels, self.starts)
         return left, np.add.reduceat(weights, self.starts) - left
 
 
 def roc_auc(ranking: Ranking, weights: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve, equal probabilities counting half (Hanley and McNeil, 1982)."""
+    """Return the area under the ROC curve; ties count half (Hanley and McNeil, 1982)."""
     left, stayed = ranking.counts(weights)
     pairs = left.sum() * stayed.sum()
     if pairs == 0:
@@ -54,7 +54,7 @@ def roc_auc(ranking: Ranking, weights: NDArray[np.float64]) -> float:
 
 
 def average_precision(ranking: Ranking, weights: NDArray[np.float64]) -> float:
-    """Return the mean precision over the leavers, as scikit-learn defines it: no interpolation."""
+    """Return the average precision as defined by scikit-learn, without interpolation."""
     left, stayed = ranking.counts(weights)
     if left.sum() == 0:
         return np.nan
@@ -64,7 +64,7 @@ def average_precision(ranking: Ranking, weights: NDArray[np.float64]) -> float:
 
 
 def lift(ranking: Ranking, weights: NDArray[np.float64], share: float = LIFT_SHARE) -> float:
-    """Return how many times more leavers the top share holds than a random one of its size would."""
+    """Return the share of leavers among the customers ranked highest, relative to the share among all customers."""
     total = weights.sum()
     size = max(1.0, float(np.rint(share * total)))
     before = np.cumsum(weights) - weights
@@ -74,5 +74,5 @@ def lift(ranking: Ranking, weights: NDArray[np.float64], share: float = LIFT_SHA
 
 
 def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
-    """Return a share; NaN of nothing."""
+    """Return a share; NaN if the whole is 0."""
     return float(part / whole) if whole else np.nan

@@ -17,9 +17,9 @@ from training.report import Costs, ReportData, write_model_card, write_report
 from training.report.analysis import MEASURES, analyse
 from training.report.figures_groups import MAX_BARS, draw_importance
 from training.report.figures_history import group_history
+from training.report.formatting import code, decimal, decimal_range, markdown, percent, percent_range
 from training.report.importance import Importance
 from training.report.intervals import NOT_KNOWN, bootstrap
-from training.report.words import code, decimal, decimal_range, markdown, percent, percent_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,8 +263,8 @@ def test_the_numbers_are_worked_out_once(data: ReportData) -> None:
 @pytest.mark.parametrize(
     ("kept", "words"),
     [
-        (("train",), "the very customers it learned from"),
-        (("train", "validation"), "No test part was held out"),
+        (("train",), "the customers it was trained on"),
+        (("train", "validation"), "No test set was held out"),
         (("train", "test"), None),
     ],
 )
@@ -276,7 +276,7 @@ def test_absent_parts_are_said(data: ReportData, tmp_path: Path, kept: tuple[str
         text = (tmp_path / file).read_text("utf-8")
         assert ("Read with care" in text) == (words is not None)
         assert words is None or words in text
-    assert "No curves were kept" in (tmp_path / "report.html").read_text("utf-8")
+    assert "There are no curves" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_a_part_of_one_class_is_not_judged_on(data: ReportData) -> None:
@@ -284,7 +284,7 @@ def test_a_part_of_one_class_is_not_judged_on(data: ReportData) -> None:
     analysis = analyse(make_data(parts={**data.parts, "test": stayed}))
     assert analysis.part == "validation"
     assert set(analysis.scores) == {"train", "validation"}
-    with pytest.raises(ValueError, match="nothing to report"):
+    with pytest.raises(ValueError, match="no part has both customers who left"):
         make_data(parts={"test": stayed}).judged_part()
 
 
@@ -306,7 +306,7 @@ def test_a_model_that_says_the_same_of_everyone_is_reported(tmp_path: Path, prob
 def test_costs_that_never_pay_are_said(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", make_data(costs=Costs(1, 10, 1, 0.3)))
     text = (tmp_path / "report.html").read_text("utf-8")
-    assert "never pays" in text
+    assert "is never profitable" in text
     assert "above the break-even" not in text
 
 
@@ -316,11 +316,11 @@ def test_the_card_has_its_sections_and_numbers(card: str, data: ReportData) -> N
         "## Intended use",
         "## Forbidden use",
         "## Training data",
-        "## How well it does",
+        "## Evaluation",
         "## Thresholds",
         "## Subgroups",
-        "## Limits",
-        "## How to make it again",
+        "## Limitations",
+        "## Reproducing the model",
         "Its origin is not recorded",
         f"| AUC | {measures['roc_auc'].value:.4f} | {measures['roc_auc'].low:.4f} to {measures['roc_auc'].high:.4f} |",
         "`` churn train 'a`b.csv' --seed 3 ``",
@@ -337,9 +337,9 @@ def test_a_sample_says_of_how_many_it_is_one(data: ReportData, tmp_path: Path) -
     write_model_card(tmp_path / "card.md", sampled)
     write_report(tmp_path / "report.html", sampled)
     card, html = (tmp_path / "card.md").read_text(), (tmp_path / "report.html").read_text()
-    assert "On 600 customers of the test part, drawn from its 600,000, of whom" in card
-    assert "- Parts: train 900,000, validation 300,000, test 600,000." in card
-    assert "</b> customers of the test part, drawn from its 600,000</p>" in html
+    assert "On 600 customers of the test set, drawn from its 600,000, of whom" in card
+    assert "- Sets: train 900,000, validation 300,000, test 600,000." in card
+    assert "</b> customers of the test set, drawn from its 600,000</p>" in html
     assert '<th scope="row">train</th><td>900,000</td>' in html
 
 
@@ -353,7 +353,7 @@ def test_the_card_lets_no_name_break_out(card: str) -> None:
 def test_the_public_table_is_known_by_its_content(data: ReportData, tmp_path: Path) -> None:
     source = dict(data.source, sha256="ee2a5c9d8daf3aed0d91c4d883a84ebb77d271447bebc0f0c80aafb0f288ceab")
     write_model_card(tmp_path / "card.md", make_data(source=source))
-    assert "**Its origin is not known.**" in (tmp_path / "card.md").read_text("utf-8")
+    assert "**Its origin is unknown.**" in (tmp_path / "card.md").read_text("utf-8")
 
 
 def test_histories_of_members_share_a_panel() -> None:
@@ -409,11 +409,11 @@ def test_a_cross_validated_part_is_not_said_to_be_other_customers(data: ReportDa
     judged = {"train": train, "validation": replace(train, name="validation")}
     crossed = replace(data, parts=judged)
     assert crossed.is_cross_validated
-    assert "cross-validation of the training part" in analyse(crossed).caveat
-    assert "decided when training stopped" in analyse(replace(data, parts=dict(list(data.parts.items())[:2]))).caveat
+    assert "cross-validation of the training set" in analyse(crossed).caveat
+    assert "determined when training stopped" in analyse(replace(data, parts=dict(list(data.parts.items())[:2]))).caveat
     write_report(tmp_path / "report.html", crossed)
     write_model_card(tmp_path / "model_card.md", crossed)
-    assert "the other rows are that network" in (tmp_path / "report.html").read_text("utf-8")
+    assert "the other rows are the published network" in (tmp_path / "report.html").read_text("utf-8")
     assert "not other customers" in (tmp_path / "model_card.md").read_text("utf-8")
 
 

@@ -207,7 +207,7 @@ def test_a_column_without_any_value_is_said_so() -> None:
     schema = Schema((Feature("Empty", "number", nullable=True),), label="Left")
     part = Part("train", np.full((4, 1), np.nan), np.array([0.0, 1, 0, 1]), np.full(4, 0.5))
     (column,) = summarise(schema, [part])
-    assert column.values == "no value at all"
+    assert column.values == "no values"
     assert column.missing == 4
     assert [level for level, _ in split_feature(schema.features[0], part.raw[:, 0])] == ["missing"]
 
