@@ -49,5 +49,5 @@ def test_a_part_too_small_for_both_classes_is_refused_with_the_option_to_change(
         split_rows(few, test_size=0.01, validation_size=0, seed=0)
     with pytest.raises(TableError, match=r"choose another --validation-size or add rows"):
         split_rows(few, test_size=0, validation_size=0.02, seed=0, stratify=False)
-    with pytest.raises(TableError, match=r"choose another --test-size or bring more rows"):
+    with pytest.raises(TableError, match=r"choose another --test-size or add rows"):
         split_rows(few, test_size=0.05, validation_size=0, seed=0)
