@@ -1,17 +1,17 @@
-# The service and the offline jobs as images; docs/containers.md says how each is built and run.
-#   docker build --target cpu .      the service on the CPU: ONNX Runtime, no TensorFlow
-#   docker build --target batch .    the same, and what scores files
-#   docker build --target train .    the offline job: training with TensorFlow on the CPU
-#   docker build .                   the service on a GPU, and on the CPU where there is none
-# Stages stand in this order so that a builder that makes every stage before the target makes none in vain.
+# Images of the service and the offline jobs; docs/containers.md explains how to build and run them.
+#   docker build --target cpu .      the service on the CPU with ONNX Runtime, without TensorFlow
+#   docker build --target batch .    the same with batch scoring of files
+#   docker build --target train .    training with TensorFlow on the CPU
+#   docker build .                   the service on a GPU, or on the CPU if there is none
+# The order of the stages avoids unnecessary work with builders that build all stages before the target.
 ARG PYTHON=3.11-slim-bookworm
 
-# What only building needs, pip too: mounted while it is used, so that no target has it and no layer is copied.
+# Build tools, including pip: mounted while they are used, so that no image contains them.
 FROM python:${PYTHON} AS tools
 RUN mkdir /tools && cp -r "$(python -c 'import pip; print(*pip.__path__)')" /tools/
 COPY --chmod=755 deploy/images/install-packages /tools/
 
-# Models and code are readable by everybody, even if the checkout is not.
+# Models and code are readable by all users, even if the checkout is not.
 FROM python:${PYTHON} AS models
 COPY models /models
 RUN chmod -R a+rX /models
@@ -33,7 +33,7 @@ RUN /venv/bin/python -m pip install --quiet --no-index --no-deps --no-build-isol
  && chmod -R a+rX /app
 
 FROM python:${PYTHON} AS runtime
-# Nothing in the image can install anything. The environment sees the code in /app, which changes more often than it.
+# The image has no installer. The environment imports the code from /app, which changes more often than the packages.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel \
  && rm -rf "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" /usr/share/python-wheels /usr/local/bin/pip* \
  && groupadd --gid 10001 churn \
@@ -41,7 +41,7 @@ RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptoo
  && install -d /app && install -d -o churn -g churn /data \
  && python -m venv --without-pip /opt/churn \
  && /opt/churn/bin/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/app\n')"
-# The root file system may be read-only: bytecode is in the image, and what libraries cache goes to /tmp.
+# The root file system may be read-only: bytecode is in the image, and libraries write caches to /tmp.
 # Drain (1 s) and shutdown together stay below the 10 s that `docker stop` waits.
 ENV PATH=/opt/churn/bin:/app/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
@@ -70,12 +70,12 @@ COPY --from=code /app /app
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: service on the CPU" \
-      org.opencontainers.image.description="Answers over HTTP how likely a bank customer is to leave" \
+      org.opencontainers.image.description="Serves the probability that a bank customer leaves over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# Python as process 1 would not notice SIGTERM; at SIGINT a job ends without leaving half a result.
+# Python as process 1 would ignore SIGTERM; on SIGINT a job ends without partial results.
 FROM runtime AS batch
 STOPSIGNAL SIGINT
 USER 0:0
@@ -90,7 +90,7 @@ CMD ["score", "--help"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: batch scoring" \
-      org.opencontainers.image.description="Scores files of bank customers by how likely each is to leave" \
+      org.opencontainers.image.description="Scores files of bank customers with their probability of leaving" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -108,13 +108,13 @@ CMD ["train", "--help"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: training" \
-      org.opencontainers.image.description="Trains the model that says how likely a bank customer is to leave" \
+      org.opencontainers.image.description="Trains the model of the probability that a bank customer leaves" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
 FROM serving AS gpu
-# NVIDIA_VISIBLE_DEVICES is left to whoever starts the container: "all" here would take every GPU of a shared node.
+# NVIDIA_VISIBLE_DEVICES is set by whoever starts the container: "all" here would use every GPU of a shared node.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 0:0
 COPY requirements/gpu.txt /opt/churn/requirements.txt
@@ -126,7 +126,7 @@ COPY --from=code /app /app
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: service on a GPU" \
-      org.opencontainers.image.description="Answers over HTTP how likely a bank customer is to leave" \
+      org.opencontainers.image.description="Serves the probability that a bank customer leaves over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -1,7 +1,7 @@
-"""Draws bank customers that are nobody, with the columns of Churn_Modelling.csv, under a written churn law.
+"""Draw made-up bank customers with the columns of Churn_Modelling.csv and known churn probabilities.
 
-Marginals and law were fitted to the public table, rounded, and the law sharpened a little until its churn rates met
-the table's again; docs/simulator.md holds both beside what was measured.
+The distributions and the churn probability were fitted to the public table and rounded; the probability was then
+adjusted until the churn rates matched the table. docs/simulator.md documents both with a comparison.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ COLUMNS = (
     "EstimatedSalary",
     "Exited",
 )
-"""Header of the table, in its order."""
+"""Columns of the table, in order."""
 
 TRUTH = "TrueProbability"
-"""Name of the column that holds the law's own probability."""
+"""Name of the column with the true churn probability."""
 
 BLOCK_ROWS = 65_536
-"""Rows drawn from one random stream. The rows of a seed change with it, so it is no parameter."""
+"""Rows drawn from one random stream. Not a parameter, because the rows of a seed depend on it."""
 
 COUNTRIES = ("France", "Germany", "Spain")
 AGE_RANGE = (18, 92)
@@ -51,38 +51,39 @@ LONGEST_TENURE = 10
 LEAST_SALARY = 10.0
 
 AGE_GROUPS = ((0.82, -3.5, 7.0), (0.09, 10.6, 7.1), (0.09, 20.5, 9.9))
-"""Share, distance from the mean age, standard deviation: the young, those about fifty, the old; all in years."""
+"""Mixture of ages: share, difference from the mean age in years, standard deviation in years."""
 
 GERMAN_YEARS, OTHER_YEARS = 0.85, -0.28
-"""Germans are a little older than the mean, the others a little younger."""
+"""Difference from the mean age in years, in Germany and elsewhere."""
 
 ACTIVE_FROM_AGE, ACTIVE_PER_YEAR, ACTIVE_DIP = 50, 0.08, (-0.22, 45.0, 8.0)
-"""Log odds of being active: from this age they rise with every year; in the forties they dip (see `IDLE_HUMP`)."""
+"""Log odds of being active: rise per year from this age on, and a dip in the forties (as in `IDLE_HUMP`)."""
 
 PRODUCT_SHARES = ((0.7385, 0.2535, 0.0063, 0.0017), (0.1685, 0.816, 0.0142, 0.0013), (0.455, 0.5235, 0.018, 0.0035))
-"""Shares of 1 to 4 products: with a balance outside Germany, without one, in Germany."""
+"""Shares of 1 to 4 products: with a balance outside Germany, without a balance outside Germany, in Germany."""
 
 PRODUCTS_BY_RISK = ((0.09, 0.0, 0.65, 0.64), (0.48, 0.0, 0.54, 0.82), (0.29, 0.0, 0.58, 0.69))
 PRODUCTS_OF_WOMEN = (0.0, 0.0, 0.37, 0.50)
-"""What a unit of the law's age term, and being a woman, add to the logarithms of these shares, before they are scaled
-to sum to one: the ages in danger hold a single product, or too many."""
+"""Increase of the logarithms of these shares per unit of the age term and for women, before normalisation: customers
+at ages with a high risk have one product, or too many."""
 
-# The law, in log odds.
+# The churn probability, in log odds.
 BASE = ((-2.86, -3.10, 4.45, 3.60), (-1.82, -4.58, -0.42, 3.30), (-1.37, -3.20, 1.10, 3.70))
-"""By the same three kinds of customers and by 1 to 4 products: two are the safest, three or four all but lost."""
+"""By the same three groups of customers and 1 to 4 products; the risk is lowest with two, and highest with three or
+four."""
 
 IDLE_HUMP, ACTIVE_HUMP = (4.9, 60.0, 15.8), (2.8, 52.5, 12.8)
-"""Height, age at the top, width in years. Age frightens an idle customer away more, later and for longer."""
+"""Age term of inactive and active customers: height, age at the maximum, width in years."""
 
 ACTIVE, FEMALE = -0.80, 0.62
 BALANCE_PER_100K, BALANCE_DIP = 0.16, (-0.91, 0.0, 1.0)
-"""Of a balance above zero, counted from 120,000 in units of 100,000: a slope, and a dip that spares the middle."""
+"""For balances above zero, relative to 120,000 in units of 100,000: a slope, and a dip around the middle."""
 
 CREDIT_PER_100 = -0.06
 CARD, TENURE_PER_YEAR, SALARY_PER_100K = -0.05, -0.02, 0.03
-"""Near noise, as in the public table, yet not nothing."""
+"""Weak effects, as in the public table."""
 
-_ID_STEP = 4  # ids of a block fill a quarter of a window of their own: spread as the real ones, never twice
+_ID_STEP = 4  # ids of a block fill a quarter of a separate range: spread like the real ones, and unique
 _FIRST_ID = 15_565_701
 _NAME_ENDS = ("berg", "dale", "etti", "ford", "man", "mont", "ova", "son", "ton")
 _SURNAMES = np.array([a + b + c for a in "BDFHKLMNRSTW" for b in "aeio" for c in _NAME_ENDS], dtype=object)
@@ -90,7 +91,7 @@ _SURNAMES = np.array([a + b + c for a in "BDFHKLMNRSTW" for b in "aeio" for c in
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Who the bank's customers are; the defaults are the public table's. The churn law does not depend on it.
+    """Distribution of the customers; the defaults are those of the public table. Does not affect the churn formula.
 
     Attributes
     ----------
@@ -98,22 +99,22 @@ class Population:
         France, Germany, Spain; they sum to one.
     female_share, card_share : float
     mean_age : float
-        In years, before the ages are kept within `AGE_RANGE`.
+        In years, before restriction to `AGE_RANGE`.
     active_share : float
-        Of the young; from `ACTIVE_FROM_AGE` on it rises. Neither 0 nor 1.
+        For young customers; it rises from `ACTIVE_FROM_AGE` on. Neither 0 nor 1.
     zero_balance_share : float
-        Of the customers outside Germany; in Germany every account holds something.
+        For customers outside Germany; in Germany all balances are above zero.
     mean_balance, balance_spread : float
         Mean and standard deviation of the balances above zero.
     mean_credit_score, credit_score_spread : float
-        Before the scores are kept within `CREDIT_RANGE`.
+        Before clipping to `CREDIT_RANGE`.
     highest_salary : float
-        Salaries are uniform below it.
+        Salaries are uniformly distributed below it.
 
     Raises
     ------
     ValueError
-        If a share or the mean age is impossible; the message says what is allowed.
+        If a share or the mean age is out of range; the message says what is allowed.
     """
 
     country_shares: tuple[float, float, float] = (0.501, 0.251, 0.248)
@@ -131,7 +132,7 @@ class Population:
     def __post_init__(self) -> None:
         shares = (*self.country_shares, self.female_share, self.zero_balance_share, self.card_share)
         if not all(0 <= share <= 1 for share in shares) or not np.isclose(sum(self.country_shares), 1):
-            raise ValueError("shares lie between 0 and 1, and those of the countries sum to 1")
+            raise ValueError("shares must be between 0 and 1, and country_shares must sum to 1")
         if not 0 < self.active_share < 1:
             raise ValueError(f"active_share is {self.active_share}; allowed: above 0 and below 1")
         if not AGE_RANGE[0] <= self.mean_age <= AGE_RANGE[1]:
@@ -139,7 +140,7 @@ class Population:
 
     @classmethod
     def older_richer(cls) -> Population:
-        """Return a population about eight years older, with a third more on the account, for tests of drift."""
+        """Return a population that is about eight years older, with balances a third higher, for tests of drift."""
         return cls(
             mean_age=47.5,
             zero_balance_share=0.30,
@@ -154,7 +155,7 @@ PUBLIC = Population()
 
 
 def churn_probability(columns: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-    """Return the probability that the law gives each customer to leave.
+    """Return the true churn probability of each customer.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def churn_probability(columns: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
     names = set(COLUMNS) - {"RowNumber", "CustomerId", "Surname", "Geography", "Gender", "Exited"}
     number = {name: np.asarray(columns[name], dtype=np.float64) for name in names}
     if not np.isin(number["NumOfProducts"], (1, 2, 3, 4)).all():
-        raise ValueError("NumOfProducts holds a value the law does not know; allowed: 1, 2, 3 and 4")
+        raise ValueError("NumOfProducts has an unknown value; allowed: 1, 2, 3 and 4")
     age, balance = number["Age"], number["Balance"]
     active, excess = number["IsActiveMember"] == 1, (balance - 120e3) / 100e3
     kind = _kind(np.asarray(columns["Geography"]) == "Germany", balance)
@@ -197,7 +198,7 @@ def churn_probability(columns: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
 def simulate(
     rows: int, seed: int, *, truth: bool = False, population: Population = PUBLIC, start: int = 0
 ) -> dict[str, NDArray[Any]]:
-    """Draw customers into memory. A row depends on the seed, the population and its own position only.
+    """Draw customers into memory. A row depends only on the seed, the population and its position.
 
     Parameters
     ----------
@@ -206,16 +207,16 @@ def simulate(
     seed : int
         Not negative.
     truth : bool
-        Add the law's probability as a last column, `TRUTH`. It changes no other column.
+        Add the true probability as last column, `TRUTH`. Does not affect the other columns.
     population : Population
     start : int
-        Rows of the seed's endless table to leave out before the first one.
+        Number of rows of the seed's sequence to skip.
 
     Returns
     -------
     dict of str to ndarray, each of shape (rows,)
-        The columns in the order of `COLUMNS`: text as object arrays of str, ``Balance``, ``EstimatedSalary`` and the
-        truth as float64, the others as int64.
+        The columns in the order of `COLUMNS`: strings as object arrays, ``Balance``, ``EstimatedSalary`` and the true
+        probability as float64, the others as int64.
 
     Raises
     ------
@@ -235,14 +236,14 @@ def simulate(
 def simulate_chunks(
     rows: int, seed: int, *, truth: bool = False, population: Population = PUBLIC, chunk_rows: int = BLOCK_ROWS
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """Draw the same customers as `simulate`, ``chunk_rows`` at a time and so at flat memory.
+    """Draw the same customers as `simulate` in chunks of ``chunk_rows`` with constant memory.
 
-    ``chunk_rows`` changes no row; a multiple of `BLOCK_ROWS` draws nothing twice. Raises as `simulate` does, once the
-    first chunk is asked for.
+    ``chunk_rows`` does not affect the rows; a multiple of `BLOCK_ROWS` avoids drawing rows twice. Raises the errors of
+    `simulate` when the first chunk is requested.
     """
     _check(rows, seed, 0)
     if chunk_rows < 1:
-        raise ValueError(f"chunk_rows is {chunk_rows}; allowed: 1 and more")
+        raise ValueError(f"chunk_rows is {chunk_rows}; allowed: 1 or more")
     for start in range(0, rows, chunk_rows):
         yield simulate(min(chunk_rows, rows - start), seed, truth=truth, population=population, start=start)
 
@@ -256,31 +257,31 @@ def write_simulated(
     population: Population = PUBLIC,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Write customers to a file, which appears when it is whole and replaces one that was there.
+    """Write customers to a file, which appears when it is complete and replaces an existing one.
 
     Parameters
     ----------
     path : Path
         ``.csv`` or ``.parquet``.
     rows, seed, truth, population
-        As for `simulate`.
+        See `simulate`.
     progress : callable, optional
-        Called with the number of rows just written, chunk after chunk.
+        Called after each chunk with the number of rows written.
 
     Raises
     ------
     ValueError
-        If the suffix is another one, or ``rows`` or ``seed`` is too small.
+        If the suffix is unknown, or ``rows`` or ``seed`` is too small.
     OSError
-        If the folder is absent or the file can't be written.
+        If the folder does not exist or the file can't be written.
     """
     import pyarrow as pa
 
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(f"{path}: unknown kind of file {path.suffix!r}; allowed: .csv, .parquet")
+        raise ValueError(f"{path}: unknown file format {path.suffix!r}; allowed: .csv, .parquet")
     _check(rows, seed, 0)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
     text, real = ("Surname", "Geography", "Gender"), ("Balance", "EstimatedSalary", TRUTH)
     names = (*COLUMNS, TRUTH) if truth else COLUMNS
     types = [pa.string() if name in text else pa.float64() if name in real else pa.int64() for name in names]
@@ -301,7 +302,7 @@ def _open_writer(path: Path, suffix: str, schema: Any) -> Iterator[Any]:  # noqa
             yield writer
         return
     with path.open("wb") as file:
-        # Arrow quotes a header and every text where it may; the public table has no quotes, and nothing here needs one.
+        # pyarrow would quote the header and strings; the public table has no quotes, and no value needs them.
         file.write((",".join(schema.names) + "\n").encode())
         options = csv.WriteOptions(include_header=False, quoting_style="none")
         with csv.CSVWriter(file, schema, write_options=options) as writer:
@@ -311,11 +312,11 @@ def _open_writer(path: Path, suffix: str, schema: Any) -> Iterator[Any]:  # noqa
 def _check(rows: int, seed: int, start: int) -> None:
     for name, value, least in (("rows", rows, 1), ("seed", seed, 0), ("start", start, 0)):
         if value < least:
-            raise ValueError(f"{name} is {value}; allowed: {least} and more")
+            raise ValueError(f"{name} is {value}; allowed: {least} or more")
 
 
 def _draw_block(block: int, seed: int, population: Population) -> dict[str, NDArray[Any]]:
-    """Draw the `BLOCK_ROWS` customers of one block, with the truth; the same as a spawned child of the seed would."""
+    """Draw the `BLOCK_ROWS` customers of one block with their true probabilities, as a spawned child of the seed would."""
     draw = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(block,)))
     country = _choose(draw, np.array(population.country_shares))
     german, female = country == COUNTRIES.index("Germany"), _flip(draw, population.female_share)
@@ -333,7 +334,7 @@ def _draw_block(block: int, seed: int, population: Population) -> dict[str, NDAr
         "Geography": np.array(COUNTRIES, dtype=object)[country],
         "Gender": np.array(("Male", "Female"), dtype=object)[female],
         "Age": np.floor(age).astype(np.int64),
-        # Rounding leaves the first and the last year half the share of the others, as in the public table.
+        # With rounding, the first and the last year have half the share of the others, as in the public table.
         "Tenure": np.rint(draw.uniform(0, LONGEST_TENURE, BLOCK_ROWS)).astype(np.int64),
         "Balance": balance,
         "NumOfProducts": products + 1,
@@ -350,7 +351,7 @@ def _draw_ages(draw: np.random.Generator, mean_age: NDArray[np.float64]) -> NDAr
     group = _choose(draw, shares)
     centre, spread = mean_age + distances[group], spreads[group]
     age: NDArray[np.float64] = draw.normal(centre, spread)
-    # Drawn again rather than clipped: nobody piles up at 18.
+    # Drawn again instead of clipped, to avoid a peak at 18.
     while (outside := (age < AGE_RANGE[0]) | (age >= AGE_RANGE[1] + 1)).any():
         age[outside] = draw.normal(centre[outside], spread[outside])
     return age
@@ -365,12 +366,12 @@ def _active_share(age: NDArray[np.float64], of_the_young: float) -> NDArray[np.f
 def _draw_balances(draw: np.random.Generator, german: NDArray[np.bool_], population: Population) -> NDArray[np.float64]:
     held = draw.normal(population.mean_balance, population.balance_spread, BLOCK_ROWS)
     empty = (draw.random(BLOCK_ROWS) < population.zero_balance_share) & ~german
-    # The few below zero are mirrored: a balance is held or it is 0.
+    # The few negative values are mirrored, since a balance is positive or 0.
     return np.where(empty, 0.0, np.abs(held).round(2).clip(0.01))
 
 
 def _kind(german: NDArray[np.bool_], balance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return 0 for a balance outside Germany, 1 for none outside Germany, 2 for Germany."""
+    """Return 0 with a balance outside Germany, 1 without a balance outside Germany, 2 in Germany."""
     return np.where(german, 2, balance == 0).astype(np.intp)
 
 
@@ -384,7 +385,7 @@ def _product_shares(
 
 
 def _age_risk(age: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the law's term of age, in log odds."""
+    """Return the age term of the churn formula, in log odds."""
     return np.where(active, _hump(age, *ACTIVE_HUMP), _hump(age, *IDLE_HUMP))
 
 
@@ -398,8 +399,8 @@ def _flip(draw: np.random.Generator, probability: float | NDArray[np.float64]) -
 
 
 def _choose(draw: np.random.Generator, shares: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Draw a position for each row from shares of shape (k,) or (`BLOCK_ROWS`, k)."""
-    # The last share takes what rounding leaves, so that no position is ever k.
+    """Draw an index for each row with probabilities of shape (k,) or (`BLOCK_ROWS`, k)."""
+    # The last share absorbs rounding errors, so that no index is k.
     passed = draw.random((BLOCK_ROWS, 1)) >= shares.cumsum(axis=-1)[..., :-1]
     position: NDArray[np.intp] = np.count_nonzero(passed, axis=1)
     return position

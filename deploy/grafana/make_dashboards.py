@@ -1,6 +1,6 @@
-"""Writes Grafana's dashboards: what each panel asks and says stands here, Grafana's JSON is derived from it.
+"""Generate the Grafana dashboards from the definitions of their panels.
 
-``python deploy/grafana/make_dashboards.py`` writes ``deploy/grafana/dashboards`` anew; a test fails when it is stale.
+``python deploy/grafana/make_dashboards.py`` writes ``deploy/grafana/dashboards``; a test fails if they are stale.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ MODERATE, SEVERE = 0.1, 0.25
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel.
+    """A panel of a dashboard.
 
     Attributes
     ----------
-    title, says : str
-        What it is; what a person reads from it.
+    title, description : str
     queries : tuple of (str, str)
         PromQL and the legend of its series.
     unit : str
-        Grafana's name of it.
+        Name of the unit in Grafana.
     kind : {"timeseries", "stat", "barchart"}
-        A bar chart compares its queries bin by bin.
+        A bar chart compares the bins of its queries.
     limits : tuple of float
-        Lines at which it becomes yellow and red.
+        Thresholds for yellow and red.
     width : int
-        Of `COLUMNS`.
+        In columns of the grid, at most `COLUMNS`.
     """
 
     title: str
-    says: str
+    description: str
     queries: tuple[tuple[str, str], ...]
     unit: str = "short"
     kind: str = "timeseries"
@@ -46,74 +45,74 @@ class Panel:
 
 
 HEALTH = (
-    Panel("Ready workers", "Workers that can score, of those that live.",
+    Panel("Ready workers", "Workers that can score, and all running workers.",
           (("sum(churn_ready_workers)", "ready"), ("sum(churn_workers)", "alive")), kind="stat"),
-    Panel("Firing alerts", "Of the service; Prometheus' page Alerts names them.",
+    Panel("Firing alerts", "Alerts of the service; see the page Alerts in Prometheus.",
           (('count(ALERTS{alertname=~"Churn.+",alertstate="firing"}) or vector(0)', "firing"),),
           kind="stat", limits=(1,)),
-    Panel("CPU per worker", "Share of the time that workers compute. Above 90 % requests wait.",
+    Panel("CPU per worker", "Share of the time in which workers compute. Above 90 % requests wait.",
           (("churn:cpu_busy:ratio_rate5m", "{{instance}}"),), "percentunit", limits=(0.7, 0.9)),
-    Panel("Requests", "Answered a second, by path.",
+    Panel("Requests", "Requests per second, by path.",
           (("sum by (route) (churn:requests:rate5m)", "{{route}}"),), "reqps"),
-    Panel("Errors by route and status", "4xx are the caller's mistakes, 5xx ours.",
+    Panel("Errors by route and status", "4xx are errors of the client, 5xx of the service.",
           (('churn:requests:rate5m{status=~"[45].."}', "{{route}} {{status}}"),), "reqps"),
-    Panel("Rejected, by reason", "Requests to score that were refused.",
+    Panel("Rejected, by reason", "Scoring requests that were rejected.",
           (("churn:rejected_requests:rate5m", "{{reason}}"),), "reqps"),
-    Panel("Share of errors", "5xx among requests to score; the objective is 0.1 % in 30 days.",
+    Panel("Share of errors", "5xx responses to scoring requests; the objective is 0.1 % in 30 days.",
           (("churn:request_errors:ratio_rate5m", "5 min"), ("churn:request_errors:ratio_rate1h", "1 h"),
            ("churn:request_errors:ratio_rate6h", "6 h")), "percentunit", limits=(0.001, 0.0144)),
-    Panel("Latency of POST /predict", "From a request's headers to its answer.",
+    Panel("Latency of POST /predict", "From the headers of a request to the response.",
           (('churn:request_duration_seconds:quantile_rate5m{route="/predict"}', "quantile {{quantile}}"),), "s",
           limits=(0.25,)),
-    Panel("Stages, 95th percentile", "Where the time goes. A long queue: too much arrives.",
+    Panel("Stages, 95th percentile", "Duration of the stages. A long queue means overload.",
           (('churn:request_stage_duration_seconds:quantile_rate5m{quantile="0.95"}', "{{stage}}"),), "s"),
     Panel("In flight", "Requests whose body is arriving or that wait for a thread.",
           (("sum by (instance) (churn_requests_in_flight)", "{{instance}}"),), width=12),
-    Panel("Resident memory", "Of all workers; and what TensorFlow holds on GPUs.",
+    Panel("Resident memory", "Memory of all workers, and of TensorFlow on GPUs.",
           (("sum by (instance) (churn_resident_memory_bytes)", "{{instance}}"),
            ("sum(churn_gpu_memory_bytes) or vector(0)", "GPU")), "bytes", width=12),
 )  # fmt: skip
 
 BEHAVIOUR = (
-    Panel("Model", "Which is served, by which engine, where. More than one: a change is under way.",
+    Panel("Model", "Version, engine and device. More than one during a change of model.",
           (("churn_model_info", "version {{version}}, {{engine}}, {{device}}"),), kind="stat"),
-    Panel("Loads of models", "Since the replicas began.",
+    Panel("Loads of models", "Since the replicas were started.",
           (("sum by (outcome) (churn_model_loads_total)", "{{outcome}}"),), kind="stat"),
-    Panel("Customers a second", "By decision.",
+    Panel("Customers per second", "By decision.",
           (("churn:customers:rate5m", "{{decision}}"),), "cps"),
-    Panel("Share of churn decisions", "Of the customers scored: what campaigns are planned by.",
+    Panel("Share of churn decisions", "Share of scored customers who are predicted to leave.",
           (('churn:customers:rate5m{decision="churn"} / ignoring (decision) sum(churn:customers:rate5m)', "churn"),),
           "percentunit"),
-    Panel("Mean probability", "Of the customers scored.",
+    Panel("Mean probability", "Mean over the scored customers.",
           (("sum(rate(churn_score_sum[5m])) / sum(rate(churn_score_count[5m]))", "mean"),), "percentunit"),
-    Panel("Probabilities", "Tenth, half and nine tenths of the customers lie below.",
+    Panel("Probabilities", "10th, 50th and 90th percentile of the scored customers.",
           tuple((f"histogram_quantile({q}, sum by (le) (rate(churn_score_bucket[5m])))", f"quantile {q}")
                 for q in (0.1, 0.5, 0.9)), "percentunit"),
-    Panel("Customers in a request", "Mean, and 95 % of the requests have at most so many.",
+    Panel("Customers in a request", "Mean and 95th percentile.",
           (("sum(rate(churn_batch_size_sum[5m])) / sum(rate(churn_batch_size_count[5m]))", "mean"),
            ("histogram_quantile(0.95, sum by (le) (rate(churn_batch_size_bucket[5m])))", "quantile 0.95")), width=12),
-    Panel("Probabilities beside training's", "Shares of customers by probability, of the last hour and in training.",
+    Panel("Probabilities compared with training", "Shares of customers by probability, last hour and training.",
           (("churn:score_bin_customers:share1h", "last hour"), ("churn:score_bin_training_share:max", "training")),
           "percentunit", "barchart", width=12),
 )  # fmt: skip
 
 DRIFT = (
-    Panel("Stability index of the features, last hour", "Above 0.1 customers have moved, above 0.25 much.",
+    Panel("Stability index of the features, last hour", "Above 0.1: moderate drift; above 0.25: strong drift.",
           (("churn:feature_psi:1h", "{{feature}}"),), limits=(MODERATE, SEVERE), width=12),
-    Panel("Stability index of the features, last day", "Above 0.1 customers have moved, above 0.25 much.",
+    Panel("Stability index of the features, last day", "Above 0.1: moderate drift; above 0.25: strong drift.",
           (("churn:feature_psi:1d", "{{feature}}"),), limits=(MODERATE, SEVERE), width=12),
-    Panel("Stability index of the score", "Above 0.1 the scores have moved, above 0.25 much.",
+    Panel("Stability index of the score", "Above 0.1: moderate shift; above 0.25: strong shift.",
           (("churn:score_psi:1h", "last hour"), ("churn:score_psi:1d", "last day")), limits=(MODERATE, SEVERE)),
-    Panel("Customers", "Scored in the windows; fewer than a thousand are too few for an alert.",
+    Panel("Customers", "Customers scored in the windows; alerts need at least a thousand.",
           (("churn:score_customers:increase1h", "last hour"), ("churn:score_customers:increase1d", "last day"))),
-    Panel("Missing values", "Share of the last hour's customers. 0 where the model allows no gap.",
+    Panel("Missing values", "Share of customers in the last hour. 0 if the model does not allow missing values.",
           (("churn:feature_missing:ratio1h or churn:feature_customers:increase1h * 0", "{{feature}}"),),
           "percentunit"),
-    Panel("Out of range", "Share of the last hour's values that lie outside what training saw.",
+    Panel("Out of range", "Share of values in the last hour outside the range of the training data.",
           (("churn:feature_out_of_range:ratio1h", "{{feature}}"),), "percentunit"),
-    Panel("Shares of the bins of $feature", "Of the last hour's customers, over time.",
+    Panel("Shares of the bins of $feature", "Shares of customers in a window of one hour, over time.",
           (('churn:feature_bin_customers:share1h{feature="$feature"}', "{{bin}}"),), "percentunit"),
-    Panel("$feature beside training's", "Shares of customers, of the last hour and in training.",
+    Panel("$feature compared with training", "Shares of customers in the last hour and in training.",
           (('churn:feature_bin_customers:share1h{feature="$feature"}', "last hour"),
            ('churn:feature_bin_training_share:max{feature="$feature"}', "training")), "percentunit", "barchart"),
 )  # fmt: skip
@@ -130,7 +129,7 @@ FEATURE = {
 
 
 def make_dashboards() -> dict[str, dict[str, Any]]:
-    """Return Grafana's JSON of every dashboard, by file name."""
+    """Return the JSON of every dashboard by file name."""
     return {
         "service-health.json": _make_dashboard("churn-health", "Churn: service health", "now-3h", HEALTH, []),
         "model-behaviour.json": _make_dashboard("churn-behaviour", "Churn: model behaviour", "now-24h", BEHAVIOUR, []),
@@ -139,7 +138,7 @@ def make_dashboards() -> dict[str, dict[str, Any]]:
 
 
 def render(dashboard: dict[str, Any]) -> str:
-    """Return a dashboard as its file holds it."""
+    """Return the content of a dashboard's file."""
     return json.dumps(dashboard, indent=1) + "\n"
 
 
@@ -185,7 +184,7 @@ def _make_panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, A
         "id": number,
         "type": panel.kind,
         "title": panel.title,
-        "description": panel.says,
+        "description": panel.description,
         "datasource": SOURCE,
         "gridPos": place,
         "targets": targets,
@@ -195,7 +194,7 @@ def _make_panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, A
 
 
 def _join_bins(panel: Panel) -> dict[str, Any]:
-    """Make one table of the queries' bins, with a column for each query."""
+    """Return transformations that join the queries by bin into one table, with a column per query."""
     names = {f"Value #{chr(ord('A') + position)}": legend for position, (_, legend) in enumerate(panel.queries)}
     return {
         "transformations": [

@@ -1,4 +1,4 @@
-"""Writes Prometheus' rules as the operator wants them: ``python deploy/kubernetes/make_prometheus_rule.py``."""
+"""Generate the rules for the Prometheus operator: ``python deploy/kubernetes/make_prometheus_rule.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 RULES = HERE.parent / "prometheus" / "rules"
 OUTPUT = HERE / "components" / "monitoring" / "prometheus-rule.yaml"
 HEAD = """\
-# Made from deploy/prometheus/rules by deploy/kubernetes/make_prometheus_rule.py: edit those.
+# Generated from deploy/prometheus/rules by deploy/kubernetes/make_prometheus_rule.py; don't edit.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -20,7 +20,7 @@ spec:
 
 
 def render() -> str:
-    """Return the manifest: the groups of every file of rules, as they are written there."""
+    """Return the manifest with the groups of all rule files."""
     parts = [HEAD]
     for path in sorted(RULES.glob("*.yml")):
         _, _, groups = path.read_text(encoding="utf-8").partition("groups:\n")

@@ -287,12 +287,12 @@ def test_another_seed_draws_others() -> None:
 @pytest.mark.parametrize(("name", "values"), [("rows", (0, 0, 0)), ("seed", (1, -1, 0)), ("start", (1, 0, -1))])
 def test_too_small_a_number_is_refused_by_name(name: str, values: tuple[int, int, int]) -> None:
     rows, seed, start = values
-    with pytest.raises(ValueError, match=rf"{name} is (0|-1); allowed: \d and more"):
+    with pytest.raises(ValueError, match=rf"{name} is (0|-1); allowed: \d or more"):
         simulate(rows, seed, start=start)
 
 
 def test_chunks_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="chunk_rows is 0; allowed: 1 and more"):
+    with pytest.raises(ValueError, match="chunk_rows is 0; allowed: 1 or more"):
         next(simulate_chunks(10, 0, chunk_rows=0))
 
 
@@ -404,9 +404,9 @@ def test_a_failed_write_leaves_nothing_behind_and_the_old_file_alone(
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
-        ("bank.xlsx", 10, r"unknown kind of file '\.xlsx'; allowed: \.csv, \.parquet"),
-        ("bank", 10, r"unknown kind of file ''; allowed: \.csv, \.parquet"),
-        ("bank.csv", 0, "rows is 0; allowed: 1 and more"),
+        ("bank.xlsx", 10, r"unknown file format '\.xlsx'; allowed: \.csv, \.parquet"),
+        ("bank", 10, r"unknown file format ''; allowed: \.csv, \.parquet"),
+        ("bank.csv", 0, "rows is 0; allowed: 1 or more"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_anything_is(
@@ -418,7 +418,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(
 
 
 def test_an_absent_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*absent does not exist"):
         write_simulated(tmp_path / "absent" / "bank.csv", 10, 3)
 
 
