@@ -316,7 +316,7 @@ def _check(rows: int, seed: int, start: int) -> None:
 
 
 def _draw_block(block: int, seed: int, population: Population) -> dict[str, NDArray[Any]]:
-    """Draw the `BLOCK_ROWS` customers of one block with their true probabilities, as a spawned child of the seed would."""
+    """Draw the `BLOCK_ROWS` customers of one block with their true probabilities, by the seed of a spawned child."""
     draw = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(block,)))
     country = _choose(draw, np.array(population.country_shares))
     german, female = country == COUNTRIES.index("Germany"), _flip(draw, population.female_share)
