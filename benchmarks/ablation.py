@@ -1,10 +1,10 @@
-"""What each ingredient of the default network brings: `python benchmarks/ablation.py --seeds 200-202`.
+"""Ablation of the default network: `python benchmarks/ablation.py --seeds 200-202`.
 
-Each is left out alone, and what comes of it is judged by the network that would ship. Per seed the test part is split
-off as `churn train` does and never looked at; the rest is cross-validated, and differences are paired customer by
-customer. The bag is smaller than the shipped one (--folds, --repeats), to be quicker. Each finished fit is kept in the
-output folder, so a run that was cut off goes on where it stopped. The first part of every seed is done before the
-second of any: --parts 1 is a first look that --parts 5 goes on from.
+Each component is removed separately, and the network that would be published is evaluated. For each seed, the test set
+is split off as in `churn train` and not used; the rest is cross-validated, and differences are paired by customer. The
+ensemble is smaller than the default (--folds, --repeats) to save time. Each fit is stored in the output folder, so that
+an interrupted run resumes. The first fold of every seed is fitted before the second of any, so that --parts 1 gives a
+first result that --parts 5 continues.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ ENCODING = NETWORKS["default"].encoding
 
 @dataclass(frozen=True)
 class Variant:
-    """The default network with something left out.
+    """The default network with one component removed or changed.
 
     Attributes
     ----------
     title : str
     changes : dict
-        Of the configuration.
+        Changes of the configuration.
     encoding : Encoding
     calibrated : bool
     distilled : bool
-        Whether the student is judged; else its teachers are.
+        Whether the distilled network is evaluated, otherwise its teachers.
     """
 
     title: str
@@ -67,29 +67,31 @@ class Variant:
 
 
 EVERYTHING = "everything"
-# Those that share the teachers of everything come next to it: teachers are kept until others are asked for.
+# Variants with the same teachers follow each other, because teachers are cached until others are requested.
 VARIANTS = {
-    EVERYTHING: Variant("everything in"),
+    EVERYTHING: Variant("complete"),
     "calibration": Variant("no calibration", calibrated=False),
-    "made-up": Variant("no made-up customers for the student", {"synthetic_rows": 1}),
-    "student": Variant("no student: the teachers themselves", distilled=False),
-    "columns": Variant("all columns kept", {"keep_columns": -1e9}),
-    "tails": Variant("no indicators of tails", {"max_tails": 0}),
-    "spikes": Variant("no indicators of spikes", encoding=replace(ENCODING, spike_share=1.0)),
-    "levels": Variant("few-valued quantities as numbers only", encoding=replace(ENCODING, max_levels=0, only_levels=0)),
+    "made-up": Variant("no synthetic customers for distillation", {"synthetic_rows": 1}),
+    "student": Variant("no distillation: the teachers themselves", distilled=False),
+    "columns": Variant("no feature selection", {"keep_columns": -1e9}),
+    "tails": Variant("no tail indicators", {"max_tails": 0}),
+    "spikes": Variant("no indicators of frequent values", encoding=replace(ENCODING, spike_share=1.0)),
+    "levels": Variant(
+        "no one-hot encoding of numbers with few values", encoding=replace(ENCODING, max_levels=0, only_levels=0)
+    ),
     "trees": Variant("no trees among the teachers", {"tree_weight": 0.0}),
-    "bag": Variant("one network in place of the bag", {"folds": 1, "repeats": 1}),
+    "bag": Variant("one network instead of the ensemble", {"folds": 1, "repeats": 1}),
     "dropout": Variant("no dropout", {"dropout": 0.0}),
-    "noise": Variant("no noise on quantities", {"noise": 0.0}),
+    "noise": Variant("no noise on numbers", {"noise": 0.0}),
     "decay": Variant("no weight decay", {"weight_decay": 0.0}),
-    "averaging": Variant("no averaging of weights", {"averaging": 0.0}),
-    "floor": Variant("no noise floor", {"label_noise": 0.0}),
-    "shipped": Variant("the shipped bag (10 folds, 3 networks each)", {"folds": 10, "repeats": 3}),
+    "averaging": Variant("no averaged weights", {"averaging": 0.0}),
+    "floor": Variant("no probability floor", {"label_noise": 0.0}),
+    "shipped": Variant("the default ensemble (10 folds, 3 networks each)", {"folds": 10, "repeats": 3}),
 }
 
 
 def main() -> None:
-    """Fit what is not there yet, then write the table and the picture."""
+    """Run missing fits, then write the table and the figure."""
     arguments = parse_arguments()
     dataset = load_dataset(arguments.data)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -115,22 +117,27 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("200-202"), help="e.g. 200-202 or 3,17")
     parser.add_argument(
-        "--parts", type=int, choices=range(1, PARTS + 1), default=PARTS, help=f"of the {PARTS}, how many"
+        "--parts", type=int, choices=range(1, PARTS + 1), default=PARTS, help=f"number of the {PARTS} folds to use"
     )
-    parser.add_argument("--variants", type=parse_variants, default=list(VARIANTS), help=f"of {', '.join(VARIANTS)}")
-    parser.add_argument("--folds", type=int, default=5, help="of the bag")
-    parser.add_argument("--repeats", type=int, default=1, help="networks a fold")
+    parser.add_argument(
+        "--variants",
+        type=parse_variants,
+        default=list(VARIANTS),
+        help=f"variants, separated by commas: {', '.join(VARIANTS)}",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="folds of the ensemble")
+    parser.add_argument("--repeats", type=int, default=1, help="networks per fold")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder of the results")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder for the results")
     return parser.parse_args()
 
 
 def parse_variants(text: str) -> list[str]:
-    """Read a list of variants' names; `EVERYTHING` comes first in any case."""
+    """Parse a list of variants; `EVERYTHING` is always added in front."""
     names = text.split(",")
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
@@ -139,19 +146,19 @@ def parse_variants(text: str) -> list[str]:
 
 
 def result_path(arguments: argparse.Namespace, name: str, seed: int, part: int) -> Path:
-    """Return where a fit is kept, named by the code that made it."""
+    """Return the path of a stored fit, which contains the digest of its code."""
     bag = f"{arguments.folds}x{arguments.repeats}"
     return Path(arguments.output / f"{name}-{fingerprint('ours')}-{bag}-{seed}-{part}.npz")
 
 
 class Bench:
-    """One part of one seed's cross-validation, on which variants are fitted; what they share is worked out once.
+    """One fold of the cross-validation of one seed, with cached results that several variants share.
 
     Parameters
     ----------
     dataset : Dataset
     base : Config
-        Of the variant with everything in.
+        Configuration of the complete method.
     seed, part : int
     """
 
@@ -164,7 +171,7 @@ class Bench:
         self._teachers: dict[Any, Teachers] = {}
 
     def fit(self, variant: Variant, path: Path) -> None:
-        """Fit one variant and keep what it says of those left out."""
+        """Fit one variant and store its predictions for the held-out customers."""
         probabilities = self.judge(variant)
         labels = self._dataset.labels[self._left_out]
         losses = loss(labels.astype(np.float32), probabilities)
@@ -172,7 +179,7 @@ class Bench:
             np.savez(file, rows=self._left_out, labels=labels, losses=losses, probabilities=probabilities)
 
     def judge(self, variant: Variant) -> NDArray[np.float64]:
-        """Return the probabilities of those left out, shape (n,)."""
+        """Return the probabilities of the held-out customers, shape (n,)."""
         keras.backend.clear_session()
         keras.utils.set_random_seed(self._seed)
         tf.config.experimental.enable_op_determinism()
@@ -204,7 +211,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant minus everything in: log loss with the 95 % interval, and AUC."""
+    """Difference between a variant and the complete method: log loss with 95 % interval, and AUC."""
 
     mean: float
     low: float
@@ -213,9 +220,9 @@ class Comparison:
 
 
 def compare(fits: list[dict[str, Any]], everything: list[dict[str, Any]]) -> Comparison:
-    """Compare a variant's fits with those that have everything in, part by part.
+    """Compare the fits of a variant with those of the complete method.
 
-    A customer comes up in several seeds, so the interval's standard error is that of sums over customers.
+    A customer occurs in several seeds, so the standard error is computed from sums by customer.
     """
     rows = np.concatenate([fit["rows"] for fit in fits])
     differences = np.concatenate([fit["losses"] - other["losses"] for fit, other in zip(fits, everything, strict=True)])
@@ -231,15 +238,15 @@ def compare(fits: list[dict[str, Any]], everything: list[dict[str, Any]]) -> Com
 def make_table(
     comparisons: dict[str, Comparison], everything: list[dict[str, Any]], arguments: argparse.Namespace
 ) -> str:
-    """Return the differences as Markdown."""
+    """Return a Markdown table of the differences."""
     mean = np.concatenate([fit["losses"] for fit in everything]).mean()
     auc = np.mean([roc_auc_score(fit["labels"], fit["probabilities"]) for fit in everything])
-    bag = f"a bag of {arguments.folds} folds and {arguments.repeats} network(s) a fold"
+    ensemble = f"an ensemble of {arguments.folds} folds and {arguments.repeats} network(s) per fold"
     lines = [
-        f"Seeds {', '.join(map(str, arguments.seeds))}, {arguments.parts} of {PARTS} parts each, {bag}.",
-        f"With everything in: log loss {mean:.4f}, AUC {auc:.4f}.",
+        f"Seeds {', '.join(map(str, arguments.seeds))}, {arguments.parts} of {PARTS} folds each, {ensemble}.",
+        f"Complete method: log loss {mean:.4f}, AUC {auc:.4f}.",
         "",
-        "| left out or changed | log loss, minus everything in [95 %] | AUC, minus everything in |",
+        "| removed or changed | log loss, difference from complete [95 %] | AUC, difference from complete |",
         "|---|---|---|",
     ]
     for name, found in comparisons.items():
@@ -249,7 +256,7 @@ def make_table(
 
 
 def draw(comparisons: dict[str, Comparison], path: Path) -> None:
-    """Draw each difference of log loss with its interval, a row a variant."""
+    """Draw the difference in log loss with its interval, one row per variant."""
     mpl.rcParams["svg.hashsalt"] = "ablation"
     figure = Figure(figsize=(9, 0.36 * len(comparisons) + 1.2), layout="constrained")
     axes = figure.subplots()
@@ -261,7 +268,7 @@ def draw(comparisons: dict[str, Comparison], path: Path) -> None:
     axes.set_yticks(range(len(comparisons)), [VARIANTS[name].title for name in comparisons])
     axes.invert_yaxis()
     axes.grid(axis="x", color="#dddddd")
-    axes.set_xlabel("log loss in nats, minus everything in (right: worse), with 95 % interval")
+    axes.set_xlabel("difference in log loss from the complete method, in nats (right: worse), with 95 % interval")
     figure.savefig(path, metadata={"Date": None})
 
 

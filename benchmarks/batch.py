@@ -1,16 +1,16 @@
-"""Files scored: against the naive way, and against the floor of reading and writing alone; memory over time.
+"""Compare scoring files with a naive script and with a floor that only reads and writes; measure memory over time.
 
-``python benchmarks/batch.py --rows 1000000,10000000``. Simulated customers, as CSV and as Parquet, are made once under
-build/. Each way is a process of its own, timed from its start to its end by turns with the others:
+``python benchmarks/batch.py --rows 1000000,10000000``. Simulated customers are written once to build/, as CSV and as
+Parquet. Each way runs in a separate process, alternating with the others, and is timed from start to exit:
 
-- churn: the command ``churn score INPUT --output OUTPUT --summary FILE``, with everything it proves and hashes;
-- floor: pyarrow reads the same file, by its own threads, in a stream, and writes the same result columns, of constant
-  values but for the identifier; it scores nothing, and keeps no promise;
-- naive: pandas reads the file, scikit-learn's ColumnTransformer transforms it, Keras' ``predict`` scores it, pandas
-  writes the result; once with the batches ``predict`` takes by itself, once with large ones. At ``--naive-rows`` at
-  most, since it holds the table in memory, and once each.
+- churn: the command ``churn score INPUT --output OUTPUT --summary FILE``, including verification and hashes;
+- floor: pyarrow streams the same file with its own threads and writes the same columns, with constant values except
+  for the identifier; it scores and verifies nothing;
+- naive: pandas reads the file, scikit-learn's ColumnTransformer transforms it, Keras' ``predict`` scores it, and pandas
+  writes the result; once with the default batch size of ``predict`` and once with large batches. Run once each, and
+  only up to ``--naive-rows``, because it loads the table into memory.
 
-The memory is the resident set of the process, looked at every twentieth of a second. Linux only.
+Memory is the resident set of the process, measured every twentieth of a second. Linux only.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Run:
-    """One process.
+    """Measurement of one process.
 
     Attributes
     ----------
     seconds : float
-        From its start to its end.
+        From start to exit.
     memory : list of (float, float)
-        Seconds since the start, and MiB.
+        Time in seconds since the start, and memory in MiB.
     """
 
     seconds: float
@@ -59,13 +59,13 @@ class Run:
 
     @property
     def peak(self) -> float:
-        """MiB."""
+        """Peak memory in MiB."""
         return max(size for _, size in self.memory)
 
 
 @dataclass
 class Row:
-    """What the runs of one way on one file took."""
+    """Measurements of one way on one file."""
 
     way: str
     form: str
@@ -74,17 +74,17 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """Median duration."""
         return statistics.median(run.seconds for run in self.runs)
 
     @property
     def peak(self) -> float:
-        """MiB, of all runs."""
+        """Peak memory of all runs in MiB."""
         return max(run.peak for run in self.runs)
 
 
 def measure(command: list[str]) -> Run:
-    """Run a command to its end."""
+    """Run and measure a command."""
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
     memory = [(0.0, 0.0)]
     began = time.perf_counter()
@@ -104,7 +104,7 @@ def measure(command: list[str]) -> Run:
 
 
 def build(way: str, source: Path, folder: Path) -> list[str]:
-    """Return the command of a way."""
+    """Return the command line of a way."""
     output = str(folder / f"{way}{source.suffix}")
     if way == "churn":
         models = str(HERE.parent / "models")
@@ -114,7 +114,7 @@ def build(way: str, source: Path, folder: Path) -> list[str]:
 
 
 def make_customers(folder: Path, rows: int, form: str) -> Path:
-    """Draw a file of customers, once."""
+    """Write a file of simulated customers if it does not exist."""
     path = folder / f"customers-{rows}.{form}"
     if not path.exists():
         print(f"drawing {path.name} …", file=sys.stderr)
@@ -123,7 +123,7 @@ def make_customers(folder: Path, rows: int, form: str) -> Path:
 
 
 def compare(sizes: list[int], naive_rows: int, repeats: int, build_folder: Path) -> list[Row]:
-    """Run every way on every file, by turns."""
+    """Run all ways on all files, alternating."""
     found = []
     with tempfile.TemporaryDirectory(dir=build_folder) as scratch:
         for rows in sizes:
@@ -143,9 +143,9 @@ def compare(sizes: list[int], naive_rows: int, repeats: int, build_folder: Path)
 
 
 def write_table(found: list[Row]) -> str:
-    """Return the figures as a table of Markdown."""
+    """Return the results as a Markdown table."""
     lines = [
-        "| customers | form | way | seconds | rows a second | times the floor | peak memory, MiB |",
+        "| customers | format | way | seconds | rows per second | times the floor | peak memory, MiB |",
         "|---:|---|---|---:|---:|---:|---:|",
     ]
     floors = {(row.rows, row.form): row.seconds for row in found if row.way == "floor"}
@@ -159,7 +159,7 @@ def write_table(found: list[Row]) -> str:
 
 
 def write_ratios(found: list[Row]) -> str:
-    """Say how many times as long as this command the naive ways took."""
+    """Return how many times longer the naive ways took."""
     lines = []
     for row in found:
         if row.way.startswith("naive"):
@@ -171,7 +171,7 @@ def write_ratios(found: list[Row]) -> str:
 
 
 def draw_memory(path: Path, found: list[Row]) -> None:
-    """Draw the memory of the longest runs over time."""
+    """Draw the memory over time of the runs with most customers."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -196,9 +196,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1000000,10000000", help="customers, separated by commas")
-    parser.add_argument("--naive-rows", type=int, default=1_000_000, help="most customers the naive ways are given")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way; the median counts")
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "build", help="where customers are kept")
+    parser.add_argument(
+        "--naive-rows", type=int, default=1_000_000, help="maximum number of customers for the naive ways"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each way, of which the median is reported")
+    parser.add_argument("--folder", type=Path, default=HERE.parent / "build", help="folder for simulated customers")
     parser.add_argument("--plot", type=Path, help="draw the memory over time into this SVG")
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)

@@ -1,9 +1,9 @@
-"""A job on a file killed by SIGKILL at random moments and resumed: the same bytes each time as of one that ran through.
+"""Kill file jobs with SIGKILL at random moments, resume them, and compare the results with an uninterrupted job.
 
 ``python benchmarks/batch_resume.py --rows 1000000 --kills 10``. The command ``churn score`` scores simulated customers,
-one in a thousand of whom can't be scored, from CSV to CSV, packed CSV and Parquet by turns. It is killed a random
-while after its journal has told of a random number of rows, resumed, every other time killed and resumed again. The
-journal is written every twentieth of a second instead of every two, so that there is something to go on with.
+of whom one in a thousand can't be scored, from CSV to CSV, compressed CSV and Parquet in turn. It is killed a random
+time after its journal has recorded a random number of rows, and resumed; every other job is killed and resumed twice.
+The journal is written every twentieth of a second instead of every two seconds, so that there is progress to resume.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.simulate import write_simulated  # noqa: E402
 COMMIT_SECONDS = 0.05
 CODE = f"from batch.files import run; run.COMMIT_SECONDS = {COMMIT_SECONDS}; from cli.main import main; main()"
 REPLACE = ["--if-exists", "replace"]
-"""For a job that had ended before it was killed."""
+"""Options for a job that had finished before it was killed."""
 
 FORMS = ("csv", "csv.gz", "parquet")
 
@@ -41,11 +41,11 @@ def start(source: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def kill_behind(process: subprocess.Popen[bytes], output: Path, target: float, delay: float) -> int:
-    """Kill a command some time after its journal has told of more rows than a target; return how many it told of."""
+    """Kill a command after its journal has recorded more rows than `target`; return the number recorded."""
     journal, rows = output.with_name(f".{output.name}.partial") / "journal.json", 0
     while process.poll() is None and rows <= target:
         time.sleep(0.002)
-        with contextlib.suppress(OSError):  # it is not there yet
+        with contextlib.suppress(OSError):  # it does not exist yet
             rows = json.loads(journal.read_text())["counts"]["rows"]
     time.sleep(delay)
     process.kill()
@@ -54,7 +54,7 @@ def kill_behind(process: subprocess.Popen[bytes], output: Path, target: float, d
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a command that must end well."""
+    """Wait for a command that must succeed."""
     if process.wait():
         sys.exit(f"the command ended with {process.returncode}")
 
@@ -66,7 +66,7 @@ def hash_results(output: Path) -> list[str]:
 
 
 def spoil(source: Path, target: Path) -> None:
-    """Copy a CSV file, and blank the age in each thousandth line."""
+    """Copy a CSV file with an invalid age in every thousandth line."""
     with source.open() as lines, target.open("w") as written:
         place = lines.readline().split(",").index("Age")
         lines.seek(0)
@@ -81,8 +81,8 @@ def main() -> None:
     """Kill, resume, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="customers")
-    parser.add_argument("--kills", type=int, default=10, help="moments")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=10, help="number of jobs to kill")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     options = parser.parse_args()
     draw = random.Random(options.seed)  # noqa: S311  no secret
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def main() -> None:
             is_same = hash_results(output) == whole[form]
             wrong += not is_same
             print(
-                f"{form}: killed with {' and '.join(f'{rows:,}' for rows in killed)} rows noted, resumed at row "
+                f"{form}: killed with {' and '.join(f'{rows:,}' for rows in killed)} rows recorded, resumed at row "
                 f"{told['resumed_at_row']:,} of {told['rows']:,}: {'the same bytes' if is_same else 'OTHER BYTES'}, "
                 f"{told['rejected']:,} rejected",
                 flush=True,

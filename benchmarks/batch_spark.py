@@ -1,10 +1,9 @@
-"""Spark on the cores of this machine: time, cores busy and rows lost, for one core and for two.
+"""Measure Spark on one and two cores of this machine: time, CPU utilisation, and equality of the scores.
 
-``python benchmarks/batch_spark.py --rows 1000000``. Simulated customers are scored by the command ``churn score
---spark local[N]``; the processor time of all its threads (the JVM's, the Python workers') is read from /proc every
-fifth of a second, and with it the time they were ready to run and waited for a core, which on a machine that does
-other work is what they would have used. The scores are held against those of one process without Spark, row by row,
-which is timed as well. Linux only.
+``python benchmarks/batch_spark.py --rows 1000000``. Simulated customers are scored with ``churn score --spark
+local[N]``. The CPU time of all threads (JVM and Python workers) is read from /proc every fifth of a second, together
+with the time that they waited for a core, which they would have used on an idle machine. The scores are compared row
+by row with those of one process without Spark, which is timed as well. Linux only.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from training.simulate import write_simulated  # noqa: E402
 
 EVERY = 0.2
 BUSY = 0.9
-"""Share of the cores from which a moment counts as all busy."""
+"""Fraction of the cores above which all cores count as busy."""
 
 Moment = tuple[float, float, float]
 
 
 def take_moment(session: int, spent: dict[str, tuple[int, int]], workers: dict[str, float]) -> Moment:
-    """Return the time, and the seconds all threads of a session have run and have waited for a core until now.
+    """Return the time, and the seconds that all threads of a session have run and waited for a core so far.
 
-    The seconds that each Python worker has run are written to `workers`.
+    The seconds that each Python worker has run are stored in `workers`.
     """
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -52,14 +51,14 @@ def take_moment(session: int, spent: dict[str, tuple[int, int]], workers: dict[s
             if b"pyspark.daemon" in (process / "cmdline").read_bytes():
                 threads = [thread.name for thread in (process / "task").iterdir()]
                 workers[process.name] = sum(spent.get(name, (0, 0))[0] for name in threads) / 1e9
-        except OSError:  # it has just ended; what it used stays counted
+        except OSError:  # it has just ended; its time remains counted
             continue
     ran, waited = map(sum, zip(*spent.values(), strict=True))
     return time.perf_counter(), ran / 1e9, waited / 1e9
 
 
 def run(cores: int, source: Path, output: Path, models: Path) -> tuple[dict[str, float], list[Moment], list[float]]:
-    """Score with Spark; return the summary, every moment, and the seconds that each Python worker ran."""
+    """Score with Spark; return the summary, all measurements, and the seconds that each Python worker ran."""
     command = [sys.executable, "-c", "from cli.main import main; main()", "score", str(source), "--output", str(output)]
     summary = output.with_suffix(".json")
     command += ["--spark", f"local[{cores}]", "--models", str(models), "--summary", str(summary)]
@@ -82,7 +81,7 @@ def main() -> None:
     """Measure, check and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="customers")
-    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="of each run")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="numbers of cores to measure")
     parser.add_argument("--models", type=Path, default=HERE.parent / "models", help="folder of the models")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -106,7 +105,7 @@ def main() -> None:
             same = parquet.read_table(output).sort_by("CustomerId").equals(expected)
             print(
                 f"local[{cores}]: {moments[-1][0] - moments[0][0]:.1f} s, of which the job {summary['seconds']:.1f} s, "
-                f"{summary['rows'] / summary['seconds']:,.0f} rows a second\n"
+                f"{summary['rows'] / summary['seconds']:,.0f} rows per second\n"
                 f"  cores used in the job: {ran / seconds:.2f}; used or waited for: {(ran + waited) / seconds:.2f}, "
                 f"and {BUSY:.0%} of {cores} or more in {busy:.0%} of the time\n"
                 f"  seconds that each Python worker ran: {', '.join(f'{worker:.1f}' for worker in workers)}\n"

@@ -1,10 +1,10 @@
-"""PostgreSQL to PostgreSQL: customers scored from one database into another, once whole, once killed and resumed.
+"""Score customers from one PostgreSQL database into another, once uninterrupted, once killed and resumed.
 
-``python benchmarks/batch_sql.py --rows 1000000``. Starts a server of its own where PostgreSQL is installed, fills a
-table with simulated customers, one in a thousand of whom can't be scored, and runs the command `churn` on it: whole;
-then killed by SIGKILL when half of the rows are committed, and resumed. Every customer must then be in exactly one of
-the two tables, with the score of the whole run. The floor is the same customers copied out and the same scores copied
-in by the same two COPY statements, one after the other, with nothing between.
+``python benchmarks/batch_sql.py --rows 1000000``. Starts a separate PostgreSQL server, fills a table with simulated
+customers, of whom one in a thousand can't be scored, and runs `churn score` on it: once uninterrupted, and once killed
+with SIGKILL when half of the rows are committed, and resumed. Every customer must then be in exactly one of the two
+tables, with the score of the uninterrupted run. The floor copies the same customers out and the same scores in with
+the same two COPY statements, without any scoring.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyarrow import csv
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from postgresql import run_postgresql, why_not  # noqa: E402  the tests' server
+from postgresql import run_postgresql, why_not  # noqa: E402  the server of the tests
 
 from batch.sql.database import open_database  # noqa: E402
 from training.simulate import simulate_chunks  # noqa: E402
@@ -40,13 +40,13 @@ COMMAND = [sys.executable, "-c", "from cli.main import main; main()", "score"]
 
 
 def ask(url: str, statement: str) -> Any:  # noqa: ANN401  one value
-    """Return the first value of a statement's first row."""
+    """Return the first value of the first row of a statement."""
     with open_database(url).engine.connect() as connection:
         return connection.execute(sa.text(statement)).scalar_one()
 
 
 def fill(url: str, rows: int) -> None:
-    """Write the table of customers."""
+    """Create the table of customers."""
     with open_database(url).engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE TABLE customers ({COLUMNS})")
         names = connection.exec_driver_sql("SELECT * FROM customers").keys()
@@ -70,7 +70,7 @@ def start(models: Path, source: str, target: str, table: str, *more: str) -> sub
 
 
 def run(*arguments: Any) -> float:  # noqa: ANN401  those of `start`
-    """Run the command to its end and return its seconds."""
+    """Run the command and return its duration in seconds."""
     began = time.perf_counter()
     process = start(*arguments)
     if process.wait():
@@ -79,23 +79,23 @@ def run(*arguments: Any) -> float:  # noqa: ANN401  those of `start`
 
 
 def kill_half_way(models: Path, source: str, target: str, table: str, rows: int) -> int:
-    """Kill the command when it has committed half of the rows; return how many those are."""
+    """Kill the command when it has committed half of the rows; return the number committed."""
     process = start(models, source, target, table)
     while process.poll() is None:
         time.sleep(0.02)
         try:
             done = json.loads(ask(target, f"SELECT state FROM {table}__progress"))["rows"]  # noqa: S608
-        except Exception:  # noqa: BLE001, S112  the table is not there yet
+        except Exception:  # noqa: BLE001, S112  the table does not exist yet
             continue
         if done >= rows // 2:
             process.send_signal(signal.SIGKILL)
             process.wait()
             return int(done)
-    sys.exit("the command ended before it was killed; take more rows")
+    sys.exit("the command ended before it was killed; use more rows")
 
 
 def copy_floor(source: str, target: str, table: str) -> float:
-    """Return the seconds of reading the customers and writing the scores, and nothing else."""
+    """Return the seconds for only reading the customers and writing the scores."""
     began = time.perf_counter()
     with open_database(source).engine.connect() as connection:
         driver: Any = connection.connection
@@ -141,7 +141,7 @@ def main() -> None:
         resumed = run(models, source, target, "killed", "--resume", "--summary", str(summary))
         told = json.loads(summary.read_text())
         checks = {
-            "visible under its name when killed": visible,
+            "visible under its final name when killed": visible,
             "customers": ask(source, "SELECT count(*) FROM customers"),
             "scored": ask(target, "SELECT count(*) FROM killed"),
             "scored, different customers": ask(target, 'SELECT count(DISTINCT "CustomerId") FROM killed'),
@@ -149,24 +149,22 @@ def main() -> None:
             "in both tables": ask(
                 target, 'SELECT count(*) FROM killed JOIN killed_rejects ON identifier = "CustomerId"::text'
             ),
-            "other than in the whole run": ask(
+            "different from the uninterrupted run": ask(
                 target,
                 "SELECT count(*) FROM ((TABLE whole EXCEPT TABLE killed) UNION (TABLE killed EXCEPT TABLE whole)) d",
             ),
         }
-    print(
-        f"whole: {rows:,} customers in {whole:.1f} s with the start of the command; the job {seconds:.1f} s, ", end=""
-    )
-    print(f"{rows / seconds:,.0f} a second, {seconds / floor:.2f} times the floor ({floor:.1f} s)")
+    print(f"uninterrupted: {rows:,} customers in {whole:.1f} s including the start; the job {seconds:.1f} s, ", end="")
+    print(f"{rows / seconds:,.0f} per second, {seconds / floor:.2f} times the floor ({floor:.1f} s)")
     print(f"killed when {killed_at:,} were committed; resumed at {told['resumed_at_row']:,}, {resumed:.1f} s")
     for name, count in checks.items():
         print(f"  {name}: {count:,}")
     right = (
         checks["scored"] == checks["scored, different customers"] == told["scored"]
         and checks["scored"] + checks["rejected"] == checks["customers"] == rows
-        and not checks["in both tables"] + checks["other than in the whole run"] + visible
+        and not checks["in both tables"] + checks["different from the uninterrupted run"] + visible
     )
-    sys.exit(None if right else "a row is lost, twice or different")
+    sys.exit(None if right else "a row is missing, duplicated or different")
 
 
 if __name__ == "__main__":

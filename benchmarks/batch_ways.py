@@ -1,4 +1,4 @@
-"""Other ways to bring a file of customers to a file of scores, for ``batch.py``: each is called in its own process.
+"""Other ways to score a file of customers, for comparison in ``batch.py``; each runs in a separate process.
 
 ``python benchmarks/batch_ways.py floor|naive|naive-large INPUT OUTPUT``, both .csv or both .parquet.
 """
@@ -32,7 +32,7 @@ LARGE = 8192
 
 @block_imports()
 def floor(source: Path, output: Path) -> None:
-    """Read the columns that are needed, and write the columns of a result, of constants, batch by batch."""
+    """Read the required columns and write constant result columns, batch by batch."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -60,12 +60,12 @@ def floor(source: Path, output: Path) -> None:
 
 
 def naive(source: Path, output: Path, batch_size: int | None = None) -> None:
-    """Do as a script does that was written in an afternoon."""
+    """Score like a simple script with pandas, scikit-learn and Keras."""
     import joblib
     import keras
     import pandas as pd
 
-    import churn.layers  # noqa: F401  the network's
+    import churn.layers  # noqa: F401  registers custom layers
 
     table = pd.read_csv(source) if source.suffix == ".csv" else pd.read_parquet(source)
     transformer = joblib.load(MODEL / "preprocessor.joblib")  # scikit-learn's ColumnTransformer and StandardScaler

@@ -1,9 +1,9 @@
-"""Tables over HTTP against batches of JSON: customers a second, memory, and what a health check waits meanwhile.
+"""Compare tables over HTTP with batches of JSON: customers per second, memory, and latency of health checks.
 
-``python benchmarks/bulk.py --rows 1000000``. One service with ONNX Runtime, one worker, and one client at a time; JSON
-in batches of 10,000 and tables take turns, round by round. A table is sent and its answer read at the same time; a
-health check is sent fifty times a second beside it. Memory is the worker's, resident: before the first table, at its
-height, and after all. Linux.
+``python benchmarks/bulk.py --rows 1000000``. One service with ONNX Runtime and one worker, one client at a time; JSON
+in batches of 10,000 alternates with tables. The response of a table is read while it is sent. A health check is sent
+fifty times per second meanwhile. Memory is the resident set of the worker: before the first table, peak, and at the
+end. Linux only.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ HEALTH = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @dataclass
 class Figures:
-    """Of one way, a number a round."""
+    """Results of one way, with one entry per round."""
 
     rows: list[float] = field(default_factory=list)
-    """Customers a second."""
+    """Customers per second."""
     per_cpu: list[float] = field(default_factory=list)
-    """Customers a CPU second of the server."""
+    """Customers per CPU second of the server."""
     health: list[float] = field(default_factory=list)
-    """Milliseconds that health checks took."""
+    """Latencies of the health checks in milliseconds."""
     peak: float = 0.0
-    """Resident memory at its height, MB."""
+    """Peak resident memory in MB."""
 
 
 def write_tables(folder: Path, customers: list[dict[str, Any]], rows: int) -> dict[str, Path]:
-    """Write a table of as many rows, each 10,000 of them alike but for the identifier."""
+    """Write a table with `rows` rows that repeats the customers with different identifiers."""
     drawn = pa.Table.from_pylist(customers)
     table = pa.concat_tables([drawn] * -(-rows // len(customers))).slice(0, rows)
     table = table.append_column("CustomerId", pa.array(np.arange(15_000_000, 15_000_000 + rows)))
@@ -66,7 +66,7 @@ def write_tables(folder: Path, customers: list[dict[str, Any]], rows: int) -> di
 
 
 def send_table(port: int, path: Path, media_type: str, query: str) -> tuple[int, bool]:
-    """Send a table and read the answer as it comes; return its size, and whether it is whole and well."""
+    """Send a table and read the response meanwhile; return its size, and whether it is complete with status 200."""
     with socket.create_connection(("127.0.0.1", port)) as connection, path.open("rb") as file:
         head = f"POST /predict{query} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nConnection: close\r\n"
         connection.sendall(f"{head}Content-Length: {path.stat().st_size}\r\n\r\n".encode())
@@ -83,7 +83,7 @@ def send_table(port: int, path: Path, media_type: str, query: str) -> tuple[int,
 
 @contextlib.contextmanager
 def watch_health(port: int, found: list[float]) -> Iterator[None]:
-    """Ask whether the service is ready, fifty times a second."""
+    """Request `/health/ready` fifty times per second."""
     stop = threading.Event()
 
     def ask() -> None:
@@ -104,13 +104,13 @@ def watch_health(port: int, found: list[float]) -> Iterator[None]:
 
 
 def measure_table(server: Running, path: Path, form: str, query: str, rows: int, figures: Figures) -> None:
-    """Send a table once."""
-    Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # the height of memory begins anew
+    """Send a table once and measure it."""
+    Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # resets the peak memory
     cpu, started = measure_cpu(server.pid), time.perf_counter()
     with watch_health(server.port, figures.health):
         _, is_well = send_table(server.port, path, CSV if form == "csv" else ARROW, query)
     if not is_well:
-        raise RuntimeError(f"{form}{query}: the answer is not whole")
+        raise RuntimeError(f"{form}{query}: the response is incomplete")
     figures.rows.append(rows / (time.perf_counter() - started))
     figures.per_cpu.append(rows / (measure_cpu(server.pid) - cpu))
     status = Path(f"/proc/{server.pid}/status").read_text()
@@ -118,7 +118,7 @@ def measure_table(server: Running, path: Path, form: str, query: str, rows: int,
 
 
 def measure_json(server: Running, body: bytes, clients: Clients, seconds: float, figures: Figures) -> None:
-    """Send batches, on two connections so that the server is never idle."""
+    """Send batches on two connections, so that the server is never idle."""
     cpu = measure_cpu(server.pid)
     with watch_health(server.port, figures.health):
         load = clients.run(Target(server.port, "/predict", body), 2, seconds)
@@ -129,10 +129,10 @@ def measure_json(server: Running, body: bytes, clients: Clients, seconds: float,
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
     parser.add_argument("--rows", type=int, default=1_000_000, help="customers in a table")
-    parser.add_argument("--rounds", type=int, default=3, help="how often they take turns")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of JSON in each round")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of JSON per round")
     options = parser.parse_args()
     customers = draw_customers(read_bundle(Registry(options.models).current_folder()).manifest.schema, BATCH)
     ways = [(form, query) for form in ("csv", "arrow") for query in ("", "?on_error=reject")]
@@ -154,7 +154,7 @@ def main() -> None:
         memory["after all tables"] = measure_memory(server.pid)[0]
         sizes = {form: path.stat().st_size / 1e6 for form, path in paths.items()}
     print(f"{options.rows:,} customers: {', '.join(f'{form} {size:.0f} MB' for form, size in sizes.items())}\n")
-    print("| | customers/s | … a CPU second | health check, ms: median | 99 % | most | memory at most, MB |")
+    print("| | customers/s | … per CPU second | health check, ms: median | 99 % | maximum | peak memory, MB |")
     print("|---|---|---|---|---|---|---|")
     base = figures[""]
     for name, found in figures.items():

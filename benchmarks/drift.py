@@ -1,8 +1,8 @@
-"""Drift as Prometheus sees it: customers like training's, then an older, richer population.
+"""Demonstrate drift in Prometheus: customers as in training, followed by an older, richer population.
 
 ``python benchmarks/drift.py --curve docs/drift.svg --dashboards docs/dashboards``. Two workers serve a model,
-Prometheus scrapes them by the shipped rules with shorter windows (an hour becomes a minute), and customers are drawn
-from the simulator. Prints the indices and every alert that was pending or fired; draws the curve and each dashboard.
+Prometheus scrapes them with the included rules and shorter windows (an hour becomes a minute), and customers are drawn
+from the simulator. Prints the indices and all pending and firing alerts; draws the curve and the dashboards.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from watching import Watcher
 
 OLDER_RICHER = Population(mean_age=44.2, mean_balance=150_000.0)
-"""Five years older, with a quarter more on the account, else the public table's. Simulated tables' older and richer
-population (`Population.older_richer`) also earns more and scores otherwise, which is drift too."""
+"""Five years older, with balances a quarter higher, otherwise like the public table. `Population.older_richer` also
+has higher salaries and different scores, which is drift as well."""
 
 WINDOWS = {"1h": "60s", "1d": "120s", "5m": "30s"}
 STEP_SECONDS = 2
 
 
 def main() -> None:
-    """Serve, watch, send, print and draw."""
+    """Run the service, Prometheus and the traffic; print and draw the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--before", type=float, default=120, help="seconds of customers like training's")
-    parser.add_argument("--after", type=float, default=180, help="seconds of older, richer ones")
-    parser.add_argument("--curve", type=Path, help="picture of the index to write (.svg, .png)")
-    parser.add_argument("--dashboards", type=Path, help="folder for a picture of each dashboard")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--before", type=float, default=120, help="seconds with customers as in training")
+    parser.add_argument("--after", type=float, default=180, help="seconds with older, richer customers")
+    parser.add_argument("--curve", type=Path, help="file for a figure of the index (.svg, .png)")
+    parser.add_argument("--dashboards", type=Path, help="folder for a figure of each dashboard")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -50,12 +50,12 @@ def main() -> None:
             Traffic(running.port).flow() as traffic,
         ):
             started = time.time()
-            _wait(options.before, "customers like training's")
+            _wait(options.before, "customers as in training")
             turned = time.time()
             traffic.population = OLDER_RICHER
             _wait(options.after, "an older, richer population")
             ended = time.time()
-            print(f"{traffic.requests} requests answered, {traffic.mistakes} refused")
+            print(f"{traffic.requests} requests succeeded, {traffic.mistakes} failed")
             _print_indices(watcher, turned, ended)
             _print_alerts(watcher, started, turned, ended)
             if options.curve:

@@ -1,7 +1,7 @@
-"""What one call of an engine costs, by the ways to make it: the figures behind `churn.engines`.
+"""Measure variants of calling ONNX Runtime and TensorFlow; the basis of the choices in `churn.engines`.
 
-``python benchmarks/engines.py --models models`` prints two tables of medians, in microseconds. The variants take turns
-call by call, so that a busy machine hits them alike.
+``python benchmarks/engines.py --models models`` prints two tables of medians in microseconds. The variants alternate
+call by call, so that load on the machine affects them equally.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPIN = "session.intra_op.allow_spinning"
 
 
 def make_onnx_variants(path: Path, width: int) -> dict[str, Predict]:
-    """Return ways to call ONNX Runtime."""
+    """Return variants of calling ONNX Runtime."""
     import onnxruntime as ort
 
     def make_session(threads: int = 1, **changes: Any) -> Any:  # noqa: ANN401
@@ -72,7 +72,7 @@ def make_onnx_variants(path: Path, width: int) -> dict[str, Predict]:
         return fixed.get_outputs()[0].numpy()
 
     return {
-        "run, outputs named (today)": run(plain, [out]),
+        "run, outputs named (used)": run(plain, [out]),
         "run, outputs not named": run(plain, None),
         "OrtValue": run_values,
         "IoBinding, bound for each call": run_bound,
@@ -88,11 +88,11 @@ def make_onnx_variants(path: Path, width: int) -> dict[str, Predict]:
 
 
 def make_tensorflow_variants(path: Path, width: int) -> tuple[dict[str, Predict], list[int]]:
-    """Return ways to call TensorFlow, and the number of traces so far, which a list holds to stay alive."""
+    """Return variants of calling TensorFlow, and a list with the number of traces so far."""
     tf = import_tensorflow(1)
     import keras
 
-    import churn.layers  # noqa: F401  registers the layers a network may be made of
+    import churn.layers  # noqa: F401  registers custom layers
 
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     traces = [0]
@@ -113,9 +113,7 @@ def make_tensorflow_variants(path: Path, width: int) -> tuple[dict[str, Predict]
     frozen_xla = tf.function(lambda matrix: frozen(matrix)[0], input_signature=signature, jit_compile=True)
     compiled = frozen_xla.get_concrete_function()
     return {
-        "frozen, PartitionedCall, NumPy in (today)": lambda matrix: call(args=[matrix], Tout=types, f=frozen)[
-            0
-        ].numpy(),
+        "frozen, PartitionedCall, NumPy in (used)": lambda matrix: call(args=[matrix], Tout=types, f=frozen)[0].numpy(),
         "frozen, PartitionedCall, tf.constant": lambda m: call(args=[tf.constant(m)], Tout=types, f=frozen)[0].numpy(),
         "frozen, called": lambda matrix: frozen(tf.constant(matrix))[0].numpy(),
         "frozen, wrapped in a tf.function, called": lambda matrix: again(tf.constant(matrix)).numpy(),
@@ -138,16 +136,16 @@ def measure(
     variants : dict of callable
     width : int
     seconds : float
-        For each number of rows.
+        Duration for each number of rows.
     same : bool
-        Whether all must say the same, as ways to call one network do.
+        Whether all variants must return the same result.
 
     Returns
     -------
     medians : dict of list of float
         Microseconds, in the order of `ROWS`.
     firsts : dict of float
-        Milliseconds of the first call with a new number of rows, the mean of seven: what a compiler asks for each.
+        Milliseconds of the first call with a new number of rows (compilation), mean of seven.
     """
     generator = np.random.default_rng(0)
     medians: dict[str, list[float]] = {name: [] for name in variants}
@@ -161,7 +159,7 @@ def measure(
             np.testing.assert_allclose(answer, reference, atol=1e-5 if same else 1, err_msg=name)
         end, order = time.perf_counter() + seconds, list(variants.items())
         while time.perf_counter() < end or len(times[name]) < 20:
-            generator.shuffle(order)  # whoever comes after the largest finds its caches cold
+            generator.shuffle(order)  # the variant after the largest would have cold caches
             for name, predict in order:
                 started = time.perf_counter()
                 predict(matrix)
@@ -178,7 +176,7 @@ def measure(
 
 
 def print_table(title: str, medians: dict[str, list[float]], firsts: dict[str, float]) -> None:
-    """Print medians and ratios to the first variant."""
+    """Print the medians and their ratios to the first variant."""
     base = next(iter(medians.values()))
     print(f"\n| {title} | " + " | ".join(f"{rows:,} rows" for rows in ROWS) + " | a new size, ms |")
     print("|---" * (len(ROWS) + 2) + "|")
@@ -190,9 +188,9 @@ def print_table(title: str, medians: dict[str, list[float]], firsts: dict[str, f
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--engines", default="onnx,tensorflow", help="which engines, with commas")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each number of rows")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--engines", default="onnx,tensorflow", help="engines, separated by commas")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds per number of rows")
     options = parser.parse_args()
     folder = Registry(options.models).current_folder()
     width = read_bundle(folder).manifest.preprocessor.width
@@ -204,8 +202,8 @@ def main() -> None:
         made = traces[0]
         print_table("TensorFlow, µs", *measure(variants, width, options.seconds))
         if traces[0] != made:
-            raise SystemExit(f"a function was traced again: {traces[0]} traces, and {made} were made")
-        print(f"\n{made} functions, {traces[0]} traces: none was traced again by another number of rows")
+            raise SystemExit(f"a function was traced again: {traces[0]} traces of {made} functions")
+        print(f"\n{made} functions, {traces[0]} traces: no function was traced again for another number of rows")
 
 
 if __name__ == "__main__":

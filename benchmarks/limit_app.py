@@ -1,7 +1,7 @@
-"""The limit that serving is compared with: FastAPI, the plainest pydantic models of our columns, a constant answer.
+"""The limit for the service: FastAPI with plain pydantic models of the same columns and a constant response.
 
-``CHURN_MODELS=models uvicorn --app-dir benchmarks limit_app:app``. What this costs is HTTP, FastAPI and pydantic;
-nothing is preprocessed, scored or counted.
+``CHURN_MODELS=models uvicorn --app-dir benchmarks limit_app:app``. Its cost is HTTP, FastAPI and pydantic; nothing is
+preprocessed, scored or counted.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Customers: Any = create_model("Customers", customers=(list[Customer], ...))
 
 
 class Prediction(BaseModel):
-    """What is said of one customer."""
+    """Response for one customer."""
 
     probability: float
     churn: bool
 
 
 class Predictions(BaseModel):
-    """What is said of many."""
+    """Response for several customers."""
 
     predictions: list[Prediction]
 
@@ -49,22 +49,22 @@ MANY = [ONE] * MOST
 
 
 async def predict(customer) -> Prediction:  # noqa: ANN001, ARG001  the annotation is set below
-    """Answer for one."""
+    """Return the constant response for one customer."""
     return ONE
 
 
 async def predict_batch(batch) -> Predictions:  # noqa: ANN001  likewise
-    """Answer for many."""
+    """Return the constant response for several customers."""
     return Predictions.model_construct(predictions=MANY[: len(batch.customers)])
 
 
-# The models are made while this runs, so the annotations are set as objects.
+# The models are created at run time, so the annotations are set as objects.
 predict.__annotations__.update(customer=Customer, **{"return": Prediction})
 predict_batch.__annotations__.update(batch=Customers, **{"return": Predictions})
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  as ASGI has it
-    """Answer with 40 bytes a customer and no framework at all: what the HTTP server itself costs."""
+    """Return 40 bytes per customer without any framework, to measure the cost of the HTTP server."""
     if scope["type"] != "http":
         return
     body = b""

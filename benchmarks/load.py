@@ -1,7 +1,7 @@
-"""Load on an HTTP server: closed loop for throughput, a constant arrival rate for honest latencies.
+"""Generate load on an HTTP server: a closed loop for throughput, a constant arrival rate for latencies.
 
-Plain sockets in several processes, because a framework's client costs more than what it measures. `wrk`, where
-installed, drives the closed loop with less CPU than any Python does.
+Uses plain sockets in several processes, because an HTTP client library would cost more than the server. If `wrk` is
+installed, it generates the closed loop with less CPU than Python.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 SPIN_SECONDS = 1e-4
-"""Before an arrival is due, a client spins this long instead of sleeping, so as not to be late itself."""
+"""Seconds before an arrival in which a client spins instead of sleeping, so as not to be late."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -44,7 +44,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is posted, and where."""
+    """Port, path and body of the requests."""
 
     port: int
     path: str
@@ -52,14 +52,14 @@ class Target:
     media_type: str = "application/json"
 
     def request(self) -> bytes:
-        """Return the request's bytes."""
+        """Return the bytes of the request."""
         head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {self.media_type}\r\n"
         return f"{head}Content-Length: {len(self.body)}\r\n\r\n".encode() + self.body
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load."""
+    """Result of a load."""
 
     requests: int
     seconds: float
@@ -67,17 +67,17 @@ class Load:
     client_cpu: float
     """CPU seconds of the clients."""
     p50: float
-    """Milliseconds; likewise `p99`."""
+    """In milliseconds, like `p99`."""
     p99: float
 
     @property
     def per_second(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
 class _Connection:
-    """One keep-alive connection with at most one request on its way."""
+    """A keep-alive connection with at most one request in flight."""
 
     def __init__(self, target: Target) -> None:
         self.socket = socket.create_connection(("127.0.0.1", target.port), timeout=60)
@@ -90,7 +90,7 @@ class _Connection:
         self.socket.sendall(self._request)
 
     def receive(self) -> bool:
-        """Read what there is; return whether the answer is whole."""
+        """Read available data; return whether the response is complete."""
         data = self.socket.recv(1 << 20)
         if not data:
             raise ConnectionError("the server closed a connection")
@@ -108,7 +108,7 @@ class _Connection:
 
 
 class _Fleet:
-    """The connections of one process, and what came of them."""
+    """The connections of one process and their results."""
 
     def __init__(self, target: Target, connections: int) -> None:
         self.all = {connection.socket: connection for connection in (_Connection(target) for _ in range(connections))}
@@ -117,11 +117,11 @@ class _Fleet:
         self.errors = 0
 
     def send(self, due: float) -> None:
-        """Send on a free connection what was due at some time."""
+        """Send a request that was due at time `due` on a free connection."""
         self.free.pop().send(due)
 
     def collect(self, timeout: float) -> None:
-        """Wait for answers, at most for a time."""
+        """Wait for responses, at most `timeout` seconds."""
         busy = [found for found, connection in self.all.items() if connection not in self.free]
         for found in select.select(busy, [], [], timeout)[0]:
             connection = self.all[found]
@@ -131,7 +131,7 @@ class _Fleet:
                 self.free.add(connection)
 
     def finish(self) -> None:
-        """Wait for what is on its way, and close."""
+        """Wait for requests in flight, and close the connections."""
         while len(self.free) < len(self.all):
             self.collect(1.0)
         for found in self.all:
@@ -141,14 +141,14 @@ class _Fleet:
 def drive(
     target: Target, connections: int, seconds: float, rate: float | None, start_at: float
 ) -> tuple[list[float], int, float]:
-    """Load a server from this process.
+    """Generate load from this process.
 
     Parameters
     ----------
     rate : float or None
-        Arrivals a second; a request waits its turn where no connection is free, and that counts. None: closed loop.
+        Arrivals per second; the latency includes waiting for a free connection. None for a closed loop.
     start_at : float
-        When to begin, by `time.monotonic`, so that several processes begin together.
+        Start time from `time.monotonic`, so that several processes start together.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def drive(
 
 
 def _keep_busy(fleet: _Fleet, seconds: float) -> None:
-    """Send on each connection as soon as it is free."""
+    """Send on every connection as soon as it is free."""
     end = time.perf_counter() + seconds
     while (now := time.perf_counter()) < end:
         while fleet.free:
@@ -178,7 +178,7 @@ def _keep_busy(fleet: _Fleet, seconds: float) -> None:
 
 
 def _keep_pace(fleet: _Fleet, seconds: float, rate: float) -> None:
-    """Let requests arrive at a constant rate, whatever the server does."""
+    """Send requests at a constant rate, independently of the server."""
     begin = time.perf_counter()
     sent, arrivals = 0, int(seconds * rate)
     while sent < arrivals:
@@ -192,7 +192,7 @@ def _keep_pace(fleet: _Fleet, seconds: float, rate: float) -> None:
 
 
 class Clients:
-    """Client processes, started once.
+    """A pool of client processes.
 
     Parameters
     ----------
@@ -204,16 +204,16 @@ class Clients:
         self._pool = ProcessPoolExecutor(processes, get_context("spawn"))
 
     def __enter__(self) -> Clients:
-        """Start them."""
+        """Start the processes."""
         list(self._pool.map(time.sleep, [0.5] * self._processes))
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End them."""
+        """Stop the processes."""
         self._pool.shutdown()
 
     def run(self, target: Target, connections: int, seconds: float, rate: float | None = None) -> Load:
-        """Load a server from all of them together."""
+        """Generate load from all processes together."""
         shares = _divide(connections, self._processes)
         start_at = time.monotonic() + 0.2
         running = [
@@ -227,7 +227,7 @@ class Clients:
 
 
 def run_wrk(target: Target, connections: int, seconds: float) -> Load:
-    """Load a server with wrk: closed loop."""
+    """Generate a closed loop with wrk."""
     with tempfile.TemporaryDirectory() as folder:
         body, script = Path(folder, "body"), Path(folder, "post.lua")
         body.write_bytes(target.body)
@@ -248,13 +248,13 @@ def run_wrk(target: Target, connections: int, seconds: float) -> Load:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)  # noqa: S603
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", done.stdout)
     if found is None:
-        raise RuntimeError(f"wrk said nothing of its requests: {done.stdout}{done.stderr}")
+        raise RuntimeError(f"wrk reported no requests: {done.stdout}{done.stderr}")
     requests, microseconds, errors, p50, p99 = map(int, found.groups())
     return Load(requests, microseconds / 1e6, errors, _children_cpu() - before, p50 / 1000, p99 / 1000)
 
 
 def has_wrk() -> bool:
-    """Whether wrk is installed."""
+    """Return whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 

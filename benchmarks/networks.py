@@ -1,7 +1,7 @@
-"""What the shipped network costs against an ordinary MLP, in both engines: `python benchmarks/networks.py`.
+"""Compare the speed of the published network with ordinary MLPs in both engines: `python benchmarks/networks.py`.
 
-Each runs alone, on one core and one thread, through `churn.engines`; the networks take turns call by call, so that a
-busy machine hits them alike. What is not the shipped one has weights as they are drawn: they cost what taught ones do.
+The networks run on one core and one thread through `churn.engines` and alternate call by call, so that load on the
+machine affects them equally. The MLPs have random weights, which does not affect their speed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENGINES = {"onnx": "ONNX Runtime, µs", "tensorflow": "TensorFlow, µs"}
 
 
 def build_mlp(width: int, units: tuple[int, ...]) -> keras.Model:
-    """Make an ordinary MLP: layers of ReLU units, and a sigmoid."""
+    """Build an ordinary MLP: layers of ReLU units and a sigmoid."""
     import keras
 
     inputs = keras.Input((width,), name="customer")
@@ -40,10 +40,10 @@ def build_mlp(width: int, units: tuple[int, ...]) -> keras.Model:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each number of rows")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds per number of rows")
     options = parser.parse_args()
-    # One core for everything that is loaded from here on.
+    # One core for all libraries loaded from here on.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     set_tensorflow_environment()
     from training import reference
@@ -54,16 +54,16 @@ def main() -> None:
     width = read_bundle(shipped).manifest.preprocessor.width
     student = Config().student
     others = {
-        f"ordinary MLP of as many units ({' and '.join(map(str, student))})": build_mlp(width, student),
+        f"ordinary MLP of the same size ({' and '.join(map(str, student))})": build_mlp(width, student),
         "ordinary MLP of 256 and 256": build_mlp(width, (256, 256)),
         "the tutorial's network (6 and 6)": reference.build(width),
     }
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {"as it ships": shipped}
+        folders = {"published network": shipped}
         for index, (name, model) in enumerate(others.items()):
             folders[name] = Path(temporary) / str(index)
             folders[name].mkdir()
-            model(np.zeros((1, width), np.float32))  # Keras exports what has been called only
+            model(np.zeros((1, width), np.float32))  # Keras can export only models that have been called
             export_network(model, folders[name])
         for engine, title in ENGINES.items():
             variants: dict[str, Predict] = {
@@ -71,8 +71,8 @@ def main() -> None:
             }
             medians, firsts = measure(variants, width, options.seconds, same=False)
             print_table(title, medians, firsts)
-            one, many = medians["as it ships"][0], medians["as it ships"][-1]
-            print(f"\nas it ships: {one:.0f} µs a row alone; {ROWS[-1] / many * 1e6:,.0f} rows a second in batches")
+            one, many = medians["published network"][0], medians["published network"][-1]
+            print(f"\npublished network: {one:.0f} µs for one row; {ROWS[-1] / many * 1e6:,.0f} rows/s in batches")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What metrics, stage times, drift counts, request identifiers and access lines cost a lone customer.
+"""Measure the cost of metrics, stage timings, drift counts, request identifiers and access log per single customer.
 
-``python benchmarks/overhead.py --models models``. Two services, one worker each, with ONNX Runtime: one as it ships,
-one that neither records nor logs what it answered. They take turns under the same load, so that what else the machine
-does hits both; each round gives a ratio, and the median of the ratios is printed. The service without instruments is
+``python benchmarks/overhead.py --models models``. Two services run with one worker each and ONNX Runtime: the normal
+one, and one without instrumentation. They alternate under the same load, so that load on the machine affects them
+equally. Each round gives a ratio, and the median of the ratios is printed. The service without instrumentation is
 this file started with ``--serve-bare``.
 """
 
@@ -25,7 +25,7 @@ from service.api.contracts import make_example
 
 
 def serve_bare(models: Path, port: int) -> None:
-    """Serve without instruments."""
+    """Serve without instrumentation."""
     from service.observe.recorder import Recorder
     from service.server import serve
     from service.settings import Settings
@@ -38,9 +38,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--rounds", type=int, default=15, help="how often they take turns")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each load")
-    parser.add_argument("--serve-bare", type=int, metavar="PORT", help="serve without instruments")
+    parser.add_argument("--serve-bare", type=int, metavar="PORT", help="serve without instrumentation")
     options = parser.parse_args()
     if options.serve_bare is not None:
         serve_bare(options.models, options.serve_bare)
@@ -74,12 +74,12 @@ def main() -> None:
                     if turn:  # the first warms
                         cost.append((measure_cpu(one.pid) - before) / load.requests * 1e6)
                         spent.append(connections / load.per_second * 1e6)
-            for what, (full, bare) in (("CPU of the service", costs), ("time until the answer", times)):
+            for what, (full, bare) in (("CPU of the service", costs), ("response time", times)):
                 ratio = np.array(full) / np.array(bare)
                 sys.stdout.write(
-                    f"connections: {connections}: {what}: {np.median(full):.1f} µs a request, {np.median(bare):.1f} "
-                    f"without instruments: {np.median(ratio) - 1:+.1%} (quartiles {np.quantile(ratio, 0.25) - 1:+.1%} "
-                    f"to {np.quantile(ratio, 0.75) - 1:+.1%})\n"
+                    f"connections: {connections}: {what}: {np.median(full):.1f} µs per request, {np.median(bare):.1f} "
+                    f"without instrumentation: {np.median(ratio) - 1:+.1%} "
+                    f"(quartiles {np.quantile(ratio, 0.25) - 1:+.1%} to {np.quantile(ratio, 0.75) - 1:+.1%})\n"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of Grafana's dashboards without Grafana: the queries of their JSON, panel by panel, drawn over a time."""
+"""Draw Grafana dashboards without Grafana, by running the queries of their panels over a time range."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ COLUMN_INCHES, ROW_INCHES = 0.62, 0.4
 STEP_SECONDS = 2
 MAX_LEGENDS = 10
 FEATURE = "Age"
-"""Chosen where a dashboard lets a person choose."""
+"""Values of the dashboards' variables."""
 
 
 def draw_dashboards(watcher: Watcher, folder: Path, start: float, end: float) -> None:
-    """Write a PNG of each dashboard over a time, in seconds since the epoch."""
+    """Write a PNG of each dashboard for a time range in seconds since the epoch."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(SHIPPED.glob("*.json")):
         dashboard = json.loads(path.read_text(encoding="utf-8").replace("$feature", FEATURE))

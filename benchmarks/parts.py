@@ -1,10 +1,10 @@
-"""Where a request's microseconds go, part by part, for one customer and for batches.
+"""Measure the parts of a request, for one customer and for batches.
 
-``python benchmarks/parts.py --models models``. The parts are timed in this process, in medians; the whole is the CPU
-time that the service needs for a request over loopback on one connection, and what the parts leave of it is HTTP, the
-event loop and the kernel. On 32 connections requests share what they can: wake-ups, and the network's call. CPU time,
-because others who use the machine change it least. A bare ASGI application under the same load, which reads nothing
-and answers a constant, is there to compare with.
+``python benchmarks/parts.py --models models``. The parts are medians measured in this process. The total is the CPU
+time of the service per request over loopback on one connection; the difference is HTTP, event loop and kernel. On 32
+connections, requests share wake-ups and the call of the network. CPU time is used because load on the machine affects
+it least. For comparison, a bare ASGI application that reads nothing and returns a constant is measured under the same
+load.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ SIZES = (1, 100, 1_000)
 CONNECTIONS = (1, 32)
 REST = "HTTP, event loop, kernel"
 TOGETHER = 100
-"""Requests that are counted and logged together, as happens under load."""
+"""Number of requests that are counted and logged together, as under load."""
 
 DATATYPES = {str: "BYTES", int: "INT64", float: "FP64"}
 
 
 def time_call(call: Callable[[], object], seconds: float) -> float:
-    """Return the median of a call in microseconds."""
+    """Return the median duration of a call in microseconds."""
     for _ in range(3):
         call()
     times = []
@@ -64,7 +64,7 @@ def time_call(call: Callable[[], object], seconds: float) -> float:
 
 
 async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
-    """Return the microseconds of each part of a request to `POST /predict`; a coroutine, as counting needs a loop."""
+    """Return the microseconds of each part of `POST /predict`; a coroutine, because counting needs an event loop."""
     model = app.model_state.model
     if model is None:
         raise SystemExit(f"the model can't be loaded: {app.model_state.reason}")
@@ -102,7 +102,7 @@ def _repeat(call: Callable[[], object], end: Callable[[], object]) -> None:
 
 
 def time_open_inference(model: ServedModel, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
-    """Return the microseconds of reading and writing the Open Inference Protocol, in both its forms."""
+    """Return the microseconds of reading and writing tensors of the Open Inference Protocol, as JSON and binary."""
     schema, found = model.scorer.schema, {}
     for form in ("JSON", "binary"):
         body, size = encode_tensors(customers, binary=form == "binary")
@@ -118,7 +118,7 @@ def time_open_inference(model: ServedModel, customers: list[dict[str, Any]], sec
 
 
 def encode_tensors(customers: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, int | None]:
-    """Return a body of the Open Inference Protocol, and the length of its JSON if binary data follow."""
+    """Return a request of the Open Inference Protocol, and the length of its JSON part if binary data follow."""
     inputs, tail = [], []
     for name in customers[0]:
         values = [customer[name] for customer in customers]
@@ -138,7 +138,7 @@ def encode_tensors(customers: list[dict[str, Any]], *, binary: bool) -> tuple[by
 def measure_http(
     server: Server, customers: list[dict[str, Any]], clients: Clients, seconds: float
 ) -> dict[int, list[float]]:
-    """Return the CPU microseconds a server needs for a request over loopback, by connections and size."""
+    """Return the CPU microseconds of a server per request over loopback, by connections and size."""
     found: dict[int, list[float]] = {connections: [] for connections in CONNECTIONS}
     with tempfile.TemporaryDirectory() as folder, launch(server, customers[:1], Path(folder, "log")) as running:
         for size in SIZES:
@@ -149,19 +149,19 @@ def measure_http(
                 before = measure_cpu(running.pid)
                 load = run_wrk(target, connections, seconds) if has_wrk() else clients.run(target, connections, seconds)
                 if load.errors:
-                    raise RuntimeError(f"{server.name} answered with {load.errors} errors")
+                    raise RuntimeError(f"{server.name} returned {load.errors} errors")
                 costs.append((measure_cpu(running.pid) - before) / load.requests * 1e6)
     return found
 
 
 async def time_sizes(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> list[dict[str, float]]:
-    """Load the model, and return the parts by size."""
+    """Load the model and return the parts by size."""
     await app.model_state.load()
     return [await time_parts(app, customers[:size], seconds) for size in SIZES]
 
 
 def print_table(title: str, columns: Sequence[dict[str, float]], whole: dict[int, list[float]] | None = None) -> None:
-    """Print microseconds by part and size, with shares of the whole on one connection where it is known."""
+    """Print microseconds by part and size, with shares of the total on one connection if it is known."""
     print(f"\n| {title} | " + " | ".join(f"{size:,}" for size in SIZES) + " |")
     print("|---" * (len(SIZES) + 1) + "|")
     for name in columns[0] if columns else ():
@@ -178,9 +178,9 @@ def print_table(title: str, columns: Sequence[dict[str, float]], whole: dict[int
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--engines", default="onnx,tensorflow", help="which engines, with commas")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each part")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--engines", default="onnx,tensorflow", help="engines, separated by commas")
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds per part")
     options = parser.parse_args()
     customers = draw_customers(read_bundle(Registry(options.models).current_folder()).manifest.schema, max(SIZES))
     with Clients(1) as clients:

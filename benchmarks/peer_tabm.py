@@ -1,9 +1,9 @@
-"""TabM (Gorishniy et al., ICLR 2025) by its authors' package, as they tuned it for this very table and published it.
+"""TabM (Gorishniy et al., ICLR 2025) in its authors' package, with the hyperparameters they published for this table.
 
-What is fitted is their `paper/exp/tabm/churn` (yandex-research/tabm): 32 members of 4 layers of 192 units, each member
-on batches of its own, AdamW, gradients clipped, early stopping after 16 epochs without gain, numbers
-quantile-normalised, categories and flags one-hot. Two things differ: it stops on the log loss of the validation part,
-by which it is judged here, where theirs stops on accuracy; and it computes in float32.
+The configuration is their `paper/exp/tabm/churn` (yandex-research/tabm): 32 members of 4 layers with 192 units, each
+member with its own batches, AdamW, gradient clipping, early stopping after 16 epochs without improvement,
+quantile-normalised numbers, one-hot categories and flags. Two things differ: it stops on the validation log loss, the
+metric of the comparison, instead of accuracy; and it computes in float32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Predict = Callable[[Matrix], NDArray[np.float64]]
 
 THREADS = 1
-"""Two are hardly faster at this size, and on a busy machine they wait for each other."""
+"""Number of threads; two are hardly faster at this size, and on a busy machine they wait for each other."""
 
 MEMBERS = 32
 BATCH_ROWS = 256
@@ -34,17 +34,17 @@ CLIP_NORM = 1.0
 LEARNING_RATE = 0.0007091576793635641
 SHAPE = {"arch_type": "tabm", "n_blocks": 4, "d_block": 192, "dropout": 0.0}
 TIE_BREAK = 1e-5
-"""Noise on the numbers while their quantiles are fitted, so that a value of many rows does not end on one quantile."""
+"""Noise added to numbers when fitting quantiles, so that a frequent value does not fall on a single quantile."""
 
 
 class Encoder:
-    """Numbers quantile-normalised, categories and flags as codes.
+    """Encoder with quantile-normalised numbers, and categories and flags as codes.
 
     Parameters
     ----------
     schema : Schema
     raw : ndarray of float64, shape (n, features)
-        What the quantiles are fitted on.
+        Rows for fitting the quantiles.
     seed : int
     """
 
@@ -60,11 +60,11 @@ class Encoder:
 
     @property
     def numbers(self) -> int:
-        """Columns of numbers."""
+        """Number of numeric columns."""
         return len(self._numbers)
 
     def __call__(self, raw: Matrix) -> tuple[Any, Any]:
-        """Return tensors of float32, shape (n, numbers), and of int64, shape (n, categories and flags)."""
+        """Return float32 tensors, shape (n, numbers), and int64 tensors, shape (n, categories and flags)."""
         import torch
 
         numbers = torch.from_numpy(self._normalise.transform(raw[:, self._numbers]).astype(np.float32))
@@ -72,7 +72,7 @@ class Encoder:
 
 
 def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401  (raw, labels)
-    """TabM as its authors tuned it for this table, on the training part, stopped on the validation part."""
+    """Fit TabM with the published hyperparameters on the training set, with early stopping on the validation set."""
     import torch
     from tabm import TabM
 
@@ -97,7 +97,7 @@ def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:
 
 
 def teach_epoch(model: Any, optimizer: Any, shown: tuple[Any, Any], labels: Any) -> None:  # noqa: ANN401  PyTorch's
-    """Show every member every row once, in an order of its own; its own loss counts, not that of the mean."""
+    """Train each member for one epoch in its own order; the loss is that of the members, not of their mean."""
     import torch
 
     model.train()
@@ -113,7 +113,7 @@ def teach_epoch(model: Any, optimizer: Any, shown: tuple[Any, Any], labels: Any)
 
 
 def predict(model: Any, encoded: tuple[Any, Any]) -> NDArray[np.float64]:  # noqa: ANN401
-    """Return the members' mean probability, shape (n,)."""
+    """Return the mean probability of the members, shape (n,)."""
     import torch
 
     model.eval()

@@ -1,7 +1,7 @@
-"""TabM-mini, the variant of TabM with the best published log loss on this very table, as its authors tuned it for it.
+"""TabM-mini, the variant of TabM with the best published log loss on this table, with published hyperparameters.
 
-Their `paper/exp/tabm-mini/churn` (yandex-research/tabm): 4 layers of 576 units that all members share, bfloat16. It
-takes several minutes a fit on two cores, so it has to be asked for: ``--models ours,tabm-mini``.
+The configuration is `paper/exp/tabm-mini/churn` (yandex-research/tabm): 4 layers of 576 units shared by all members,
+bfloat16. A fit takes several minutes on two cores, so it is not run by default: ``--models ours,tabm-mini``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHAPE = {"arch_type": "tabm-mini", "n_blocks": 4, "d_block": 576, "dropout": 0.0
 
 
 def fit_tabm_mini(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401  (raw, labels)
-    """TabM-mini on the training part, stopped on the log loss of the validation part; on PyTorch's own threads."""
+    """Fit TabM-mini on the training set, with early stopping on the validation log loss and PyTorch's threads."""
     import torch
     from tabm import TabM
 

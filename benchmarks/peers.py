@@ -1,7 +1,7 @@
-"""The models ours is held against: each a function of the same rows, fitted the way its users would.
+"""The models that ours is compared with, fitted on the same rows in the way their users would.
 
-A peer gets the training and the validation part and returns a function of the raw matrix. Single models fit on the
-training part and stop on the validation part; bags cross-validate over both, as ours may.
+A peer gets the training and the validation set and returns a function of the raw matrix. Single models are fitted on
+the training set and stopped on the validation set; bagged models cross-validate over both, as ours may.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FOLDS = 5
 
 
 def fit_catboost(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401  (raw, labels)
-    """CatBoost, depth 5, learning rate 0.03, l2 5, early stopping."""
+    """Fit CatBoost with depth 5, learning rate 0.03, l2 5 and early stopping."""
     from catboost import CatBoostClassifier
 
     categories = [index for index, feature in enumerate(schema.features) if feature.kind == "category"]
@@ -50,7 +50,7 @@ def fit_catboost(schema: Schema, train: Any, validation: Any, seed: int) -> Pred
 
 
 def fit_catboost_bag(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
-    """Five CatBoosts, each stopped on one fold of training and validation part together."""
+    """Fit five CatBoost models, each stopped on one fold of the training and validation sets together."""
     raw, labels = (np.concatenate([train[index], validation[index]]) for index in (0, 1))
     members = [
         fit_catboost(schema, (raw[fit], labels[fit]), (raw[stop], labels[stop]), seed)
@@ -60,7 +60,7 @@ def fit_catboost_bag(schema: Schema, train: Any, validation: Any, seed: int) -> 
 
 
 def fit_lightgbm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401
-    """LightGBM, 8 leaves, learning rate 0.02, early stopping."""
+    """Fit LightGBM with 8 leaves, learning rate 0.02 and early stopping."""
     import lightgbm
 
     categories = [index for index, feature in enumerate(schema.features) if feature.kind == "category"]
@@ -75,7 +75,7 @@ def fit_lightgbm(schema: Schema, train: Any, validation: Any, seed: int) -> Pred
 
 
 def fit_logistic(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:  # noqa: ANN401, ARG001
-    """Logistic regression on scaled quantities and one-hot categories, over training and validation part."""
+    """Fit logistic regression on scaled numbers and one-hot categories of the training and validation sets."""
     raw, labels = (np.concatenate([train[index], validation[index]]) for index in (0, 1))
     _, preprocessor = fit_preprocessor(schema, raw, PLAIN)
     model = LogisticRegression(max_iter=1000).fit(preprocessor.transform(raw), labels)

@@ -1,9 +1,9 @@
-"""Holds our network against its peers on the same splits: `python benchmarks/quality.py --seeds 0-9`.
+"""Compare our network with its peers on the same splits: `python benchmarks/quality.py --seeds 0-9`.
 
-The protocol: per seed a stratified 64/16/20 split into training, validation and test part; a model is fitted on the
-first, stopped and calibrated on the second (a bag may cross-validate over both), and scores the third once. Each
-finished fit is kept in the output folder, so a run that was cut off goes on where it stopped; a fit is made anew when
-the code that makes it has changed, or the table.
+For each seed there is a stratified 64/16/20 split into training, validation and test set. A model is fitted on the
+first, stopped and calibrated on the second (ensembles may cross-validate over both), and scores the third once. Each
+fit is stored in the output folder, so that an interrupted run resumes; fits are repeated when their code or the table
+has changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from code_digest import digest
 from matplotlib.figure import Figure
 from peers import PEERS
-from reach import digest
 from tqdm import tqdm
 
 from training.dataset import Dataset, load_dataset
@@ -48,13 +48,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Fit what is not there yet, then write the table and the picture."""
+    """Run missing fits, then write the table and the figure."""
     arguments = parse_arguments()
     dataset = load_dataset(arguments.data)
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(arguments.models) * len(arguments.seeds), desc="fitting", unit="fit") as bar:
         for model in arguments.models:
-            # A process for each model: PyTorch and TensorFlow end a process that has them both.
+            # One process per model, because loading both PyTorch and TensorFlow crashes a process.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 for seed in arguments.seeds:
                     path = result_path(arguments.output, dataset, model, seed)
@@ -72,17 +72,17 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0-9"), help="e.g. 0-9 or 3,17,20-24")
     parser.add_argument("--models", type=parse_models, default=list(MODELS), help=f"of {', '.join([*OURS, *PEERS])}")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "quality", help="folder of the results")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "quality", help="folder for the results")
     return parser.parse_args()
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read ``0-9`` or ``3,17,20-24``."""
+    """Parse ``0-9`` or ``3,17,20-24``."""
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -91,7 +91,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_models(text: str) -> list[str]:
-    """Read a list of models' names."""
+    """Parse a list of model names."""
     models, known = text.split(","), [*OURS, *PEERS]
     unknown = [model for model in models if model not in known]
     if unknown:
@@ -100,13 +100,13 @@ def parse_models(text: str) -> list[str]:
 
 
 def result_path(output: Path, dataset: Dataset, model: str, seed: int) -> Path:
-    """Return where a fit is kept, named by the code that makes it and the table it is made from."""
+    """Return the path of a stored fit, which contains digests of its code and of the table."""
     return output / f"{model}-{fingerprint(model)}-{dataset.source['sha256'][:8]}-{seed}.json"
 
 
 @functools.cache
 def fingerprint(model: str) -> str:
-    """Return a digest of the code that fits a model, and splits the table for it."""
+    """Return a digest of the code that splits the table and fits a model."""
     if model in OURS:
         entries = [("training.job", "teach"), ("training.job", "Options")]
     else:
@@ -115,20 +115,20 @@ def fingerprint(model: str) -> str:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Read a fit that was kept, and score it."""
+    """Load a stored fit and compute its metrics."""
     kept: dict[str, Any] = json.loads(path.read_text())
     labels, probabilities = np.array(kept["labels"], dtype=np.float64), np.array(kept["probabilities"])
     return kept | {"scores": asdict(score(labels, probabilities))}
 
 
 def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
-    """Fit one model on one split and keep its scores and test probabilities."""
+    """Fit one model on one split and store its test probabilities."""
     split = split_rows(dataset.labels, test_size=0.2, validation_size=0.2, seed=seed)
     started = time.perf_counter()
     if model in OURS:
         from training import job
 
-        # What `churn train` does between the table and the bundle, cross-validated over the protocol's rows.
+        # The steps of `churn train` between the table and the bundle, cross-validated over the rows of the protocol.
         rows = {"train": np.concatenate([split.train, split.validation])}
         predict = job.teach(
             dataset, rows, job.Options(network="default" if model == "ours" else model, seed=seed)
@@ -151,10 +151,10 @@ def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
 
 
 def make_table(results: dict[str, list[dict[str, Any]]], seeds: list[int]) -> str:
-    """Return the means, and ours against each peer split by split, as Markdown."""
-    header = ["model", *SCORES.values(), "pooled ECE ↓", "seconds a fit"]
+    """Return the means, and the differences between ours and each peer, as Markdown."""
+    header = ["model", *SCORES.values(), "pooled ECE ↓", "seconds per fit"]
     lines = [
-        f"Mean over {len(seeds)} splits (seeds {', '.join(map(str, seeds))}), test part, scored once.",
+        f"Mean over {len(seeds)} splits (seeds {', '.join(map(str, seeds))}), test set, scored once.",
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),
@@ -176,10 +176,11 @@ def make_table(results: dict[str, list[dict[str, Any]]], seeds: list[int]) -> st
 
 
 def compare(results: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return ours minus each peer, with a bootstrap interval over the splits."""
+    """Return the differences between ours and each peer, with bootstrap intervals over the splits."""
     lines = [
-        "Ours minus the peer, split by split (log loss: below 0 is better; AUC: above 0 is better), with the 95 %",
-        "interval of the mean from a bootstrap over the splits, which share customers, so it is somewhat narrow.",
+        "Difference between ours and the peer per split (log loss: below 0 is better; AUC: above 0 is better), with",
+        "the 95 % interval of the mean from a bootstrap over the splits. The splits share customers, so the intervals",
+        "are somewhat too narrow.",
         "",
         "| against | log loss | splits ahead | AUC | splits ahead |",
         "|---|---|---|---|---|",
@@ -207,7 +208,7 @@ def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw log loss and AUC of every fit, a row a model, the mean as a bar."""
+    """Draw log loss and AUC of every fit, one row per model, with the mean as a bar."""
     mpl.rcParams["svg.hashsalt"] = "quality"
     figure = Figure(figsize=(10, 0.55 * len(results) + 1.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2, sharey=True), ("log_loss", "roc_auc"), strict=True):

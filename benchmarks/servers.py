@@ -1,4 +1,4 @@
-"""Servers to measure: how each is started, what it is sent, and what it uses of the machine."""
+"""Start the servers of the benchmarks, and measure their use of CPU and memory."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def flat(customers: Customers) -> Any:  # noqa: ANN401  a JSON value
-    """Return what our own contract has: one customer as an object, many under a key."""
+    """Return a request body of our API: one customer as an object, several under a key."""
     return customers[0] if len(customers) == 1 else {"customers": customers}
 
 
 @dataclass(frozen=True, eq=False)
 class Server:
-    """One row of the table."""
+    """A server of the comparison."""
 
     name: str
     command: list[str]
-    """With ``{port}`` where the port belongs."""
+    """Command with the placeholder ``{port}``."""
     environment: Mapping[str, str] = field(default_factory=dict)
     path: str = "/predict"
     batch_path: str = "/predict"
@@ -48,7 +48,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that has answered."""
+    """A running server that has responded."""
 
     port: int
     pid: int
@@ -56,23 +56,23 @@ class Running:
 
 
 def ours(engine: str, models: Path, workers: int = 1, folder: Path = BIN) -> Server:
-    """Return our service; `folder` has its command."""
+    """Return our service; `folder` contains the command ``churn``."""
     command = [str(folder / "churn"), "serve", "--port", "{port}", "--workers", str(workers), "--engine", engine]
     command += ["--models", str(models.absolute())]
     return Server(f"churn, {engine}", command, {"CHURN_THREADS": "1", "CHURN_LOG_LEVEL": "warning"})
 
 
 def limit(models: Path, app: str = "app") -> Server:
-    """Return what all are compared with; or, as `app`, another application of its file."""
+    """Return the server for the limit, or another application `app` in the same file."""
     command = [str(BIN / "python"), "-m", "uvicorn", "--app-dir", str(HERE), f"limit_app:{app}", "--port", "{port}",
                "--loop", "uvloop", "--http", "httptools", "--log-level", "warning", "--no-access-log"]  # fmt: skip
     return Server("limit", command, {"CHURN_MODELS": str(models.absolute())}, batch_path="/predict_batch")
 
 
 def find_peers(folder: Path, names: list[str]) -> list[Server]:
-    """Return the peers of a folder with a ``run.py`` like that of the shared harness, those that are installed.
+    """Return the installed peers of a folder with a ``run.py`` in the form of the peers' harness.
 
-    Those that need a preparation of their own are left to that harness.
+    Peers that need separate preparation are skipped.
     """
     specification = importlib.util.spec_from_file_location("peers_run", folder / "run.py")
     if specification is None or specification.loader is None:
@@ -84,9 +84,7 @@ def find_peers(folder: Path, names: list[str]) -> list[Server]:
         peer = module.P[name]
         place = Path(module.HOME, "venv", str(peer["venv"]), "bin")
         if "prep" in peer or "mls" in peer or not place.is_dir():
-            sys.stdout.write(
-                f"peer {name} is left out: not installed under {place}, or with a preparation of its own\n"
-            )
+            sys.stdout.write(f"skipping peer {name}: not installed in {place}, or needs separate preparation\n")
             continue
         values = {
             "bin": place,
@@ -104,7 +102,7 @@ def find_peers(folder: Path, names: list[str]) -> list[Server]:
 
 @contextlib.contextmanager
 def launch(server: Server, first: Customers, log: Path) -> Iterator[Running]:
-    """Start a server, wait for its first answer, and end it."""
+    """Start a server, wait for its first response, and stop it after the block."""
     port = find_free_port()
     command = [part.replace("{port}", str(port)) for part in server.command]
     body = json.dumps(server.wire(first)).encode()
@@ -130,7 +128,7 @@ def launch(server: Server, first: Customers, log: Path) -> Iterator[Running]:
 
 
 def find_free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -161,7 +159,7 @@ def find_family(pid: int) -> list[int]:
 
 
 def measure_cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its descendants, of the threads that live."""
+    """Return the CPU seconds of the running threads of a process and its descendants."""
     total = 0
     for member in find_family(pid):
         for thread in _threads(member):
@@ -189,6 +187,6 @@ def measure_memory(pid: int) -> tuple[float, float]:
 
 
 def measure_machine() -> float:
-    """Return the CPU seconds the whole machine has been busy, waiting for other guests included."""
+    """Return the CPU seconds that the machine has been busy, including time stolen by other guests."""
     numbers = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
     return (sum(numbers[:3]) + sum(numbers[5:8])) / TICKS

@@ -1,10 +1,10 @@
-"""What the service reaches over HTTP, as ratios to the limit of its framework measured beside it.
+"""Measure the service over HTTP, with ratios to the limit of its framework measured in the same run.
 
-``python benchmarks/serving.py --models models`` takes about five minutes, ``--quick`` one. All servers are started,
-one worker each; then they take turns, load by load, with the limit (benchmarks/limit_app.py) before and after each
-round, so that what else the machine does hits all alike. A figure is the median of its rounds, a ratio the median of
-the rounds' ratios to the limit's two runs around them. ``--peers ../shared/peers`` adds those peers of that harness
-that are installed. CPUs and memory of servers and clients are read from /proc, so this runs on Linux.
+``python benchmarks/serving.py --models models`` takes about five minutes, ``--quick`` one. All servers are started
+with one worker each. They alternate for each load, with the limit (benchmarks/limit_app.py) before and after each
+round, so that load on the machine affects all equally. Figures are medians of the rounds; ratios are medians of the
+ratios of a round to the limit's runs before and after it. ``--peers ../shared/peers`` adds the installed peers of that
+harness. CPU and memory of servers and clients are read from /proc, so this needs Linux.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class Point:
     customers: int
     connections: int
     rate: float | None = None
-    """Constant arrivals a second, or None: closed loop."""
+    """Constant arrivals per second, or None for a closed loop."""
     share: float = 0.0
-    """Or constant arrivals at this part of what the limit reached at the point before: the same for all."""
+    """Alternatively, a fraction of the limit's throughput at the previous point, the same rate for all servers."""
 
     @property
     def is_paced(self) -> bool:
-        """Whether arrivals are constant, which makes latencies honest where several connections share a server."""
+        """Whether arrivals are constant, which gives unbiased latencies with several connections."""
         return self.rate is not None or self.share > 0
 
     @property
     def is_timed(self) -> bool:
-        """Whether latencies are what is asked for. On one connection in a closed loop nothing waits in a queue."""
+        """Whether latencies are reported. On one connection in a closed loop, requests don't queue."""
         return self.is_paced or self.connections == 1
 
 
 POINTS = (
-    Point("lone", "one customer, 1 connection, one after the other", 1, 1),
+    Point("lone", "one customer, 1 connection, back to back", 1, 1),
     Point("calm", "one customer, 1 connection, 200 arrivals/s", 1, 1, rate=200),
     Point("one", "one customer, 32 connections", 1, 32),
-    Point("paced", "one customer, 32 connections, arrivals at half of the limit's", 1, 32, share=0.5),
+    Point("paced", "one customer, 32 connections, half of the limit's rate", 1, 32, share=0.5),
     Point("b100", "batches of 100, 4 connections", 100, 4),
     Point("b1000", "batches of 1,000, 4 connections", 1_000, 4),
     Point("b10000", "batches of 10,000, 4 connections", 10_000, 4),
@@ -66,7 +66,7 @@ POINTS = (
 
 
 def draw_customers(schema: Schema, count: int) -> list[dict[str, Any]]:
-    """Draw customers whose values lie in the range seen in training."""
+    """Draw customers with values in the range of the training data."""
     generator = np.random.default_rng(0)
     columns: dict[str, list[Any]] = {}
     for feature in schema.features:
@@ -83,7 +83,7 @@ def draw_customers(schema: Schema, count: int) -> list[dict[str, Any]]:
 
 
 class Bench:
-    """Servers that run, and the figures of their loads.
+    """Running servers and the results of their loads.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Bench:
         self.figures: dict[str, dict[str, list[dict[str, Any]]]] = {server.name: {} for server in running}
 
     def measure(self, point: Point, before: Point | None) -> None:
-        """Load every server in turns, the limit once more at the end."""
+        """Load the servers in turn, and the limit once more at the end."""
         servers = list(self._running)
         for server in [*servers * self._options.rounds, servers[0]]:
             rate = point.rate
@@ -133,7 +133,7 @@ class Bench:
 
 
 def _summarise(point: Point, load: Load, rate: float | None, server_cpu: float, busy: float) -> dict[str, Any]:
-    """Return the figures of one load; CPU in cores."""
+    """Return the figures of one load, with CPU in cores."""
     return {
         "per_second": load.per_second,
         "rows": load.per_second * point.customers,
@@ -149,34 +149,34 @@ def _summarise(point: Point, load: Load, rate: float | None, server_cpu: float, 
 
 
 def read_options() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     keys = ",".join(point.key for point in POINTS)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--engines", default="onnx,tensorflow", help="engines of ours, with commas")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--engines", default="onnx,tensorflow", help="engines of churn, separated by commas")
     parser.add_argument(
         "--bin", type=Path, default=BIN, help="folder of the command churn for ONNX Runtime, such as .venv/serve/bin"
     )
-    parser.add_argument("--points", default=keys, help=f"loads, with commas: {keys}")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
-    parser.add_argument("--rounds", type=int, default=3, help="of each kind of load")
+    parser.add_argument("--points", default=keys, help=f"loads, separated by commas: {keys}")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds per load")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per load")
     parser.add_argument("--quick", action="store_true", help="one round of one second each")
-    parser.add_argument("--clients", type=int, default=2, help="client processes of the constant arrivals")
-    parser.add_argument("--no-wrk", dest="wrk", action="store_false", help="close the loop with Python clients")
+    parser.add_argument("--clients", type=int, default=2, help="client processes for constant arrivals")
+    parser.add_argument("--no-wrk", dest="wrk", action="store_false", help="use Python clients for the closed loop")
     parser.add_argument(
         "--peers", type=Path, default=os.environ.get("CHURN_PEERS"), help="folder of a harness of peers"
     )
-    parser.add_argument("--peer-names", default="raw_ort,raw_numpy,ort,naive", help="which peers, with commas")
-    parser.add_argument("--output", type=Path, default=Path("build/serving"), help="folder of table and plot")
+    parser.add_argument("--peer-names", default="raw_ort,raw_numpy,ort,naive", help="peers, separated by commas")
+    parser.add_argument("--output", type=Path, default=Path("build/serving"), help="folder for table and plot")
     options = parser.parse_args()
     if options.quick:
         options.seconds, options.rounds = 1.0, 1
     wanted = options.points.split(",")
     if unknown := set(wanted) - {point.key for point in POINTS}:
-        parser.error(f"no such load: {', '.join(sorted(unknown))}; there are {keys}")
+        parser.error(f"unknown loads: {', '.join(sorted(unknown))}; allowed: {keys}")
     options.points = [point for point in POINTS if point.key in wanted]
     if any(point.share for point in options.points) and "one" not in wanted:
-        parser.error("paced needs one, whose half it takes")
+        parser.error("paced needs one, whose throughput it halves")
     options.wrk = options.wrk and has_wrk()
     return options
 
@@ -207,7 +207,7 @@ def main() -> None:
             running[server] = stack.enter_context(launch(server, customers[:1], log))
             facts[server.name] = {"ready": running[server].ready_seconds}
             facts[server.name]["fresh_rss"], _ = measure_memory(running[server].pid)
-            print(f"{server.name}: first answer after {running[server].ready_seconds:.2f} s", flush=True)
+            print(f"{server.name}: first response after {running[server].ready_seconds:.2f} s", flush=True)
         bench = Bench(running, customers, stack.enter_context(Clients(options.clients)), options)
         before = None
         for point in options.points:

@@ -1,4 +1,4 @@
-"""The figures of `benchmarks/serving.py` as a table and as a plot."""
+"""Table and plot of the results of `benchmarks/serving.py`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from serving import Point
 
 Figures = dict[str, dict[str, list[dict[str, Any]]]]
-"""By server, the limit first, by load: one entry a round, of the limit one more."""
+"""Results by server (the limit first) and load: one entry per round, and one more for the limit."""
 
 WHAT = {"rows": "customers/s", "rows_per_cpu": "customers per CPU second of the server"}
-"""Of a closed loop: what was reached, and what would be if the server had a CPU to itself."""
+"""Figures of a closed loop: throughput, and throughput per CPU second of the server."""
 
 COLORS = {"rows": "#3b6ea5", "rows_per_cpu": "#a9c4de"}
 
 
 def describe(found: dict[str, Any]) -> str:
-    """Return the figures of one load as a line."""
+    """Format the figures of one load as a line."""
     what = f"{found['rows']:,.0f} customers/s"
     if found["rate"] is not None:
         what = f"p50 {found['p50']:.2f} ms, p99 {found['p99']:.2f} ms at {found['rate']:,.0f}/s"
@@ -31,12 +31,12 @@ def describe(found: dict[str, Any]) -> str:
 
 
 def find_median(figures: Figures, name: str, point: Point, key: str) -> float:
-    """Return the median of a server's rounds."""
+    """Return the median over the rounds of a server."""
     return float(np.median([one[key] for one in figures[name][point.key]]))
 
 
 def find_ratio(figures: Figures, name: str, point: Point, key: str) -> float:
-    """Return the median of the rounds' ratios, each to the mean of the limit's runs before and after it."""
+    """Return the median ratio of a server's rounds to the mean of the limit's runs before and after each."""
     reference = [one[key] for one in next(iter(figures.values()))[point.key]]
     around = (np.array(reference[:-1]) + np.array(reference[1:])) / 2
     own = np.array([one[key] for one in figures[name][point.key]])
@@ -44,7 +44,7 @@ def find_ratio(figures: Figures, name: str, point: Point, key: str) -> float:
 
 
 def write_table(figures: Figures, facts: dict[str, dict[str, float]], points: Sequence[Point]) -> str:
-    """Return the table, in Markdown: figures, and in brackets ratios to the limit."""
+    """Return a Markdown table with figures and, in brackets, ratios to the limit."""
     names = list(figures)
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
 
@@ -66,19 +66,19 @@ def write_table(figures: Figures, facts: dict[str, dict[str, float]], points: Se
             for key, words in WHAT.items():
                 add_ratios(f"{point.words}: {words}", point, key, 0)
     add("memory when ready, RSS MB", (f"{facts[name]['fresh_rss']:.0f}" for name in names))
-    add("memory after all, RSS MB", (f"{facts[name]['rss']:.0f}" for name in names))
+    add("memory at the end, RSS MB", (f"{facts[name]['rss']:.0f}" for name in names))
     add("… PSS MB", (f"{facts[name]['pss']:.0f}" for name in names))
     add("ready after, s", (f"{facts[name]['ready']:.2f}" for name in names))
     every = {name: [one for rounds in figures[name].values() for one in rounds] for name in names}
     for key, words in (("server_cpu", "the server"), ("client_cpu", "the clients"), ("others_cpu", "others")):
         spans = ([one[key] for one in every[name]] for name in names)
-        add(f"cores used by {words}, least to most", (f"{min(span):.2f} to {max(span):.2f}" for span in spans))
+        add(f"cores used by {words}, minimum to maximum", (f"{min(span):.2f} to {max(span):.2f}" for span in spans))
     add("errors", (str(sum(one["errors"] for one in every[name])) for name in names))
     return "\n".join(lines) + "\n"
 
 
 def draw(figures: Figures, points: Sequence[Point], target: Path) -> None:
-    """Draw the throughputs as multiples of the limit, as SVG and PNG."""
+    """Draw the throughput as multiples of the limit, as SVG and PNG."""
     import matplotlib as mpl
 
     mpl.use("svg")

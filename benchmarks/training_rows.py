@@ -1,8 +1,8 @@
-"""A streamed training from end to end: time by stage, rows a second, memory over time, distance from the law.
+"""Measure a streamed training: time by stage, rows per second, memory over time, and excess loss.
 
-``python benchmarks/training_rows.py --rows 10000000``. Simulates the table once (build/), trains on it as ``churn train
---stream`` does, publishes to a folder of its own, checks the bundle in both engines, and judges the network on fresh
-customers whose true probabilities are known. The same command on a machine with GPUs uses them all. Linux only.
+``python benchmarks/training_rows.py --rows 10000000``. Simulates the table once (build/), trains on it like ``churn
+train --stream``, publishes to a separate folder, checks the bundle in both engines, and evaluates the network on new
+customers with known probabilities. Uses all GPUs. Linux only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from law import distance_from_law
+from excess_loss import measure_excess_loss
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STAGES = {
-    "find the schema": (spread, "inspect"),
-    "encode and spread": (spread, "_spread"),
-    "teach on the sample": (job, "teach_on_sample"),
+    "infer the schema": (spread, "inspect"),
+    "encode and distribute": (spread, "_spread"),
+    "train on the sample": (job, "teach_on_sample"),
     "preprocess": (job, "write_records"),
-    "teach on all rows": (job, "teach_streamed"),
-    "judge all rows": (job, "count"),
-    "prove, report, publish": (job, "publish"),
+    "train on all rows": (job, "teach_streamed"),
+    "evaluate all rows": (job, "count"),
+    "verify, report, publish": (job, "publish"),
 }
 EVERY = 0.5
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of the memory."""
 
 
 class Watch:
-    """Measures stages, and the memory and scratch folder of this process over time."""
+    """Measures stages, memory and the size of the scratch folder over time."""
 
     def __init__(self, scratch: Path) -> None:
         self.began = time.perf_counter()
@@ -59,7 +59,7 @@ class Watch:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Look at the memory while the block runs."""
+        """Measure memory and scratch folder while the block runs."""
         thread = threading.Thread(target=self._look, daemon=True)
         thread.start()
         try:
@@ -78,7 +78,7 @@ class Watch:
             self.scratch_bytes = max(self.scratch_bytes, used)
 
     def measure(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that does the same and is measured as a stage."""
+        """Return a wrapper of a function that is measured as a stage."""
 
         def measured(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  whatever it takes and gives
             began, spent = time.perf_counter(), time.process_time()
@@ -98,13 +98,13 @@ class Watch:
 
 
 def read_memory(field: str) -> float:
-    """Return a field of this process's memory, in GB."""
+    """Return a field of the memory statistics of this process, in GB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024 / 1e9
 
 
 def main() -> None:
-    """Train, measure, check, print and draw."""
+    """Train, measure and check; print and draw the results."""
     options = parse_arguments()
     options.output.mkdir(parents=True, exist_ok=True)
     source = options.data or options.output / f"customers-{options.rows}.parquet"
@@ -129,7 +129,7 @@ def main() -> None:
         "passes": len(outcome.trained.taught.result.history["loss"]),
         "history": outcome.trained.taught.result.history,
         "test": vars_of(outcome.scores["test"]),
-        "law": distance_from_law(outcome.trained.taught.predict, table.sample.schema),
+        "excess_loss": measure_excess_loss(outcome.trained.taught.predict, table.sample.schema),
         "engines": check_engines(outcome.folder, table.sample.raw[:10_000]),
         "notes": list(outcome.trained.taught.result.notes),
         "stages": watch.stages,
@@ -141,51 +141,53 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000, help="customers to simulate")
-    parser.add_argument("--data", type=Path, help="a table to use instead, with the columns of simulated customers")
-    parser.add_argument("--epochs", type=int, help="passes over the table, at most")
-    parser.add_argument("--batch-rows", type=int, default=8192, help="rows a step and device")
     parser.add_argument(
-        "--output", type=Path, default=HERE.parent / "build" / "streaming", help="folder of the results"
+        "--data", type=Path, help="use this table instead; it must have the columns of simulated customers"
+    )
+    parser.add_argument("--epochs", type=int, help="maximum number of epochs")
+    parser.add_argument("--batch-rows", type=int, default=8192, help="batch size per device")
+    parser.add_argument(
+        "--output", type=Path, default=HERE.parent / "build" / "streaming", help="folder for the results"
     )
     return parser.parse_args()
 
 
 def vars_of(scores: Any) -> dict[str, Any]:  # noqa: ANN401  Scores
-    """Return scores as plain data."""
+    """Return metrics as plain data."""
     return {name: getattr(scores, name) for name in ("customers", "log_loss", "roc_auc", "calibration_error")}
 
 
 def check_engines(folder: Path, raw: np.ndarray[Any, Any]) -> float:
-    """Load the bundle in both engines, golden rows and all; return the largest difference between the two."""
+    """Load and verify the bundle in both engines; return the maximum difference of their probabilities."""
     said = [load_scorer(folder, engine).score_raw(raw) for engine in ("onnx", "tensorflow")]
     return float(np.abs(said[0] - said[1]).max())
 
 
 def make_table(result: dict[str, Any]) -> str:
-    """Return the stages and what came of them, as Markdown."""
-    lines = ["| stage | wall, s | processor, s | peak memory so far, GB |", "|---|---:|---:|---:|"]
+    """Return stages and results as Markdown."""
+    lines = ["| stage | wall, s | CPU, s | peak memory so far, GB |", "|---|---:|---:|---:|"]
     for stage in result["stages"]:
         cells = (stage["seconds"], stage["processor_seconds"], stage["peak_gb"])
         lines.append(f"| {stage['stage']} | " + " | ".join(map(str, cells)) + " |")
-    teaching = next(stage for stage in result["stages"] if stage["stage"] == "teach on all rows")
+    teaching = next(stage for stage in result["stages"] if stage["stage"] == "train on all rows")
     shown = result["passes"] * result["parts"]["train"]
     speed = shown / teaching["seconds"], shown / teaching["processor_seconds"]
     lines.append(
-        f"\n{result['rows']:,} rows in {result['seconds']:.0f} s; {result['passes']} passes over "
-        f"{result['parts']['train']:,} training rows: {speed[0]:,.0f} a second, {speed[1]:,.0f} a processor second."
+        f"\n{result['rows']:,} rows in {result['seconds']:.0f} s; {result['passes']} epochs over "
+        f"{result['parts']['train']:,} training rows: {speed[0]:,.0f} per second, {speed[1]:,.0f} per CPU second."
     )
     lines.append(f"Peak memory {result['peak_gb']} GB; scratch folder {result['scratch_gb']} GB.")
-    lines.append(f"Test part: {result['test']}\nLaw: {result['law']}")
-    lines.append(f"Engines differ by {result['engines']:.1e} at most.")
+    lines.append(f"Test set: {result['test']}\nExcess loss: {result['excess_loss']}")
+    lines.append(f"Engines differ by at most {result['engines']:.1e}.")
     lines += result["notes"]
     return "\n".join(lines)
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw the memory over time, with the stages."""
+    """Draw the memory over time with the stages."""
     mpl.rcParams["svg.hashsalt"] = "training_rows"
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""A Prometheus that watches a service by the shipped rules, and customers to send there; for the demo and its tests."""
+"""Run Prometheus with the included rules, and send customers to a service; for the drift example and its tests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SHIPPED = Path(__file__).parents[1] / "deploy" / "prometheus"
 START_SECONDS = 60
 PAUSE_SECONDS = 0.1
 BATCH, LONE = 100, 5
-"""Customers sent in one request, and requests with one customer, after each pause."""
+"""Number of customers in a batch, and number of single requests, after each pause."""
 
 
 class Watcher:
-    """A running Prometheus, asked over HTTP.
+    """Client for a running Prometheus.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Watcher:
         self._address = f"http://127.0.0.1:{port}"
 
     def is_ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether Prometheus responds."""
         try:
             with urllib.request.urlopen(f"{self._address}/-/ready", timeout=5) as answer:  # noqa: S310
                 return bool(answer.status == http.client.OK)
@@ -51,11 +51,11 @@ class Watcher:
             return False
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """Run a query now; return its series, each with ``metric`` and ``value``."""
+        """Run an instant query; return its series, each with ``metric`` and ``value``."""
         return self._get("query", {"query": query})
 
     def ask_range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
-        """Run a query over a time, in seconds since the epoch; its series have ``metric`` and ``values``."""
+        """Run a range query, with times in seconds since the epoch; its series have ``metric`` and ``values``."""
         return self._get("query_range", {"query": query, "start": start, "end": end, "step": step})
 
     def _get(self, what: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,15 +66,15 @@ class Watcher:
 
 
 def shorten(rules: str, windows: Mapping[str, str], patience: str) -> str:
-    """Return the shipped rules for a demonstration: shorter ranges, evaluated every second; names stay as they are.
+    """Return the rules with shorter ranges, evaluated every second; names are unchanged.
 
     Parameters
     ----------
     rules : str
     windows : mapping of str to str
-        Range to its replacement, such as ``{"1h": "60s"}``.
+        Replacements of ranges, such as ``{"1h": "60s"}``.
     patience : str
-        How long drift must last before its alert fires; other alerts keep their own time.
+        Time that drift must last before its alert fires; other alerts are unchanged.
     """
     text = re.sub(r"\[(\w+)\]", lambda found: f"[{windows.get(found[1], found[1])}]", rules)
     text = re.sub(r"interval: \w+", "interval: 1s", text)
@@ -84,14 +84,14 @@ def shorten(rules: str, windows: Mapping[str, str], patience: str) -> str:
 
 @contextlib.contextmanager
 def watch(port: int, folder: Path, windows: Mapping[str, str], patience: str) -> Iterator[Watcher]:
-    """Run Prometheus with the shipped configuration on a service of this machine, scraped every second.
+    """Run Prometheus with the included configuration for a local service, scraped every second.
 
     Parameters
     ----------
     port : int
-        Of the service.
-    folder : Path
-        Empty; takes configuration, rules and data.
+        Port of the service.
+        folder : Path
+            Empty folder for configuration, rules and data.
     windows, patience
         See `shorten`.
     """
@@ -123,15 +123,15 @@ def watch(port: int, folder: Path, windows: Mapping[str, str], patience: str) ->
 
 @dataclass(slots=True)
 class Traffic:
-    """Customers of a population, sent by a thread until the block ends; the population may change meanwhile.
+    """Sends customers of a population on a thread until the block ends; the population may be changed meanwhile.
 
     Attributes
     ----------
     port : int
-        Of the service.
-    population : Population
+        Port of the service.
+        population : Population
     requests, mistakes : int
-        Answered with 200; and with another status.
+        Requests with status 200, and with another status.
     """
 
     port: int
@@ -141,7 +141,7 @@ class Traffic:
 
     @contextlib.contextmanager
     def flow(self) -> Iterator[Traffic]:
-        """Send until the block ends."""
+        """Send customers until the block ends."""
         is_over = threading.Event()
         thread = threading.Thread(target=self._send, args=(is_over,))
         thread.start()
@@ -165,7 +165,7 @@ class Traffic:
                     self._post(customer)
 
     def _post(self, body: object) -> None:
-        # A connection of its own each time, so that every worker gets some.
+        # A new connection each time, so that every worker gets requests.
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("POST", "/predict", json.dumps(body), {"Content-Type": "application/json"})
@@ -180,7 +180,7 @@ class Traffic:
 
 
 def draw(rows: int, seed: int, population: Population = PUBLIC) -> list[dict[str, Any]]:
-    """Draw customers as requests hold them."""
+    """Draw customers in the form of requests."""
     columns = simulate(rows, seed, population=population)
     for name in ("RowNumber", "CustomerId", "Surname", "Exited"):
         del columns[name]

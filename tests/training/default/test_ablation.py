@@ -65,7 +65,7 @@ def test_the_table_and_the_picture_have_a_row_a_variant(ablation: ModuleType, tm
     found = {"trees": ablation.compare([make_fit(np.full(100, 0.31), np.arange(100))], fits)}
     told = argparse.Namespace(seeds=[1, 2], parts=1, folds=5, repeats=1)
     table = ablation.make_table(found, fits, told)
-    assert "Seeds 1, 2, 1 of 5 parts each, a bag of 5 folds and 1 network(s) a fold." in table
+    assert "Seeds 1, 2, 1 of 5 folds each, an ensemble of 5 folds and 1 network(s) per fold." in table
     assert "| no trees among the teachers | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
     ablation.draw(found, tmp_path / "ablation.svg")
     assert "<svg" in (tmp_path / "ablation.svg").read_text()

@@ -38,36 +38,36 @@ MODULES = {
 
 
 @pytest.fixture
-def reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def code_digest(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module that finds code."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
-    import reach
+    import code_digest
 
-    reach.Module.load.cache_clear()
-    yield reach
-    reach.Module.load.cache_clear()
+    code_digest.Module.load.cache_clear()
+    yield code_digest
+    code_digest.Module.load.cache_clear()
 
 
 @pytest.fixture
-def room(reach: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def room(code_digest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A package of a few modules."""
     for name, text in MODULES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(reach, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(code_digest, "FOLDERS", (tmp_path,))
     return tmp_path / "room"
 
 
-def change(reach: ModuleType, path: Path, old: str, new: str) -> bool:
+def change(code_digest: ModuleType, path: Path, old: str, new: str) -> bool:
     """Say whether the digest of `teach` changes with the text."""
-    before, text = reach.digest([("room.job", "teach")]), path.read_text()
+    before, text = code_digest.digest([("room.job", "teach")]), path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    reach.Module.load.cache_clear()
-    after = reach.digest([("room.job", "teach")])
+    code_digest.Module.load.cache_clear()
+    after = code_digest.digest([("room.job", "teach")])
     path.write_text(text)
-    reach.Module.load.cache_clear()
+    code_digest.Module.load.cache_clear()
     return bool(before != after)
 
 
@@ -83,9 +83,9 @@ def change(reach: ModuleType, path: Path, old: str, new: str) -> bool:
     ],
 )
 def test_what_the_function_reaches_changes_the_name(
-    reach: ModuleType, room: Path, file: str, old: str, new: str
+    code_digest: ModuleType, room: Path, file: str, old: str, new: str
 ) -> None:
-    assert change(reach, room / file, old, new)
+    assert change(code_digest, room / file, old, new)
 
 
 @pytest.mark.parametrize(
@@ -100,20 +100,20 @@ def test_what_the_function_reaches_changes_the_name(
         ("report.py", "print(value)", "print(value, value)"),
     ],
 )
-def test_what_it_does_not_reach_does_not(reach: ModuleType, room: Path, file: str, old: str, new: str) -> None:
-    assert not change(reach, room / file, old, new)
+def test_what_it_does_not_reach_does_not(code_digest: ModuleType, room: Path, file: str, old: str, new: str) -> None:
+    assert not change(code_digest, room / file, old, new)
 
 
 @pytest.mark.usefixtures("room")
-def test_a_root_that_is_not_there_is_named(reach: ModuleType) -> None:
+def test_a_root_that_is_not_there_is_named(code_digest: ModuleType) -> None:
     with pytest.raises(KeyError, match=r"no learn in room\.job"):
-        reach.digest([("room.job", "learn")])
+        code_digest.digest([("room.job", "learn")])
     with pytest.raises(KeyError, match=r"no module room\.school"):
-        reach.digest([("room.school", "teach")])
+        code_digest.digest([("room.school", "teach")])
 
 
-def test_training_is_reached_and_the_report_is_not(reach: ModuleType) -> None:
-    found = set(reach.reach(OURS))
+def test_training_is_reached_and_the_report_is_not(code_digest: ModuleType) -> None:
+    found = set(code_digest.collect_code(OURS))
     assert ("churn.layers", "TailIndicators") in found
     assert ("training.default.trees", "make_teacher") in found
     assert ("training.publication", "Taught") in found
@@ -131,7 +131,7 @@ def name_place(code: CodeType) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_all_code_that_runs_while_a_network_is_taught_is_reached(reach: ModuleType, dataset: Dataset) -> None:
+def test_all_code_that_runs_while_a_network_is_taught_is_reached(code_digest: ModuleType, dataset: Dataset) -> None:
     codes: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -147,10 +147,10 @@ def test_all_code_that_runs_while_a_network_is_taught_is_reached(reach: ModuleTy
         sys.setprofile(None)
     ran = {place for code in codes for place in name_place(code)}
     assert ("training.default.distill", "teach_student") in ran
-    assert not ran - set(reach.reach(OURS))
+    assert not ran - set(code_digest.collect_code(OURS))
 
 
-@pytest.mark.usefixtures("reach")
+@pytest.mark.usefixtures("code_digest")
 def test_a_result_is_named_by_code_and_table_and_scored_when_read(dataset: Dataset, tmp_path: Path) -> None:
     import quality
 

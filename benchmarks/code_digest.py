@@ -1,10 +1,10 @@
-"""Finds the code that a function reaches, so that a kept result can be named by exactly what made it.
+"""Compute a digest of all code that a function depends on, to identify stored results.
 
-Read from the source, nothing is run: from a function's definition over every name in it to the definitions that those
-stand for, through imports, until nothing new turns up. What another function of the same module imports is not
-followed. Too much may be found (a local variable of a definition's name), never too little, as long as code is
-called by its name or on an object whose class was made by name. Annotations, docstrings, comments and layout do
-not count: they change no result.
+The source is analysed without running it: from the definition of a function, all names are followed to their
+definitions, through imports, until nothing new is found. Imports in other functions of a module are not followed. The
+result may contain too much (a local variable with the name of a definition) but never too little, if code is called
+by name or on an object whose class is used by name. Annotations, docstrings, comments and formatting are ignored,
+because they don't affect results.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (ROOT, ROOT / "benchmarks")
-"""Where our modules lie; code outside them is a library's."""
+"""Folders of the project's modules; other code belongs to libraries."""
 
 Place = tuple[str, str]
-"""A module's dotted name, and a name in it, or one of the two below."""
+"""Dotted name of a module, and a name in it or one of the two constants below."""
 
 LOOSE = ""
-"""What a module runs when it is imported that defines nothing."""
+"""Statements of a module that define no names."""
 
 WHOLE = "*"
-"""All of a module."""
+"""The whole module."""
 
 
 def digest(roots: Iterable[Place]) -> str:
-    """Return 12 hex digits of the code that `roots` reach.
+    """Return a digest of the code that `roots` depend on, 12 hexadecimal digits.
 
     Raises
     ------
     KeyError
-        If a root is not there.
+        If a root does not exist.
     """
-    found = reach(roots)
+    found = collect_code(roots)
     text = "\n".join(f"{module}:{name}\n{found[module, name]}" for module, name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def reach(roots: Iterable[Place]) -> dict[Place, str]:
-    """Return every definition that `roots` reach, and its bare source.
+def collect_code(roots: Iterable[Place]) -> dict[Place, str]:
+    """Return every definition that `roots` depend on, with its normalised source.
 
     Raises
     ------
     KeyError
-        If a root is not there.
+        If a root does not exist.
     """
     waiting, found = list(roots), dict[Place, str]()
     for module, name in waiting:
@@ -68,7 +68,7 @@ def reach(roots: Iterable[Place]) -> dict[Place, str]:
 
 
 def find(module: str) -> Path | None:
-    """Return the file of a module of ours."""
+    """Return the file of a module of the project, or None."""
     for folder in FOLDERS:
         path = folder.joinpath(*module.split("."))
         for file in (path / "__init__.py", path.with_suffix(".py")):
@@ -78,19 +78,19 @@ def find(module: str) -> Path | None:
 
 
 def packages(module: str) -> Iterator[str]:
-    """Yield the module and the packages around it, all of which are run when it is imported."""
+    """Yield a module and its parent packages, all of which are executed on import."""
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         yield ".".join(parts[:length])
 
 
 class Module:
-    """What a module defines and imports at its top, and lazily inside its functions.
+    """Definitions and imports of a module, at its top level and inside functions.
 
     Parameters
     ----------
     name : str
-        Dotted.
+        Dotted name.
     tree : ast.Module
     """
 
@@ -107,12 +107,12 @@ class Module:
     @classmethod
     @functools.cache
     def load(cls, name: str) -> Module:
-        """Read a module of ours.
+        """Parse a module of the project.
 
         Raises
         ------
         KeyError
-            If there is none of that name.
+            If it does not exist.
         """
         path = find(name)
         if path is None:
@@ -133,11 +133,11 @@ class Module:
                     self._imports[alias.asname or alias.name] = (alias.name, WHOLE)
 
     def knows(self, name: str) -> bool:
-        """Say whether a name is defined or imported here."""
+        """Return whether a name is defined or imported in the module."""
         return name in self.definitions or name in self._imports or name in (LOOSE, WHOLE)
 
     def follow(self, name: str) -> Iterator[Place]:
-        """Yield the places that a name's definition speaks of."""
+        """Yield the definitions that the definition of a name refers to."""
         if name == WHOLE:
             yield from ((self._name, inside) for inside in self.definitions)
         elif name not in self.definitions and name in self._imports:
@@ -146,7 +146,9 @@ class Module:
             yield from self._read(statement)
 
     def _read(self, statement: ast.stmt) -> Iterator[Place]:
-        taken: set[ast.AST] = set()  # names of modules of which one thing is used; an attribute comes before its name
+        taken: set[ast.AST] = (
+            set()
+        )  # names of modules with one attribute used; the attribute is visited before the name
         for node in ast.walk(statement):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module, inside = self._imports.get(node.value.id, ("", ""))
@@ -161,43 +163,43 @@ class Module:
 
 
 class Bare(ast.NodeTransformer):
-    """Takes out of a module what changes no result: docstrings, annotations, and what is there for types alone."""
+    """Removes code that does not affect results: docstrings, annotations, and imports for type checking."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """Drop docstrings, a module's, a function's or a constant's."""
+        """Remove docstrings."""
         return None if isinstance(node.value, ast.Constant) else node
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        """Drop imports for types."""
+        """Remove imports for type checking."""
         for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         return None if for_types else self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Keep the field of a dataclass, not its type."""
+        """Keep the field of a dataclass without its type."""
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
-        """Drop an argument's type."""
+        """Remove the type of an argument."""
         node.annotation = None
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Drop the type of what is returned."""
+        """Remove the return type."""
         node.returns = None
         self.generic_visit(node)
         node.body = node.body or [ast.Pass()]
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """Leave no class without a body."""
+        """Keep a body in every class."""
         self.generic_visit(node)
         node.body = node.body or [ast.Pass()]
         return node
 
 
 def bind(statement: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement at the top of a module defines; `LOOSE` if it may do something else."""
+    """Yield the names that a top-level statement defines; `LOOSE` if it may have other effects."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         yield statement.name
     elif not isinstance(statement, ast.Import | ast.ImportFrom):
