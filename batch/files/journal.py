@@ -110,7 +110,7 @@ class JobFolder:
         differing = [name for name in job if begun["job"].get(name) != job[name]]
         if differing:
             shown = "; ".join(_describe_difference(name, begun["job"].get(name), job[name]) for name in differing)
-            raise TableError(f"{self.path}: the job to be resumed is a different one: {shown}")
+            raise TableError(f"{self.path}: the job differs and can't be resumed: {shown}")
         return Journal(**{**begun, "position": Position(*begun["position"])})
 
     def write(self, journal: Journal) -> None:

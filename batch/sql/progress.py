@@ -91,7 +91,7 @@ class ProgressTable:
         differing = [name for name in job if begun.get(name) != job[name]]
         if differing:
             shown = "; ".join(f"{name} was {begun.get(name)!r} and is {job[name]!r}" for name in differing)
-            raise TableError(f"{self.name}: the job to be resumed is a different one: {shown}")
+            raise TableError(f"{self.name}: the job differs and can't be resumed: {shown}")
         key = None if row.last_key is None else read_key(row.last_key)
         return Progress(row.step, Position(row.nulls_done, key), row.finished, json.loads(row.state))
 
