@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from batch.chunk import score_schema
+from batch.sql.statement import cut_end
 from churn.errors import TableError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Query:
     def __init__(
         self, connection: sa.Connection, text: str, schema: Schema, key: str | None = None, keep: Sequence[str] = ()
     ) -> None:
-        self.text = text.strip().rstrip(";").strip()
+        self.text = cut_end(text, connection.dialect.name)
         described = self._describe(connection)
         self._names = [str(column[0]) for column in described]
         twice = sorted(
