@@ -7,6 +7,7 @@ import signal
 import sys
 
 import click
+from click.core import ParameterSource
 
 from churn import __version__
 from churn.errors import ChurnError
@@ -35,6 +36,17 @@ for command in (train, tune, serve, score, simulate, models):
     churn.add_command(command)
 
 
+def _explain_variable(error: click.ClickException) -> str | None:
+    """Return what is wrong with an option that an environment variable gave; None if a person gave it."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None or not error.param.name:
+        return None
+    if error.ctx.get_parameter_source(error.param.name) is not ParameterSource.ENVIRONMENT:
+        return None
+    name, kind = str(error.param.envvar), error.param.type
+    allowed = f"allowed: {', '.join(kind.choices)}" if isinstance(kind, click.Choice) else error.message
+    return f"{name}={os.environ.get(name)!r} can't be used; {allowed}"
+
+
 def main() -> None:
     """Run the command line; report an error as one message, without a stack trace."""
     if os.getpid() == 1:  # process 1 of a container receives only the signals that it has handlers for
@@ -52,7 +64,8 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     except click.ClickException as error:
-        error.show()
+        told = _explain_variable(error)
+        click.echo(f"error: {told}", err=True) if told else error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: nothing was published", err=True)

@@ -12,13 +12,15 @@ models_option = click.option(
     default=Path("models"),
     show_default=True,
     envvar="CHURN_MODELS",
+    show_envvar=True,
     help="Folder of the model versions.",
 )
 engine_option = click.option(
     "--engine",
-    type=click.Choice(["auto", "onnx", "tensorflow"]),
+    type=click.Choice(["auto", "onnx", "tensorflow"], case_sensitive=False),
     default="auto",
     show_default=True,
     envvar="CHURN_ENGINE",
+    show_envvar=True,
     help="Inference engine. auto: TensorFlow if it finds a GPU, otherwise ONNX Runtime.",
 )

@@ -34,8 +34,9 @@ def serve(host: str, port: int, workers: int | None, models: Path, engine: Engin
     from churn.engines import choose_engine
     from churn.runtime.cpus import count_cpus
     from service.server import serve as serve_forever
-    from service.settings import Settings
+    from service.settings import read_settings
 
+    settings = read_settings(models=models, engine=engine)
     if workers is None:
         workers = count_cpus() if choose_engine(engine) == "onnx" else 1
-    serve_forever(Settings(models=models, engine=engine), host=host, port=port, workers=workers)
+    serve_forever(settings, host=host, port=port, workers=workers)

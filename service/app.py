@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import perf_counter
@@ -26,7 +27,7 @@ from service.observe.tracing import Tracing
 from service.oip import routes as oip
 from service.predict.endpoint import PATH, STATUS_DISCONNECTED, PredictEndpoint
 from service.predict.protocol import ChurnProtocol, ShortCut
-from service.settings import Settings, find_unknown_variables
+from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
 from service.wire.connection import Connection, Limits
@@ -168,9 +169,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Parameters
     ----------
     settings : Settings, optional
-        By default read from the environment.
+        By default read from the environment; if a variable can't be used, the process ends and says which.
     """
-    return ChurnService(settings or Settings())
+    try:
+        return ChurnService(settings or read_settings())
+    except SettingsError as error:
+        sys.exit(f"error: {error}")  # uvicorn, which calls this, would print a traceback
 
 
 @asynccontextmanager

@@ -1,24 +1,61 @@
 """Settings of the service, read from environment variables with the prefix ``CHURN_``."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from churn.engines import EngineChoice
+from churn.errors import ChurnError
 
 PREFIX = "CHURN_"
+
+ELSEWHERE = frozenset({"CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
+"""Variables with our prefix that `churn score` reads, and the service does not."""
+
+MAX_CUSTOMERS = 10_000
+DAY = 86_400
+MAX_THREADS = 1024
+
+_SECRET_NAME = re.compile(r"(?i)secret|token|password|(^|_)keys?$")
+_CREDENTIALS = re.compile(r"//[^/@]*@")
+_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "nothing"}
+_BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+}
+
+
+class SettingsError(ChurnError):
+    """A setting that can't be used: each has a line with the variable, its value and what is allowed."""
 
 
 class Settings(BaseSettings):
     """Settings of the service. Each field is read from the environment variable ``CHURN_<FIELD IN CAPITALS>``.
 
-    The field docstrings are the descriptions in docs/configuration.md.
+    An empty variable is unset. The field docstrings are the descriptions in docs/configuration.md.
+
+    `read_settings` reads them and explains what is wrong with one.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     models: Path = Path("models")
     """Folder of the model versions."""
@@ -32,11 +69,11 @@ class Settings(BaseSettings):
     require_gpu: bool = False
     """Fail at startup, with the devices found, unless the network runs on a GPU."""
 
-    threads: PositiveInt = 1
+    threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] = 1
     """Threads of the inference engine in each worker. One was fastest for every request size measured
     (docs/performance.md); use more workers instead to use more CPUs."""
 
-    max_customers: PositiveInt = 10_000
+    max_customers: PositiveInt = MAX_CUSTOMERS
     """Maximum number of customers in one JSON request; more are rejected with 413."""
 
     max_body_bytes: PositiveInt = 16 * 2**20
@@ -66,11 +103,11 @@ class Settings(BaseSettings):
     send_seconds: PositiveFloat = 60
     """Longest time for which a client takes nothing of its answer, in seconds; then the connection is cut."""
 
-    drain_seconds: NonNegativeFloat = 1.0
+    drain_seconds: Annotated[float, Field(ge=0, le=DAY)] = 1.0
     """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load
     balancer can stop routing to it."""
 
-    shutdown_seconds: PositiveInt = 10
+    shutdown_seconds: Annotated[int, Field(gt=0, le=DAY)] = 10
     """Seconds after the drain in which requests in flight may finish before they are cut off."""
 
     worker_answer_seconds: Annotated[float, Field(ge=1)] = 5.0
@@ -93,14 +130,80 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of the messages that are logged."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_words(cls, value: object, info: ValidationInfo) -> object:
+        """Take words in any case, and values with blanks at their ends."""
+        rule = _rules()[str(info.field_name)]
+        if not isinstance(value, str) or rule.get("format") == "path":
+            return value
+        word = value.strip()
+        return word.lower() if word.lower() in _find_words(rule) else word
+
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":
         if self.max_pending_bytes < self.max_body_bytes:
             raise ValueError(
-                f"max_pending_bytes ({self.max_pending_bytes}) must be at least max_body_bytes "
+                f"CHURN_MAX_PENDING_BYTES ({self.max_pending_bytes}) must be at least CHURN_MAX_BODY_BYTES "
                 f"({self.max_body_bytes}), or a body of that size could never be received"
             )
         return self
+
+
+def read_settings(**given: Any) -> Settings:  # noqa: ANN401  fields of Settings
+    """Read the settings from the environment.
+
+    Parameters
+    ----------
+    **given
+        Fields of `Settings` that go before the environment.
+
+    Raises
+    ------
+    SettingsError
+        If a value can't be used.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = dict.fromkeys(
+            _explain(str(fault["loc"][0]), fault["input"]) if fault["loc"] else str(fault["ctx"]["error"])
+            for fault in error.errors()
+        )
+        raise SettingsError("\n".join(lines)) from None
+    except UnreadableError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _explain(name: str, value: object) -> str:
+    rule = _rules().get(name, {})
+    is_secret = rule.get("format") == "password" or _SECRET_NAME.search(name)
+    shown = "***" if is_secret else _CREDENTIALS.sub("//***@", repr(str(value)))
+    return f"{PREFIX}{name.upper()}={shown} can't be used; allowed: {_describe(rule)}"
+
+
+@cache
+def _rules() -> Mapping[str, Mapping[str, Any]]:
+    """Return what each field accepts, as JSON Schema says it."""
+    rules: Mapping[str, Mapping[str, Any]] = Settings.model_json_schema()["properties"]
+    return rules
+
+
+def _describe(rule: Mapping[str, Any]) -> str:
+    """Return what a field accepts, in words."""
+    if "anyOf" in rule:
+        return " or ".join(map(_describe, rule["anyOf"]))
+    if words := _find_words(rule):
+        return ", ".join(words)
+    bounds = [words.format(rule[bound]) for bound, words in _BOUNDS.items() if bound in rule]
+    kind = "a path" if rule.get("format") == "path" else _KINDS.get(rule.get("type", ""), "a text")
+    return ", ".join([kind, " and ".join(bounds)]) if bounds else kind
+
+
+def _find_words(rule: Mapping[str, Any]) -> list[str]:
+    """Return the words a field accepts, if it accepts words."""
+    words = [word for other in rule.get("anyOf", ()) for word in _find_words(other)]
+    return words + list(rule.get("enum", ())) + ([rule["const"]] if "const" in rule else [])
 
 
 def find_unknown_variables(names: Iterable[str]) -> list[str]:
