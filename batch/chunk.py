@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from churn import identifiers
 from churn.arrow import encode_batch
+from churn.names import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,7 @@ REJECTS = pa.schema(
     ]
 )
 """Schema of rejects, one line per value that can't be scored. ``row`` is the number of the input row, counted from 1;
-it is repeated if a row has several such values."""
+it is repeated if a row has several such values. ``identifier`` is null if the input has no identifier column."""
 
 MALFORMED = "has a wrong number of fields"
 """Reason for a line with too many or too few fields; its column is null."""
@@ -70,11 +72,14 @@ class Chunk:
         return self.rows - len(self.scores)
 
 
-def score_schema(schema: Schema, kept: Sequence[pa.Field] = ()) -> pa.Schema:
-    """Return the schema of scores: identifier as text, kept columns, probability, decision, model version."""
+def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifier: bool = True) -> pa.Schema:
+    """Return the schema of scores: identifier as text, kept columns, probability, decision, model version.
+
+    Without an identifier, the first column is ``row``, the number of the row.
+    """
     return pa.schema(
         [
-            (schema.identifier, pa.string()),
+            (schema.identifier, pa.string()) if has_identifier else (ROW, pa.int64()),
             *kept,
             ("probability", pa.float64()),
             ("churn", pa.bool_()),
@@ -94,7 +99,7 @@ def score_batch(
     batch : pyarrow.RecordBatch
         Columns are found by name, in any order; numbers may be given as text.
     first_row : int or ndarray of int64, shape (n,)
-        Number of the first row, or of each, counted from 1; names a customer where the table does not.
+        Number of the first row, or of each, counted from 1.
     keep : sequence of str
         Columns to copy to the scores.
     """
@@ -102,10 +107,11 @@ def score_batch(
     numbers = np.arange(first_row, first_row + count) if isinstance(first_row, int) else first_row
     encoded = encode_batch(scorer.schema, batch)
     identifier = scorer.schema.identifier
-    if identifier in batch.schema.names:
-        names = batch.column(identifier).cast(pa.string())
+    has_identifier = identifier in batch.schema.names
+    if has_identifier:
+        names = identifiers.as_text(batch.column(identifier), identifier)
     else:
-        names = pa.array(numbers).cast(pa.string())
+        names = pa.array(numbers, pa.int64())
     kept = [batch.column(name) for name in keep]
     raw = encoded.raw
     rejects = NO_REJECTS
@@ -115,7 +121,7 @@ def score_batch(
         rejects = pa.record_batch(
             [
                 pa.array(numbers[rows], pa.int64()),
-                names.take(pa.array(rows)),
+                names.take(pa.array(rows)) if has_identifier else pa.nulls(len(rows), pa.string()),
                 pa.array([violation.field for violation in bad], pa.string()),
                 pa.array([_as_text(violation.sent) for violation in bad], pa.string()),
                 pa.array([violation.reason for violation in bad], pa.string()),
@@ -130,7 +136,8 @@ def score_batch(
     fields = [batch.schema.field(name) for name in keep]
     version = pa.array([scorer.version]).take(pa.array(np.zeros(len(raw), dtype=np.int8)))
     scores = pa.record_batch(
-        [names, *kept, probabilities, decisions, version], schema=score_schema(scorer.schema, fields)
+        [names, *kept, probabilities, decisions, version],
+        schema=score_schema(scorer.schema, fields, has_identifier=has_identifier),
     )
     return Chunk(scores, rejects, count, raw, probabilities, int(np.count_nonzero(decisions)))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from batch.chunk import score_schema
+from churn import identifiers
 from churn.errors import TableError
+from churn.names import ROW, find_alike, normalize_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +37,7 @@ def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], wh
     TableError
         If a column is absent or stands twice, or one to keep is called as one of the answer's.
     """
-    taken = sorted({field.name for field in score_schema(schema)} & {*keep})
-    if taken:
-        raise TableError(f"--keep {', '.join(taken)}: the result has a column of that name anyway")
+    check_kept(keep, schema, has_identifier=schema.identifier in there)
     own = [schema.identifier] if schema.identifier in there else []
     chosen = tuple(dict.fromkeys([*own, *schema.names, *keep]))
     absent = [name for name in chosen if name not in there]
@@ -45,6 +47,45 @@ def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], wh
     if twice:
         raise TableError(f"{where}the header names a column twice: {', '.join(twice)}")
     return chosen
+
+
+def check_kept(keep: Sequence[str], schema: Schema, *, has_identifier: bool) -> None:
+    """Refuse columns to pass through that are called as the answer's; TableError names them.
+
+    Upper and lower case are the same here, as in most databases and in Spark.
+    """
+    keep = list(dict.fromkeys(keep))
+    alike = find_alike([*score_schema(schema, has_identifier=has_identifier).names, *keep])
+    taken = [name for name in keep if name in alike]
+    if taken:
+        raise TableError(f"--keep {', '.join(taken)}: the result has a column of that name anyway")
+
+
+def explain_row_numbers(where: str, there: Sequence[str], schema: Schema) -> tuple[str, ...]:
+    """Return the sentences that tell a person that a table has no column of identifiers; none if it has.
+
+    Parameters
+    ----------
+    where : str
+        What the table is called.
+    there : sequence of str
+        Its columns.
+    schema : Schema
+    """
+    if schema.identifier in there:
+        return ()
+    others = {_squeeze(name): name for name in there if name not in schema.names}
+    similar = get_close_matches(_squeeze(schema.identifier), others, n=3, cutoff=0.75)
+    hint = f" Is it {' or '.join(others[name] for name in similar)}? Then rename that column." if similar else ""
+    note = (
+        f"{where} has no column {schema.identifier}: the result names customers by the number of their row, counted "
+        f"from 1, in the column {ROW}.{hint}"
+    )
+    return (note,)
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 class Columns:
@@ -68,6 +109,10 @@ class Columns:
     keep : tuple of str
     kept : tuple of pyarrow.Field
         With their types.
+    scores : pyarrow.Schema
+        The columns of the result.
+    notes : tuple of str
+        What a person is told of them.
 
     Raises
     ------
@@ -77,9 +122,14 @@ class Columns:
 
     def __init__(self, where: str, found: pa.Schema, schema: Schema, keep: Sequence[str]) -> None:
         self.schema = schema
-        self.keep = tuple(dict.fromkeys(keep))
+        self.keep = tuple(dict.fromkeys(normalize_names(keep)))
         self.names = choose_columns(found.names, schema, self.keep, f"{where}: ")
         self.kept = tuple(pa.field(name, _widen(found.field(name).type)) for name in self.keep)
+        has_identifier = schema.identifier in self.names
+        if has_identifier:
+            _check_identifier(where, found.field(schema.identifier))
+        self.scores = score_schema(schema, self.kept, has_identifier=has_identifier)
+        self.notes = explain_row_numbers(where, found.names, schema)
 
     def check_another(self, where: str, found: pa.Schema) -> None:
         """Refuse a further file that lacks a column, or has one to pass through in another type.
@@ -98,16 +148,31 @@ class Columns:
             kind = _widen(found.field(field.name).type)
             if kind != field.type:
                 raise TableError(f"{where}: {field.name} is {kind} here and {field.type} in the first file")
+        if self.schema.identifier in self.names:
+            _check_identifier(where, found.field(self.schema.identifier))
 
     def widen_kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return a batch in which the kept columns hold their values, not places in a dictionary."""
+        """Return a batch in which the kept columns hold their values, not places in a dictionary; UUIDs are text."""
         for field in self.kept:
             index = batch.schema.get_field_index(field.name)
             if batch.schema.field(index).type != field.type:
-                batch = batch.set_column(index, field, batch.column(index).cast(field.type))
+                column = batch.column(index)
+                text = pa.types.is_string(field.type)
+                column = identifiers.as_text(column, field.name) if text else column.cast(field.type)
+                batch = batch.set_column(index, field, column)
         return batch
 
 
 def _widen(kind: pa.DataType) -> pa.DataType:
     """Return the type of a column's values, however they are stored."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_dictionary(kind):
+        return _widen(kind.value_type)
+    return pa.string() if identifiers.is_uuid(kind) else kind
+
+
+def _check_identifier(where: str, field: pa.Field) -> None:
+    if not identifiers.is_possible(field.type) and not identifiers.is_bytes(field.type):
+        raise TableError(
+            f"{where}: the column {field.name} has the type {field.type}, which can't name a customer; allowed: "
+            f"{identifiers.ALLOWED}"
+        )

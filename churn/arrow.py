@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from churn import identifiers
 from churn.columns import MAX_VIOLATIONS, find_wrong_numbers
-from churn.errors import InvalidCustomersError, Violation
+from churn.errors import InvalidCustomersError, TableError, Violation
 from churn.schema import LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
     if not as_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return column.cast(pa.float64(), safe=False)  # of integers beyond 2^53 the last digits may go
     try:
-        text = compute.utf8_trim_whitespace(column.cast(pa.string()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes, or a list or structure
+        text = compute.utf8_trim_whitespace(identifiers.as_text(column))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TableError):  # bytes, or a list or structure
         text = pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
     return compute.if_else(compute.is_in(text, value_set=_MISSING), pa.scalar(None, pa.string()), text)
 

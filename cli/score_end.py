@@ -40,6 +40,12 @@ def exit_codes(left: str = RESUMABLE) -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
 
 
+def print_notes(summary: Mapping[str, Any]) -> None:
+    """Say what a person should know of a result, on standard error."""
+    for note in summary["notes"]:
+        click.echo(f"note: {note}", err=True)
+
+
 def describe(summary: Mapping[str, Any], scores: str, rejects: str) -> str:
     """Return one line that describes a finished job."""
     return (

@@ -10,7 +10,7 @@ import click
 
 from churn.errors import EngineError
 from churn.runtime.imports import block_imports
-from cli.score_end import RESUMABLE, describe, exit_codes
+from cli.score_end import RESUMABLE, describe, exit_codes, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,5 +94,6 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     else:
         with exit_codes("standard input can't be resumed" if source == STANDARD else RESUMABLE):
             summary = score_file(scorer, job)
+    print_notes(summary)
     scores = "standard output" if output == STANDARD else summary["output"]
     click.echo(describe(summary, scores, summary["rejects"]), err=output == STANDARD)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from churn.errors import EngineError
-from cli.score_end import describe, exit_codes
+from cli.score_end import describe, exit_codes, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,4 +65,5 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)
     if options["summary"] is not None:
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
+    print_notes(summary)
     click.echo(describe(summary, summary["output"], summary["rejects"]))

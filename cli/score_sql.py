@@ -10,7 +10,7 @@ import click
 
 from churn.errors import EngineError
 from churn.runtime.imports import block_imports
-from cli.score_end import describe, exit_codes
+from cli.score_end import describe, exit_codes, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,4 +94,5 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         summary = score_query(scorer, job)
     if options["summary"] is not None:
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
+    print_notes(summary)
     click.echo(describe(summary, summary["table"], summary["rejects_table"]))

@@ -12,7 +12,7 @@ from processes import run_python
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITH_ITS_LIBRARY = ("churn.arrow", "churn.layers")
+WITH_ITS_LIBRARY = ("churn.arrow", "churn.identifiers", "churn.layers")
 """Modules that are imported where their library is there anyway: pyarrow, Keras."""
 
 HEAVY = ("fastapi", "pandas", "tensorflow", "keras", "sklearn", "pyarrow", "onnxruntime")

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pyarrow import fs
 
 from churn.errors import TableError
+from churn.names import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,7 +219,9 @@ def _is_hidden(inner: str) -> bool:
 def _read_partitions(path: str) -> tuple[tuple[str, str | None], ...]:
     """Return the partition columns in a path."""
     folders = (part.partition("=") for part in path.split("/")[:-1])
-    return tuple((unquote(n), None if v == NULL_PARTITION else unquote(v)) for n, sign, v in folders if n and sign)
+    return tuple(
+        (normalize(unquote(n)), None if v == NULL_PARTITION else unquote(v)) for n, sign, v in folders if n and sign
+    )
 
 
 def _describe(place: Place, info: fs.FileInfo, partitions: Sequence[tuple[str, str | None]]) -> InputFile:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch.chunk import REJECTS, score_schema
+from batch.chunk import REJECTS
 from batch.files.encode import CsvEncoder
 from batch.files.formats import find_format
 from batch.files.locations import STANDARD, locate
@@ -62,7 +62,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     tally = Tally(scorer.manifest)
     output = HashedOutput(sys.stdout.buffer)
     with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:
-        scores = PipedFile(output, form, score_schema(scorer.schema, source.columns.kept))
+        scores = PipedFile(output, form, source.columns.scores)
         blocks = score_in_order(scorer, source, scores.encode, Position(), 0)
         with closing(blocks), show_progress(0, is_silent=job.rejects is None) as bar:
             for scored in blocks:
@@ -81,6 +81,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
         "source": source.name,
         "output": STANDARD,
         "rejects": job.rejects or "standard error",
+        "notes": list(source.columns.notes),
         **hashes,
     }
     if job.summary is not None:

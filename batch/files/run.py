@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batch.chunk import REJECTS, score_schema
+from batch.chunk import REJECTS
 from batch.files.formats import Format
 from batch.files.pipeline import score_in_order
 from batch.files.progress import advance, show_progress
@@ -71,7 +71,7 @@ class FileRun:
         """
         resumed_at = self._tally.rows
         files = self._source.files if has_hashes else ()
-        schema = score_schema(self._scorer.schema, self._source.columns.kept)
+        schema = self._source.columns.scores
         with (
             closing(open_sink(self._folder.scores, self._target.form, schema, self._begun.scores)) as self._scores,
             closing(open_sink(self._folder.rejects, Format("csv"), REJECTS, self._begun.rejects)) as self._rejects,
@@ -94,6 +94,7 @@ class FileRun:
             "source": self._source.name,
             "output": self._target.scores.name,
             "rejects": self._target.rejects.name,
+            "notes": list(self._source.columns.notes),
             **hashes,
         }
         return self._note(summary=summary)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from batch.files.blocks import BlockStep, Rows, add_partitions, fill_partitions
+from churn.names import normalize, normalize_names
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -55,14 +56,15 @@ class ParquetTable:
         self._file = file
         with file.open() as opened, parquet.ParquetFile(opened) as table:
             self._own = table.schema_arrow
-        self.schema = add_partitions(self._own, file)
+        self.schema = add_partitions(_normalize(self._own), file)
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; reading begins with the group of rows that holds it."""
-        own = [name for name in columns.names if name in self._own.names]
+        fields = [field for field in self._own if normalize(field.name.strip()) in columns.names]
+        own = [field.name for field in fields]
         # Features that are text are read as they are stored, each different one once.
-        words = [name for name in columns.schema.names if name in own and name not in columns.keep]
-        words = [name for name in words if _is_text(self._own.field(name).type)]
+        words = [field.name for field in fields if _is_text(field.type)]
+        words = [name for name in words if normalize(name.strip()) in {*columns.schema.names} - {*columns.keep}]
         with self._file.open() as opened, parquet.ParquetFile(opened, read_dictionary=words) as table:
             total = table.metadata.num_rows
             row = 0
@@ -91,13 +93,14 @@ class ArrowFile:
     def __init__(self, file: InputFile, form: Format) -> None:  # noqa: ARG002
         self._file = file
         with file.open() as opened, ipc.open_file(opened) as reader:
-            self.schema = add_partitions(reader.schema, file)
+            self.schema = add_partitions(_normalize(reader.schema), file)
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; the columns not needed are not read."""
         with self._file.open() as opened:
             with ipc.open_file(opened) as reader:
-                own = [index for index, name in enumerate(reader.schema.names) if name in columns.names]
+                names = normalize_names(reader.schema.names)
+                own = [index for index, name in enumerate(names) if name in columns.names]
             with ipc.open_file(opened, options=ipc.IpcReadOptions(included_fields=own)) as reader:
                 count = reader.num_record_batches
                 row = 0
@@ -130,7 +133,7 @@ class ArrowStream:
         reader = ipc.open_stream(raw)
         # What stands in no file is read once.
         self._opened = None if file.can_reopen else (raw, reader)
-        self.schema = add_partitions(reader.schema, file)
+        self.schema = add_partitions(_normalize(reader.schema), file)
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; those before are read and dropped."""
@@ -157,6 +160,7 @@ def _step(
     for batch in batches:
         row += len(batch)
         if row > offset:
+            batch = batch.rename_columns(normalize_names(batch.schema.names))
             own = batch.select([name for name in columns.names if name in batch.schema.names])
             yield BlockStep(ColumnBlock(fill_partitions(own, columns, file)), row, row / total)
 
@@ -164,6 +168,11 @@ def _step(
 def _slice(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     for start in range(0, len(batch), BATCH_ROWS):
         yield batch.slice(start, BATCH_ROWS)
+
+
+def _normalize(schema: pa.Schema) -> pa.Schema:
+    names = normalize_names(schema.names)
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)], schema.metadata)
 
 
 def _is_text(kind: pa.DataType) -> bool:

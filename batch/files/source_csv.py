@@ -12,6 +12,7 @@ from batch.files.blocks import BlockStep, add_partitions
 from batch.files.csv_parse import CsvBlock, CsvParser
 from batch.files.csv_records import cut_records
 from churn.errors import TableError
+from churn.names import normalize_names
 from churn.runtime.files import find_delimiter
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class CsvFile:
         line, self._first = self._find_header(start)
         self._delimiter = find_delimiter(line)
         header = next(text_csv.reader(io.StringIO(line, newline=""), delimiter=self._delimiter))
-        self._header = [name.strip() for name in header]
+        self._header = normalize_names(header)
         self.schema = add_partitions(pa.schema([(name, pa.string()) for name in self._header]), file)
         # What stands in no file is read once; of many files, not all are held open.
         self._opened = None if file.can_reopen else (raw, stream)

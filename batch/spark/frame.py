@@ -21,8 +21,9 @@ from pyspark.sql.types import (
 
 from batch.columns import choose_columns
 from batch.spark.bundle import load_packed
-from batch.spark.rows import INDEX, PART, RAGGED, REASONS, WRONG, score_rows
+from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, score_rows
 from batch.spark.session import quiet_about_pandas
+from churn.names import ROW, normalize_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from batch.spark.bundle import PackedBundle
     from churn.schema import Schema
 
-_BEFORE = "__before"
-"""Column with the number of rows in the preceding partitions."""
+_BEFORE, _NUMBER = "__before", "__number"
+"""Columns with the number of rows in the preceding partitions, and the number of the row, counted from 1."""
 
 
 class Outcome(NamedTuple):
@@ -66,23 +67,27 @@ def score_frame(
     TableError
         If a column is missing or occurs twice, or a kept column has the name of an output column.
     """
-    keep = tuple(dict.fromkeys(keep))
+    keep = tuple(dict.fromkeys(normalize_names(keep)))
     columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
     # Whole CSV lines are split here, because Spark does not detect lines with a wrong number of fields.
-    chosen = frame if RAGGED in frame.columns else frame.select(*(frame[f"`{name}`"] for name in columns))
+    chosen = frame if RAGGED in frame.columns else frame.select(*(frame[quote(name)] for name in columns))
     reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
     form = [
         StructField(PART, IntegerType()),
         StructField(INDEX, LongType()),
-        StructField(schema.identifier, StringType()),
+        StructField(NAME, StringType()),
         *(StructField(name, frame.schema[name].dataType) for name in keep),
         StructField("probability", DoubleType()),
         StructField("churn", BooleanType()),
         StructField("model_version", StringType()),
         StructField(WRONG, ArrayType(reasons)),
     ]
+    # mapInArrow looks columns up by name without quoting it, so a name with a dot would be taken for a path.
+    names = chosen.columns
+    plain = chosen.toDF(*(f"c{position}" for position in range(len(names))))
+    score = partial(_score_partition, packed=packed, keep=keep, names=names)
     with quiet_about_pandas():
-        return chosen.mapInArrow(partial(_score_partition, packed=packed, keep=keep), StructType(form))
+        return plain.mapInArrow(score, StructType(form))
 
 
 def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) -> Outcome:
@@ -95,32 +100,36 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
     identifier : str
         Name of the identifier in the schema.
     has_identifier : bool
-        Whether the table has this column; if not, rows are identified by their number.
+        Whether the table has this column; if not, the scores have the row numbers in a column of their own.
     """
     counts = sorted((row[PART], row["count"]) for row in scored.groupBy(PART).count().collect())
     before = [0, *accumulate(count for _, count in counts)]
     starts = [(part, rows) for (part, _), rows in zip(counts, before, strict=False)]
     with quiet_about_pandas():
         known = scored.sparkSession.createDataFrame(starts, f"{PART} int, {_BEFORE} bigint")
-    numbered = scored.join(sf.broadcast(known), PART).withColumn("row", sf.col(_BEFORE) + sf.col(INDEX) + 1)
-    if not has_identifier:
-        numbered = numbered.withColumn(identifier, sf.col("row").cast("string"))
+    numbered = scored.join(sf.broadcast(known), PART).withColumn(_NUMBER, sf.col(_BEFORE) + sf.col(INDEX) + 1)
+    first = sf.col(NAME).alias(identifier) if has_identifier else sf.col(_NUMBER).alias(ROW)
     scores = numbered.where(sf.col(WRONG).isNull()).select(
-        *(f"`{name}`" for name in scored.columns if name not in (PART, INDEX, WRONG))
+        first, *(sf.col(quote(name)) for name in scored.columns if name not in (PART, INDEX, NAME, WRONG))
     )
     rejects = numbered.where(sf.col(WRONG).isNotNull()).select(
-        "row", sf.col(f"`{identifier}`").alias("identifier"), sf.explode(WRONG).alias("wrong")
+        sf.col(_NUMBER).alias("row"), sf.col(NAME).alias("identifier"), sf.explode(WRONG).alias("wrong")
     )
     return Outcome(scores, rejects.select("row", "identifier", "wrong.*"))
 
 
+def quote(name: str) -> str:
+    """Return a column's name as Spark's expressions take it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def _score_partition(
-    batches: Iterator[pa.RecordBatch], packed: Broadcast[PackedBundle], keep: Sequence[str]
+    batches: Iterator[pa.RecordBatch], packed: Broadcast[PackedBundle], keep: Sequence[str], names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Score one partition in a Python worker."""
     scorer = load_packed(packed.value)
     task = TaskContext.get()
     done = 0
     for batch in batches:
-        yield from score_rows(scorer, batch, done, task.partitionId() if task else 0, keep)
+        yield from score_rows(scorer, batch.rename_columns(names), done, task.partitionId() if task else 0, keep)
         done += len(batch)

@@ -11,6 +11,7 @@ from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as sf
 
+from batch.columns import explain_row_numbers
 from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
 from batch.spark.rows import PART, WRONG
@@ -111,6 +112,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         "source": job.source,
         "output": scores.name,
         "rejects": rejects.name,
+        "notes": list(explain_row_numbers(job.source, frame.columns, manifest.schema)),
         "master": spark.sparkContext.master,
         "seconds": round(time.perf_counter() - started, 3),
     }

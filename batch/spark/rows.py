@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from churn.scorer import Scorer
 
-PART, INDEX, WRONG = "__part", "__index", "__wrong"
-"""Where a row stands: its partition and its place there, counted from 0; and what is wrong with it, else null."""
+PART, INDEX, NAME, WRONG = "__part", "__index", "__name", "__wrong"
+"""Where a row stands: its partition and its place there, counted from 0; its identifier, null where the table has no
+column of identifiers; and what is wrong with it, else null."""
 
 RAGGED = "__ragged_line__"
 """Column that holds a CSV's line if it has too many or too few fields, else null."""
@@ -46,8 +47,9 @@ def score_rows(
     Yields
     ------
     pyarrow.RecordBatch
-        `PART`, `INDEX`, the columns of `batch.chunk.score_schema`, `WRONG`: the rows that could be scored, those
-        that could not, and those that are no rows of the table. A row that has no score has only its identifier.
+        `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema` but for the first, `WRONG`: the rows that
+        could be scored, those that could not, and those that are no rows of the table. A row that has no score has
+        only its identifier.
     """
     numbers = np.arange(first, first + len(batch))
     if RAGGED in batch.schema.names:
@@ -59,11 +61,20 @@ def score_rows(
         malformed = pa.record_batch([[]] * len(REJECTS), schema=REJECTS)
     chunk = score_batch(scorer, batch, numbers, keep)
     scored = numbers[~np.isin(numbers, chunk.rejects.column("row").to_numpy())]
+    names, *others = chunk.scores.columns
+    if scorer.schema.identifier not in batch.schema.names:
+        names = pa.nulls(len(scored), pa.string())
     form = pa.schema(
-        [(PART, pa.int32()), (INDEX, pa.int64()), *chunk.scores.schema, (WRONG, pa.list_(REASONS))],
+        [
+            (PART, pa.int32()),
+            (INDEX, pa.int64()),
+            (NAME, pa.string()),
+            *list(chunk.scores.schema)[1:],
+            (WRONG, pa.list_(REASONS)),
+        ]
     )
     parts = pa.array(np.full(len(scored), part, dtype=np.int32))
-    columns = [parts, pa.array(scored), *chunk.scores.columns, pa.nulls(len(scored), pa.list_(REASONS))]
+    columns = [parts, pa.array(scored), names, *others, pa.nulls(len(scored), pa.list_(REASONS))]
     yield pa.record_batch(columns, schema=form)
     for rejects in (chunk.rejects, malformed):
         if len(rejects):

@@ -9,6 +9,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from batch.spark.rows import RAGGED
 from churn.errors import TableError
+from churn.names import normalize_names
 from churn.runtime.files import find_delimiter
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def read_table(spark: SparkSession, source: str) -> DataFrame:
     """
     if _kind(source) == "csv":
         return _read_csv(spark, source)
-    return spark.read.format(_kind(source)).load(source)
+    frame = spark.read.format(_kind(source)).load(source)
+    return frame.toDF(*normalize_names(frame.columns))
 
 
 class Folder:
@@ -110,7 +112,7 @@ def _read_csv(spark: SparkSession, source: str) -> DataFrame:
     header = first[0].removeprefix("\ufeff")
     delimiter = find_delimiter(header)
     written = next(text_csv.reader([header], delimiter=delimiter))
-    names = [name.strip() for name in written]
+    names = normalize_names(written)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{source}: the header names a column twice: {', '.join(twice)}")
@@ -125,4 +127,5 @@ def _read_csv(spark: SparkSession, source: str) -> DataFrame:
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=RAGGED,
     )
-    return frame.toDF(*names, RAGGED)
+    folders = frame.columns[len(fields) :]  # columns that folders' names tell
+    return frame.toDF(*names, RAGGED, *normalize_names(folders))

@@ -137,6 +137,7 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
         "target": target.name,
         "table": tables.scores.name,
         "rejects_table": tables.rejects.name,
+        "notes": list(query.notes),
     }
 
 

@@ -12,9 +12,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
-from batch.chunk import score_schema
+from batch.columns import check_kept, explain_row_numbers
 from batch.sql.statement import cut_end
 from churn.errors import TableError
+from churn.names import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,8 +82,12 @@ class Query:
     text : str
     key : str
         Name of the key in the columns of `select_after`.
+    has_identifier : bool
+        Whether the query has the identifier column.
     identifier : str
         Name of the identifier in the query, or in the schema if the query has none.
+    notes : tuple of str
+        Messages for the user about the columns.
     keep : tuple of str
         Columns to copy, including the key if it is not the identifier.
     types : mapping of str to str
@@ -119,11 +124,9 @@ class Query:
         self.key = schema.identifier if source_key == found else source_key
         passed = dict.fromkeys([source_key, *map(self._require, keep)])
         self.keep = tuple(name for name in passed if name != found)
-        taken = {field.name for field in score_schema(schema)} & {*self.keep}
-        if taken:
-            raise TableError(
-                f"the query's column {', '.join(sorted(taken))} has the name of an output column; rename it"
-            )
+        self.has_identifier = found is not None
+        self.notes = () if found else explain_row_numbers("the query", self._names, schema)
+        check_kept(self.keep, schema, has_identifier=self.has_identifier)
         self.types = _name_types(connection, described, (self.identifier, *self.keep))
         self._rows = self._as_table()
         self._key = self._rows.c[source_key]
@@ -170,7 +173,9 @@ class Query:
     def _find(self, name: str) -> str | None:
         if name in self._names:
             return name
-        alike = [other for other in self._names if other.lower() == name.lower()]
+        wanted = normalize(name)
+        alike = [other for other in self._names if normalize(other) == wanted]
+        alike = alike or [other for other in self._names if normalize(other).casefold() == wanted.casefold()]
         return alike[0] if len(alike) == 1 else None
 
     def _require(self, name: str) -> str:

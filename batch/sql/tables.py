@@ -11,6 +11,7 @@ from batch.chunk import REJECTS
 from batch.sql.progress import Progress, ProgressTable
 from batch.sql.write import CopyTableWriter, TableWriter, WrittenType
 from churn.errors import TableError
+from churn.names import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,9 @@ class Tables:
         if rejects_table == table:
             raise TableError(f"{table}: scores and rejects need different tables")
         make = CopyTableWriter if database.can_copy else TableWriter
-        passed: list[Column] = [(name, _choose_type(database, query, name)) for name in (query.identifier, *query.keep)]
+        passed: list[Column] = [] if query.has_identifier else [(ROW, sa.BigInteger())]
+        names = [query.identifier, *query.keep] if query.has_identifier else query.keep
+        passed += [(name, _choose_type(database, query, name)) for name in names]
         answer: list[Column] = [("probability", sa.Double()), ("churn", sa.Boolean()), ("model_version", sa.Text())]
         rejects: list[Column] = [(name, sa.BigInteger() if name == "row" else sa.Text()) for name in REJECTS.names]
         self._connection = connection

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from churn.names import BATCH
 from churn.schema import FLAG_WORDS, LARGEST
-from service.predict.parse import BATCH
 
 if TYPE_CHECKING:
     from churn.schema import Feature, Schema
@@ -52,7 +52,8 @@ def make_request_models(schema: Schema) -> tuple[type[BaseModel], type[BaseModel
     """Make the models of one customer and of a batch."""
     closed = ConfigDict(extra="forbid")
     fields: dict[str, Any] = {f"f{i}": _describe(feature) for i, feature in enumerate(schema.features)}
-    fields["identifier"] = _identifier_field(schema, "Names the customer; echoed in the answer, never scored.")
+    about = "Names the customer; echoed in the answer, never scored. Null or left out: not sent."
+    fields["identifier"] = _identifier_field(schema, about, may_be_null=True)
     customer: type[BaseModel] = create_model("Customer", __config__=closed, __doc__="One bank customer.", **fields)
     batch: type[BaseModel] = create_model(
         "Customers",
@@ -96,11 +97,12 @@ def make_example(schema: Schema) -> dict[str, Any]:
     return {feature.name: _example(feature) for feature in schema.features}
 
 
-def _identifier_field(schema: Schema, description: str) -> Any:  # noqa: ANN401  a field of create_model
+def _identifier_field(schema: Schema, description: str, *, may_be_null: bool = False) -> Any:  # noqa: ANN401
     # The names are aliases because a column may be called what no Python attribute can be.
     whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
     details: Any = {"alias": schema.identifier, "title": schema.identifier, "examples": [15634602]}
-    return (str | whole, Field(None, description=description, **details))
+    kind = str | whole | None if may_be_null else str | whole
+    return (kind, Field(None, description=description, **details))
 
 
 def _describe(feature: Feature) -> Any:  # noqa: ANN401  a field of create_model

@@ -14,11 +14,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from churn.bundle import read_bundle
+from churn.names import BATCH
 from churn.registry import Registry
 from service.api.contracts import ProblemDocument, make_example, make_request_models, make_response_models
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
-from service.predict.parse import BATCH
 from service.tables.openapi import PARAMETER, describe_answers, describe_requests
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import numpy as np
 
 from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
+from churn.names import normalize
 from service.errors import Problem, RequestProblem, shorten
 from service.predict.parse import parse_json
 
@@ -118,6 +119,8 @@ def read_request(schema: Schema, body: bytes, json_size: int | None, max_custome
     if json_size is not None and not 0 <= json_size <= len(body):
         raise invalid_tensors(f"the JSON is said to have {json_size} bytes, and the body has {len(body)}")
     inference = _read_json(body if json_size is None else body[:json_size])
+    for sent in inference.inputs:
+        sent.name = normalize(sent.name)
     rows = _count_rows(inference.inputs, max_customers)
     tensors = _index(schema, inference.inputs)
     binary = _split(inference.inputs, memoryview(body)[len(body) if json_size is None else json_size :])

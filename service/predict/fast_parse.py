@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from churn.columns import find_wrong_numbers, make_stacker
+from churn.names import BATCH
 from churn.schema import FLAG_WORDS, LARGEST
-from service.predict.parse import BATCH, IDENTIFIER_LIMIT, Batch, Lone, parse
+from service.predict.parse import IDENTIFIER_LIMIT, Batch, Lone, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class FastParser:
             (attribute, _type_of(feature), *([None] if feature.nullable else []))
             for attribute, feature in zip(attributes, schema.features, strict=True)
         ]
-        fields.append((_IDENTIFIER, str | int, msgspec.UNSET))
+        fields.append((_IDENTIFIER, str | int | None, None))
         fields.sort(key=len)  # those with a default come last, as in a function
         options: Any = {"forbid_unknown_fields": True, "gc": False}
         customer = msgspec.defstruct("Customer", fields, rename=names, **options)
@@ -107,7 +108,7 @@ class FastParser:
             if row[position] % 1 > 0:  # false for a gap, which is NaN
                 return None
         identifier = customer.identifier
-        if identifier is msgspec.UNSET:
+        if identifier is None:
             return Lone(row, None, may_be_unusual)
         return Lone(row, identifier, may_be_unusual) if _is_identifier(identifier) else None
 
@@ -125,12 +126,11 @@ class FastParser:
         if (whole > np.floor(whole)).any():  # false for a gap, which is NaN
             return None
         identifiers = [customer.identifier for customer in customers]
-        if identifiers.count(msgspec.UNSET) == len(identifiers):
+        if identifiers.count(None) == len(identifiers):
             return Batch(raw, None, may_be_unusual)
-        names = [None if name is msgspec.UNSET else name for name in identifiers]
-        if not all(_is_identifier(name) for name in names if name is not None):
+        if not all(_is_identifier(name) for name in identifiers if name is not None):
             return None
-        return Batch(raw, names, may_be_unusual)
+        return Batch(raw, identifiers, may_be_unusual)
 
     def _is_allowed(self, raw: np.typing.NDArray[np.float64]) -> bool:
         """Whether every value is one that may be scored, though some are unusual."""

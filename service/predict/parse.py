@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from churn.columns import MAX_VIOLATIONS
+from churn.names import BATCH, normalize_keys
 from churn.schema import InvalidValueError
 from service.errors import RequestProblem, shorten
 
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
 
     from churn.schema import Schema
 
-BATCH = "customers"
-"""The key whose presence makes a request a batch; no feature can be named so."""
-
 MAX_INTEGER_DIGITS = 400
 """A whole number of more digits is beyond every float64, and Python refuses to read one of more than 4,300."""
 
 IDENTIFIER_LIMIT = 2**63
-ALLOWED_IDENTIFIER = "a text or a whole number of 64 bits"
+ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
 ALLOWED_BODY = 'one customer as an object, or {"customers": [customer, ...]}'
 
 
@@ -98,7 +96,7 @@ def parse(schema: Schema, body: bytes, max_customers: int) -> Lone | Batch:
             break
     if errors:
         raise RequestProblem.invalid(errors[:MAX_VIOLATIONS], more=len(errors) > MAX_VIOLATIONS)
-    identifiers = [_read_identifier(customer.get(schema.identifier)) for customer in customers]
+    identifiers = [_read_identifier(normalize_keys(customer).get(schema.identifier)) for customer in customers]
     if is_lone:
         return Lone(rows[0], identifiers[0])
     raw = np.array(rows, dtype=np.float64).reshape(len(rows), len(schema.features))
@@ -133,6 +131,7 @@ def _parse_customer(schema: Schema, position: int, customer: object, errors: lis
     if not isinstance(customer, dict):
         errors.append(_error(position, None, "is not an object", customer, "a customer: " + ", ".join(schema.names)))
         return []
+    customer = normalize_keys(customer)
     row = []
     for feature in schema.features:
         value = customer.get(feature.name)
@@ -151,7 +150,7 @@ def _check_others(schema: Schema, position: int, customer: Mapping[str, Any]) ->
         value = customer[key]
         if key != schema.identifier:
             errors.append(_unknown(position, key, value, ", ".join((*schema.names, schema.identifier))))
-        elif not _is_identifier(value):
+        elif value is not None and not _is_identifier(value):
             errors.append(_error(position, key, "is not an identifier", value, ALLOWED_IDENTIFIER))
     return sorted(errors, key=lambda error: str(error["field"]))
 

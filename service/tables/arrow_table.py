@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyarrow import ipc, types
 
+from churn import identifiers
+from churn.errors import Violation
+from churn.names import normalize_names
 from service.errors import RequestProblem
+from service.predict.parse import ALLOWED_IDENTIFIER
 from service.tables.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
 from service.tables.rows import Rows, check_columns
 
@@ -47,6 +51,7 @@ class ArrowReader:
         self._reader: ipc.RecordBatchStreamReader | None = None
         self._dictionaries: dict[int, int] = {}
         self._is_ended = False
+        self._names: list[str] = []
 
     @property
     def buffered(self) -> int:
@@ -55,11 +60,10 @@ class ArrowReader:
 
     @property
     def identifier(self) -> pa.DataType | None:
-        """Type of the identifiers; None if the table has none."""
-        if self._reader is None or self._schema.identifier not in self._reader.schema.names:
+        """Type in which identifiers are answered; None if the table has none."""
+        if self._reader is None or self._schema.identifier not in self._names:
             return None
-        kind = self._reader.schema.field(self._schema.identifier).type
-        return kind.value_type if types.is_dictionary(kind) else kind
+        return identifiers.choose_type(self._reader.schema.field(self._names.index(self._schema.identifier)).type)
 
     def read(self, data: bytes, *, last: bool) -> Iterator[Rows]:
         """Take what arrived and yield the rows that are whole.
@@ -115,10 +119,13 @@ class ArrowReader:
     def _open(self, data: bytes) -> ipc.RecordBatchStreamReader:
         try:
             form = ipc.read_schema(pa.py_buffer(data))
-            wanted = check_columns(self._schema, form.names)
-            self._check_types([form.field(name) for name in wanted])
+            names = normalize_names(form.names)
+            wanted = check_columns(self._schema, names)
+            chosen = sorted(names.index(name) for name in wanted)
+            self._names = [names[position] for position in chosen]
+            self._check_types([form.field(position).with_name(names[position]) for position in chosen])
             # What lies in other columns is never looked at.
-            options = ipc.IpcReadOptions(included_fields=[form.names.index(name) for name in wanted], use_threads=False)
+            options = ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
             self._source.put(data)
             return ipc.open_stream(pa.PythonFile(self._source, mode="r"), options=options)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -128,10 +135,12 @@ class ArrowReader:
         errors = []
         for field in fields:
             kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-            if not any(is_one(kind) for is_one in _FLAT):
-                reason = f"has the type {field.type}"
+            is_name = field.name == self._schema.identifier
+            is_fine = identifiers.is_possible(kind) if is_name else any(is_one(kind) for is_one in _FLAT)
+            if not is_fine:
+                reason, allowed = f"has the type {field.type}", identifiers.ALLOWED if is_name else ALLOWED
                 errors.append(
-                    {"customer": None, "field": field.name, "reason": reason, "sent": None, "allowed": ALLOWED}
+                    {"customer": None, "field": field.name, "reason": reason, "sent": None, "allowed": allowed}
                 )
         if errors:
             raise RequestProblem.invalid(errors, more=False)
@@ -139,7 +148,7 @@ class ArrowReader:
     def _read_batch(self) -> Iterator[Rows]:
         assert self._reader is not None  # noqa: S101  a batch before the schema is refused
         try:
-            batch = self._reader.read_next_batch()
+            batch = self._reader.read_next_batch().rename_columns(self._names)
             batch.validate(full=True)  # what a stranger wrote may point anywhere
         except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
             raise _malformed(f"a batch can't be read: {error}") from None
@@ -147,7 +156,18 @@ class ArrowReader:
             raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
         for first in range(0, len(batch), SLICE_ROWS):
             part = batch.slice(first, SLICE_ROWS)
-            yield Rows(part, len(part))
+            yield Rows(part, len(part), self._find_broken(part))
+
+    def _find_broken(self, batch: pa.RecordBatch) -> list[Violation]:
+        """Find the rows whose identifier is a fraction or too large."""
+        name = self._schema.identifier
+        if name not in batch.schema.names:
+            return []
+        column = batch.column(name)
+        return [
+            Violation(row, name, "is not an identifier", column[row].as_py(), ALLOWED_IDENTIFIER)
+            for row in identifiers.find_broken(column)
+        ]
 
 
 class _Source:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.errors import Violation
+from churn.names import normalize_names
 from churn.runtime.files import find_delimiter
 from service.errors import RequestProblem
 from service.tables.csv_cells import CellReader
@@ -109,7 +110,7 @@ class CsvReader:
             cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter.decode()), [])
         except csv.Error as error:
             raise RequestProblem.malformed_table("csv", f"line 1 can't be read: {error}") from None
-        names = [name.strip() for name in cells]
+        names = normalize_names(cells)
         if not any(names):
             raise RequestProblem.malformed_table("csv", "line 1 is empty; it must name the columns")
         wanted = check_columns(self._schema, names)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from churn import identifiers
 from churn.arrow import Encoded, encode_batch
 from churn.columns import MAX_VIOLATIONS
+from churn.names import ROW
 from service.errors import RequestProblem, shorten
 from service.tables.arrow_table import ArrowReader, ArrowWriter
 from service.tables.csv_table import CsvReader, CsvWriter
@@ -131,9 +133,10 @@ class TableJob:
         """Return what comes before the first row; nothing once it is written."""
         if self._form is not None:
             return b""
+        kind = self._reader.identifier
         self._form = pa.schema(
             [
-                (self._scorer.schema.identifier, self._reader.identifier or pa.int64()),
+                (ROW, pa.int64()) if kind is None else (self._scorer.schema.identifier, kind),
                 ("probability", pa.float64()),
                 ("churn", pa.bool_()),
                 ("model_version", pa.string()),
@@ -187,7 +190,7 @@ class TableJob:
         scorer, count = self._scorer, rows.total
         if scorer.schema.identifier in rows.batch.schema.names:
             names = rows.batch.column(scorer.schema.identifier)
-            names = names.cast(self._reader.identifier) if pa.types.is_dictionary(names.type) else names
+            names = identifiers.as_answered(names)
             if rows.places is not None:
                 is_known = np.zeros(count, dtype=bool)
                 is_known[rows.places] = True

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+
+from churn import identifiers
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 PART, SHARD, SAMPLE = range(3)
@@ -34,7 +36,7 @@ def identifier_keys(column: pa.Array, numbers: NDArray[np.uint64]) -> NDArray[np
     -------
     ndarray of uint64, shape (n,)
     """
-    text = column.cast(pa.string())
+    text = identifiers.as_text(column)
     keys = pd.util.hash_array(np.asarray(text.fill_null(""), dtype=object), categorize=False)
     return np.where(np.asarray(text.is_null(), dtype=bool), numbers, keys)
 

@@ -80,10 +80,11 @@ def test_rows_without_identifier_are_numbered_across_files_and_blocks(
     for form in ("csv", "parquet"):
         for name, part in (("a", plain[:250]), ("b", plain[250:])):
             write(part, folder / f"{name}.{form}")
-        score(scorer, f"{folder}/*.{form}", tmp_path / "scores.csv", if_exists="replace")
-        assert [row["CustomerId"] for row in expect(scorer, plain)[0]] == read(tmp_path / "scores.csv").column(
-            "CustomerId"
-        ).to_pylist()
+        summary = score(scorer, f"{folder}/*.{form}", tmp_path / "scores.csv", if_exists="replace")
+        assert "has no column CustomerId" in summary["notes"][0]
+        scores = read(tmp_path / "scores.csv")
+        assert scores.column_names == ["row", "probability", "churn", "model_version"]
+        assert scores.column("row").to_pylist() == [row["row"] for row in expect(scorer, plain)[0]]
         assert read_rejects(tmp_path / "scores.csv.rejects") == expect(scorer, plain)[1]
 
 

@@ -161,7 +161,8 @@ def test_typed_columns_are_passed_through_and_rows_without_identifier_are_number
     assert scores.to_pylist() == expected[0]
     assert rejects.to_pylist() == expected[1]
     assert scores.schema.field("Joined").type == pa.date32()
-    assert [row["identifier"] for row in rejects.to_pylist()] == ["201"]
+    assert [(row["row"], row["identifier"]) for row in rejects.to_pylist()] == [(201, None)]
+    assert scores.column("row").to_pylist() == [row for row in range(1, 301) if row != 201]
 
 
 @pytest.mark.slow

@@ -200,8 +200,14 @@ def test_a_table_without_identifier_has_another_key(scorer: Scorer, url: str, cu
     with pytest.raises(TableError, match="no column CustomerId to order its rows by; name a column with --key"):
         score_query(scorer, job(url, query=query))
     assert score_query(scorer, job(url, query=query, key="Surname"))["rows"] == 300
-    found = select(url, 'SELECT "Surname" FROM scores')
+    found = select(url, 'SELECT "row", "Surname" FROM scores ORDER BY 1')
     assert len(found) == 295
+    assert [row for row, _ in found] != list(range(1, 296))  # rejects have their numbers too
+    assert [
+        row for row, _ in select(url, 'SELECT DISTINCT "row", identifier FROM scores_rejects WHERE identifier IS NULL')
+    ]
+    with pytest.raises(Exception, match="CustomerId"):
+        select(url, 'SELECT s."CustomerId" FROM scores s')
 
 
 def _as_number(sent: str | None) -> object:
@@ -429,7 +435,7 @@ def test_a_limit_is_a_number_of_rows_or_a_share(text: str) -> None:
         ({"key": "shoe size"}, "the query has no column shoe size; it has: CustomerId, "),
         (
             {"query": "SELECT *, 1 AS churn FROM customers", "keep": ("churn",)},
-            "column churn has the name of an output column",
+            "--keep churn: the result has a column of",
         ),
         ({"table": "x" * 300}, "the table name must have from 1 to"),
         ({"table": "t", "rejects_table": "t"}, "t: scores and rejects need different tables"),

@@ -85,8 +85,12 @@ def test_a_csv_may_be_written_in_many_ways(client: TestClient, change: str) -> N
 
 def test_rows_are_numbered_where_nothing_names_them(client: TestClient) -> None:
     customers = [CUSTOMER] * 3
-    assert [row["CustomerId"] for row in read_csv(post(client, to_csv(customers)).content)] == ["1", "2", "3"]
-    assert [row["CustomerId"] for row in read_arrow(post(client, to_arrow(customers, 2), ARROW).content)] == [1, 2, 3]
+    csv = read_csv(post(client, to_csv(customers)).content)
+    arrow = read_arrow(post(client, to_arrow(customers, 2), ARROW).content)
+    assert [row["row"] for row in csv] == ["1", "2", "3"]
+    assert [row["row"] for row in arrow] == [1, 2, 3]
+    assert "CustomerId" not in csv[0]
+    assert "CustomerId" not in arrow[0]
 
 
 @pytest.mark.parametrize("identifier", ["", 'a,"b"\nc', "ü", "007"])
@@ -99,7 +103,7 @@ def test_an_identifier_comes_back_as_it_was(client: TestClient, identifier: str)
 
 def test_a_table_without_rows_has_an_answer_without_rows(client: TestClient) -> None:
     header = to_csv([CUSTOMER]).splitlines()[0]
-    assert post(client, header).content == b"CustomerId,probability,churn,model_version\n"
+    assert post(client, header).content == b"row,probability,churn,model_version\n"
     stream = to_arrow([CUSTOMER])
     empty = ipc.open_stream(stream).schema.serialize().to_pybytes() + b"\xff\xff\xff\xff\0\0\0\0"
     assert read_arrow(post(client, empty, ARROW).content) == []

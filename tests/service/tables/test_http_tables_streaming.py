@@ -106,7 +106,7 @@ def test_without_them_nothing_is_sent_before_the_last_row_is_known_to_be_good(se
 def test_a_table_in_one_write_of_few_bytes_does_not_take_the_short_cut(service: Running) -> None:
     [(status, headers, body)] = service.send(request(HEADER + LINE, f"Content-Type: {CSV}\r\nX-Request-ID: me\r\n"))
     assert (status, headers["x-request-id"]) == (200, "me")
-    assert body == b"CustomerId,probability,churn,model_version\n1,0.538278,true,1\n"
+    assert body == b"row,probability,churn,model_version\n1,0.538278,true,1\n"
 
 
 def test_a_long_table_takes_little_memory(bank_models: Path) -> None:

@@ -1,0 +1,145 @@
+"""Identifiers of files: whole numbers stay whole, UUIDs are text, and rows are numbered under a name of their own."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from bank import draw_customers
+from file_jobs import read, read_rejects, score
+from pyarrow import parquet
+
+from churn.errors import TableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from churn.scorer import Scorer
+
+UUIDS = [uuid.UUID(int=number) for number in (1, 2, 3)]
+FORMS = ("csv", "parquet", "arrow", "arrows")
+
+
+@pytest.fixture
+def scorer(scorers: dict[str, Scorer]) -> Scorer:
+    return scorers["onnx"]
+
+
+def write(path: Path, column: Any = None, name: str = "CustomerId", **more: Any) -> Path:
+    table = pa.Table.from_pandas(draw_customers(3), preserve_index=False).drop_columns("CustomerId")
+    if column is not None:
+        table = table.append_column(name, column)
+    for other, cells in more.items():
+        table = table.append_column(other, cells)
+    parquet.write_table(table, path)
+    return path
+
+
+def read_texts(path: Path) -> list[dict[str, str | None]]:
+    """Read scores with every cell as it is written."""
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{name: cell or None for name, cell in row.items()} for row in csv.DictReader(file)]
+    rows: list[dict[str, Any]] = read(path).to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        (pa.array([12345678901.0, None, 7.0]), ["12345678901", None, "7"]),
+        (pa.array([12345678901.0, 7.0, 7.0]).dictionary_encode(), ["12345678901", "7", "7"]),
+        (pa.array([2**63, 1, 2], pa.uint64()), ["9223372036854775808", "1", "2"]),
+        (pa.array(UUIDS, pa.uuid()), [str(one) for one in UUIDS]),
+        (pa.array([one.bytes for one in UUIDS], pa.binary(16)), [str(one) for one in UUIDS]),
+        (pa.array([b"a", b"b", b"c"]), ["a", "b", "c"]),
+        (pa.array(["007", "1e3", None]), ["007", "1e3", None]),
+    ],
+    ids=lambda value: str(getattr(value, "type", "")),
+)
+def test_identifiers_are_written_as_text(
+    scorer: Scorer, tmp_path: Path, column: Any, texts: list[str | None], form: str
+) -> None:
+    score(scorer, write(tmp_path / "in.parquet", column), tmp_path / f"out.{form}")
+    assert [row["CustomerId"] for row in read_texts(tmp_path / f"out.{form}")] == texts
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_uuids_are_passed_through_as_text(scorer: Scorer, tmp_path: Path, form: str) -> None:
+    source = write(tmp_path / "in.parquet", pa.array([1, 2, 3]), household=pa.array(UUIDS, pa.uuid()))
+    score(scorer, source, tmp_path / f"out.{form}", keep=("household",))
+    assert [row["household"] for row in read_texts(tmp_path / f"out.{form}")] == [str(one) for one in UUIDS]
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (pa.array([[1], [2], [3]]), "in.parquet: the column CustomerId has the type list<element: int64>, which can't"),
+        (pa.array([b"\xff", b"a", b"b"]), r"CustomerId holds bytes that are no text \(binary\)"),
+        (pa.array([b"\x01\x02"] * 3, pa.binary(2)), "CustomerId holds bytes that are no text"),
+    ],
+)
+def test_what_names_nobody_is_refused(scorer: Scorer, tmp_path: Path, column: Any, says: str) -> None:
+    with pytest.raises(TableError, match=f"{says}.*allowed: texts, whole numbers or UUIDs"):
+        score(scorer, write(tmp_path / "in.parquet", column), tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (None, ""),
+        ("CustomerID", " Is it CustomerID? Then rename that column."),
+        ("customer_id", " Is it customer_id? Then rename that column."),
+        ("Custmer Id", " Is it Custmer Id? Then rename that column."),
+        ("Branch", ""),
+    ],
+)
+def test_row_numbers_have_a_name_of_their_own(
+    scorer: Scorer, tmp_path: Path, form: str, name: str | None, hint: str
+) -> None:
+    column = None if name is None else pa.array([70, 80, 90])
+    source = write(tmp_path / "in.parquet", column, name or "")
+    summary = score(scorer, source, tmp_path / f"out.{form}")
+    rows = read(tmp_path / f"out.{form}")
+    assert rows.column_names == ["row", "probability", "churn", "model_version"]
+    assert rows.column("row").to_pylist() == [1, 2, 3]
+    assert rows.schema.field("row").type == pa.int64()
+    [note] = summary["notes"]
+    assert note.endswith(f" has no column CustomerId: the result names customers by the number of their row, "
+                         f"counted from 1, in the column row.{hint}")  # fmt: skip
+
+
+def test_a_reject_without_identifier_has_none(scorer: Scorer, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.parquet")
+    table = parquet.read_table(path)
+    table = table.set_column(table.column_names.index("Age"), "Age", pa.array([40.0, -5.0, 40.0]))
+    parquet.write_table(table, path)
+    score(scorer, path, tmp_path / "out.csv")
+    [reject] = read_rejects(tmp_path / "out.csv.rejects")
+    assert (reject["row"], reject["identifier"], reject["column"]) == (2, None, "Age")
+
+
+@pytest.mark.parametrize(
+    ("has_identifier", "name"),
+    [(True, "CustomerId"), (True, "Probability"), (False, "row"), (False, "ROW"), (True, "churn")],
+)
+def test_what_is_passed_through_has_no_name_of_the_result(
+    scorer: Scorer, tmp_path: Path, has_identifier: bool, name: str
+) -> None:
+    column = pa.array([1, 2, 3])
+    more = {} if name == "CustomerId" else {name: column}
+    source = write(tmp_path / "in.parquet", column if has_identifier else None, **more)
+    with pytest.raises(TableError, match=f"--keep {name}: the result has a column of that name anyway"):
+        score(scorer, source, tmp_path / "out.csv", keep=(name,))
+
+
+def test_a_column_named_row_is_passed_through_where_customers_have_names(scorer: Scorer, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.parquet", pa.array([1, 2, 3]), row=pa.array([7, 8, 9]))
+    score(scorer, source, tmp_path / "out.parquet", keep=("row",))
+    assert read(tmp_path / "out.parquet").column("row").to_pylist() == [7, 8, 9]
