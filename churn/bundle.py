@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import BundleError, EngineError, SchemaError
+from churn.names import normalize_keys
 from churn.preprocessing import Preprocessor
 from churn.runtime.files import sha256, sync
 from churn.schema import Schema
@@ -112,7 +113,9 @@ def read_bundle(folder: Path) -> Bundle:
     _verify_files(folder, content)
     try:
         manifest = _understand(content)
-    except (KeyError, TypeError, ValueError, SchemaError) as error:
+    except SchemaError as error:
+        raise BundleError(f"{folder / MANIFEST}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: a part is missing or unreadable: {error!r}") from error
     if folder.name.isdigit() and int(folder.name) != manifest.version:
         raise BundleError(f"{folder / MANIFEST}: says version {manifest.version}, but the folder is {folder.name}")
@@ -158,7 +161,7 @@ def _understand(content: Mapping[str, Any]) -> Manifest:
         schema=Schema.from_dict(content["schema"]),
         threshold=float(content["threshold"]),
         preprocessor=Preprocessor.from_dict(content["preprocessing"]),
-        golden=tuple((row["customer"], float(row["probability"])) for row in content["golden"]),
+        golden=tuple((normalize_keys(row["customer"]), float(row["probability"])) for row in content["golden"]),
         content=content,
     )
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from churn.errors import SchemaError
+from churn.names import find_alike, find_fault, normalize, shorten
 
 Kind = Literal["number", "integer", "flag", "category"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -27,9 +28,6 @@ MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"
 LARGEST = 1e15
 """Quantities beyond, either way, are refused: no customer has one, and the network's float32 would overflow to NaN."""
 
-RESERVED_NAMES = frozenset({"customers"})
-"""Names a feature or the identifier can't have, because the service gives them a meaning of its own."""
-
 
 class InvalidValueError(ValueError):
     """A value a feature does not accept; the message is the reason, as a clause."""
@@ -37,7 +35,7 @@ class InvalidValueError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column a customer is described by.
+    """One column a customer is described by. Its name and categories are held in Unicode's form NFC.
 
     Attributes
     ----------
@@ -77,8 +75,10 @@ class Feature:
     example: float | str | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or self.name in RESERVED_NAMES:
-            raise SchemaError(f"a feature can't be named {self.name!r}: the name is empty or reserved")
+        object.__setattr__(self, "name", normalize(self.name))
+        object.__setattr__(self, "categories", tuple(map(normalize, self.categories)))
+        if fault := find_fault(self.name, "feature"):
+            raise SchemaError(f"a feature can't be named {shorten(self.name)}: {fault}; rename the column")
         if self.kind not in KINDS:
             raise SchemaError(f"feature {self.name}: kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         if (self.kind == "category") != bool(self.categories):
@@ -160,7 +160,7 @@ class Feature:
         if not isinstance(value, str):
             raise InvalidValueError("is not a text")
         try:
-            return float(self.categories.index(value))
+            return float(self.categories.index(normalize(value)))
         except ValueError:
             raise InvalidValueError("is an unknown category") from None
 
@@ -200,7 +200,7 @@ class Schema:
     Raises
     ------
     SchemaError
-        If there is no feature, a name stands twice or the identifier's is reserved.
+        If there is no feature, names are the same or differ in case alone, or `churn.names.find_fault` objects to one.
     """
 
     features: tuple[Feature, ...]
@@ -210,12 +210,17 @@ class Schema:
     def __post_init__(self) -> None:
         if not self.features:
             raise SchemaError("a schema needs at least one feature")
+        object.__setattr__(self, "label", normalize(self.label))
+        object.__setattr__(self, "identifier", normalize(self.identifier))
+        for name, role in ((self.label, "label"), (self.identifier, "identifier")):
+            if fault := find_fault(name, role):  # type: ignore[arg-type]
+                raise SchemaError(f"the {role} can't be named {shorten(name)}: {fault}; rename the column")
         names = [*self.names, self.label, self.identifier]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SchemaError(f"used twice among features, label and identifier: {', '.join(twice)}")
-        if self.identifier in RESERVED_NAMES:
-            raise SchemaError(f"the identifier can't be named {self.identifier!r}: the service uses that name")
+        if alike := find_alike(names):
+            raise SchemaError(f"names of columns that differ in case alone: {', '.join(alike)}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
     from training.dataset import Dataset
 
-_FIXED_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--keep": "keep", "--drop": "drop"}
+_FIXED_BY_SCHEMA = {
+    "--label": "label",
+    "--id": "identifier",
+    "--keep": "keep",
+    "--drop": "drop",
+    "--category": "category",
+}
 _READING = (*_FIXED_BY_SCHEMA.values(), "positive", "on_bad_row")
 
 _OPTIONS = [
@@ -27,6 +33,12 @@ _OPTIONS = [
     ),
     click.option("--keep", multiple=True, metavar="COLUMN", help="Keep a column that would be dropped; repeatable."),
     click.option("--drop", multiple=True, metavar="COLUMN", help="Drop a column; repeatable."),
+    click.option(
+        "--category",
+        multiple=True,
+        metavar="COLUMN",
+        help="Take a column of numbers, such as codes, for a category; repeatable.",
+    ),
     click.option(
         "--on-bad-row",
         type=click.Choice(["refuse", "drop"]),

@@ -69,17 +69,18 @@ def show(version: int | None, models: Path) -> None:
 @models.command()
 @click.argument("version", type=int)
 @models_option
-def promote(version: int, models: Path) -> None:
-    """Verify VERSION and make it current.
+@engine_option
+def promote(version: int, models: Path, engine: EngineChoice) -> None:
+    """Load VERSION as the service does, and make it current.
 
     A running service uses it after a restart.
 
     Example: churn models promote 1
     """
-    from churn.bundle import read_bundle
+    from service.state import load_model
 
     registry = Registry(models)
-    read_bundle(registry.folder(version))
+    load_model(registry.folder(version), engine)
     registry.promote(version)
     click.echo(f"version {version} is current")
 
@@ -99,11 +100,11 @@ def rollback(models: Path) -> None:
 @models_option
 @engine_option
 def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
-    """Check the hashes of VERSION (default: all versions), load it and re-score its golden rows.
+    """Check the hashes of VERSION (default: all versions), load it as the service does and re-score its golden rows.
 
     Example: churn models verify
     """
-    from churn.scorer import load_scorer
+    from service.state import load_model
 
     registry = Registry(models)
     versions = [version] if version is not None else registry.versions()
@@ -112,7 +113,7 @@ def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
     refused = 0
     for each in versions:
         try:
-            scorer = load_scorer(registry.folder(each), engine)
+            scorer = load_model(registry.folder(each), engine).scorer
         except ChurnError as error:
             refused += 1
             click.echo(f"version {each}: failed: {error}", err=True)

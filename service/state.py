@@ -16,11 +16,13 @@ from churn.registry import Registry
 from churn.scorer import Scorer, load_scorer
 from service.predict.answers import AnswerEncoder
 from service.predict.fast_parse import FastParser
+from service.settings import MAX_CUSTOMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from churn.engines import EngineChoice
     from service.observe.metrics import Metrics
     from service.settings import Settings
 
@@ -105,12 +107,38 @@ class ModelState:
         _log.error("the model can't be loaded: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
 
     def _load(self) -> ServedModel:
-        scorer = load_scorer(find_folder(self._settings), self._settings.engine, self._settings.threads)
-        model = ServedModel(scorer, FastParser(scorer.schema, self._settings.max_customers), AnswerEncoder(scorer))
-        for rows in WARM_UP_ROWS:
-            scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
-        scorer.score_row([0.0] * len(scorer.schema.features))
-        return model
+        settings = self._settings
+        return load_model(find_folder(settings), settings.engine, settings.threads, settings.max_customers)
+
+
+def load_model(
+    folder: Path, engine: EngineChoice = "auto", threads: int = 1, max_customers: int = MAX_CUSTOMERS
+) -> ServedModel:
+    """Load and verify a model, make what reads its requests and writes its answers, and warm it up.
+
+    Parameters
+    ----------
+    folder : Path
+        A version's folder.
+    engine : {"auto", "onnx", "tensorflow"}
+    threads : int
+        Threads inside one operation of the engine.
+    max_customers : int
+        Most customers in one request.
+
+    Raises
+    ------
+    BundleError
+        If a check fails, or the model can't be served.
+    EngineError
+        If the engine is not installed or can't read its file.
+    """
+    scorer = load_scorer(folder, engine, threads)
+    model = ServedModel(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer))
+    for rows in WARM_UP_ROWS:
+        scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
+    scorer.score_row([0.0] * len(scorer.schema.features))
+    return model
 
 
 def find_folder(settings: Settings) -> Path:

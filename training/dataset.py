@@ -9,8 +9,9 @@ import numpy as np
 
 from churn.columns import find_wrong_numbers
 from churn.errors import TableError
+from churn.names import normalize
 from churn.schema import FLAG_WORDS, Feature, InvalidValueError, Schema
-from training.infer import find_label, infer, plain
+from training.infer import as_word, find_label, infer, plain
 from training.tables import Fault, Table, as_numbers, list_faults, read_table
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def load_dataset(
     schema: Schema | None = None,
     keep: Collection[str] = (),
     drop: Collection[str] = (),
+    category: Collection[str] = (),
     on_bad_row: OnBadRow = "refuse",
 ) -> Dataset:
     """Read a table, find or check its schema and encode it.
@@ -79,6 +81,8 @@ def load_dataset(
         What the columns are; inferred if None.
     keep, drop : collections of str
         Columns in or out, whatever they look like.
+    category : collection of str
+        Columns that are categories, though they hold numbers.
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
 
@@ -94,7 +98,7 @@ def load_dataset(
     dropped: Mapping[str, str] = {}
     has_identifier = True
     if schema is None:
-        inference = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop)
+        inference = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
         schema, notes, dropped = inference.schema, inference.notes, inference.dropped
         has_identifier = inference.has_identifier
     else:
@@ -166,6 +170,7 @@ def read_labels(table: Table, label: str, positive: str | None) -> tuple[NDArray
 def find_positive(where: str, found: Sequence[str], positive: str | None) -> str:
     """Return which of the label's two values means leaving; TableError if it is not clear."""
     if positive is not None:
+        positive = normalize(positive)
         if positive.lower() not in found:
             raise TableError(f"{where}: --positive {positive!r} is none of its values: {', '.join(found)}")
         return positive.lower()
@@ -200,7 +205,7 @@ def _encode_column(feature: Feature, column: pd.Series[Any]) -> tuple[NDArray[np
     present = column.notna().to_numpy()
     if feature.kind == "category":
         codes = {category: float(code) for code, category in enumerate(feature.categories)}
-        numbers = column.astype(object).map(lambda cell: codes.get(_word(cell), np.nan)).to_numpy(dtype=np.float64)
+        numbers = column.astype(object).map(lambda cell: codes.get(as_word(cell), np.nan)).to_numpy(dtype=np.float64)
         numbers = np.where(present, numbers, np.nan)
         unknown = np.isnan(numbers)
         return numbers, unknown & present if feature.nullable else unknown
@@ -213,15 +218,10 @@ def _encode_column(feature: Feature, column: pd.Series[Any]) -> tuple[NDArray[np
     return numbers, wrong | find_wrong_numbers(feature, numbers)
 
 
-def _word(cell: object) -> str:
-    """Return a cell as text; a whole number is written without a point, though its column has gaps."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
-
 def _explain(feature: Feature, cell: Any) -> str:  # noqa: ANN401  a cell of any type
     if cell is None:
         return f"the cell is empty; allowed: {feature.allowed}"
-    word = _word(cell)
+    word = as_word(cell)
     try:
         feature.parse(word)
     except InvalidValueError as error:

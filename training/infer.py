@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn.errors import TableError
-from churn.schema import FLAG_WORDS, RESERVED_NAMES, Feature, Schema
+from churn.names import normalize, normalize_names
+from churn.schema import FLAG_WORDS, Feature, Schema
+from training.doubts import KEY_NAME, check_names, find_doubts, find_zeros, hint_at_separator
 from training.tables import as_numbers
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ LEAK_SHARE = 0.99
 
 KNOWN_SHARE = 0.8
 """A table is a known one if it has this share of its columns."""
-
-_LOOKS_LIKE_KEY = re.compile(r"(^|[_\s-])(id|no|nr|num|number|key|uuid|guid|iban|account|row|index)$|Id$|ID$|Number$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,18 @@ def find_label(table: Table, label: str | None) -> str:
     """
     names = list(table.frame.columns)
     if label is not None:
+        label = normalize(label.strip())
         if label not in names:
-            raise TableError(f"{table.path}: there is no column {label!r}; there is: {', '.join(names)}")
+            raise TableError(
+                f"{table.path}: there is no column {label!r}; there is: {', '.join(names)}{hint_at_separator(names)}"
+            )
         return label
     found = [name for name in names if _squeeze(name) in LABEL_NAMES]
     if len(found) != 1:
         what = "several columns look" if found else "no column looks"
         raise TableError(
             f"{table.path}: {what} like the label{': ' + ', '.join(found) if found else ''}; name it with --label. "
-            f"The columns are: {', '.join(names)}"
+            f"The columns are: {', '.join(names)}{hint_at_separator(names)}"
         )
     return found[0]
 
@@ -97,6 +100,7 @@ def infer(
     identifier: str | None,
     keep: Collection[str],
     drop: Collection[str],
+    category: Collection[str] = (),
 ) -> Inference:
     """Infer the schema of a table.
 
@@ -111,33 +115,46 @@ def infer(
         The column that names a customer, if the user said so.
     keep, drop : collections of str
         Columns the user wants in or out, whatever they look like.
+    category : collection of str
+        Columns the user wants as categories, though they hold numbers.
 
     Raises
     ------
     TableError
-        If no feature is left or a named column does not exist.
+        If no feature is left, a named column does not exist, or a column has a name that a model can't be served with.
     """
     names = [name for name in table.frame.columns if name != label]
-    for name in (*keep, *drop, *([identifier] if identifier else [])):
+    keep, drop, category = map(normalize_names, (keep, drop, category))
+    identifier = normalize(identifier.strip()) if identifier else None
+    for name in (*keep, *drop, *category, *([identifier] if identifier else [])):
         if name not in names:
             raise TableError(f"{table.path}: there is no column {name!r} to use; there is: {', '.join(names)}")
-    chosen = identifier or _find_identifier(table.frame, names)
-    dropped: dict[str, str] = {}
-    features: list[Feature] = []
-    for name in names:
-        if name == chosen:
-            continue
-        column = table.frame[name]
-        reason = "you asked for it" if name in drop else None if name in keep else _reason_to_drop(column, labels)
-        if reason is None and name in RESERVED_NAMES:
-            raise TableError(f"{table.path}: a column can't be named {name!r}: the service uses that name; rename it")
-        if reason is None:
-            features.append(_describe(column))
-        else:
-            dropped[name] = reason
-    if not features:
+    twice = {*category} & {*drop, *([identifier] if identifier else [])}
+    if twice:
+        raise TableError(f"{table.path}: --category {', '.join(sorted(twice))} contradicts --drop or --id")
+    chosen = identifier or _find_identifier(table.frame, [name for name in names if name not in (*drop, *category)])
+    reasons = {
+        name: "you asked for it"
+        if name in drop
+        else _reason_to_drop(table.frame[name], labels, as_category=name in category)
+        for name in names
+        if name != chosen and (name in drop or name not in keep)
+    }
+    dropped = {name: reason for name, reason in reasons.items() if reason is not None}
+    usable = [name for name in names if name != chosen and name not in dropped]
+    if not usable:
         raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
+    check_names(table.path, usable, label, chosen or DEFAULT_IDENTIFIER)
+    features = [_describe(table.frame[name], as_category=name in category) for name in usable]
+    told = [
+        doubt
+        for feature in features
+        for doubt in find_doubts(
+            _present(table.frame[feature.name]), feature, as_told=feature.name in (*keep, *category)
+        )
+    ]
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
+    notes += told
     notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
     schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
     return Inference(document(schema), chosen is not None, tuple(notes), dropped)
@@ -157,14 +174,14 @@ def _find_identifier(frame: pd.DataFrame, names: Collection[str]) -> str | None:
             if _squeeze(name) == usual and not frame[name].isna().any() and _distinct(frame[name]) > 0.9 * len(frame):
                 return name
     # Its name says it all, even where customers come back or some have none.
-    return DEFAULT_IDENTIFIER if DEFAULT_IDENTIFIER in names else None
+    return next((name for name in names if _squeeze(name) == _squeeze(DEFAULT_IDENTIFIER)), None)
 
 
 def _distinct(column: pd.Series[Any]) -> int:
     return int(column.nunique(dropna=True))
 
 
-def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any]) -> str | None:
+def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any], *, as_category: bool) -> str | None:
     """Say why a column must stay out, or None."""
     present = _present(column)
     distinct = _distinct(present)
@@ -178,7 +195,13 @@ def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any]) -> str
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
     if distinct == len(column) and _is_key(str(column.name), numbers if numeric else None):
         return "it is different in every row, so it names the customer and says nothing about the next one"
-    too_many = distinct > MAX_CATEGORIES or distinct > len(present) / ROWS_PER_CATEGORY
+    too_many = not as_category and (distinct > MAX_CATEGORIES or distinct > len(present) / ROWS_PER_CATEGORY)
+    zeros, is_code = find_zeros(present)
+    if is_code and too_many:
+        return (
+            f"it is a code with leading zeros ({zeros[0]}), not a number, and has {distinct:,} different values in "
+            f"{len(present):,} rows, too many for a category (--category {column.name} takes it for one)"
+        )
     if not numeric and not _is_flag_text(present) and too_many:
         return f"it is free text ({distinct:,} different values in {len(present):,} rows), not a category"
     return _find_leak(column, labels, distinct)
@@ -191,7 +214,7 @@ def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
     present = numbers[~np.isnan(numbers)]
     if not (present == np.floor(present)).all():
         return False
-    return bool(_LOOKS_LIKE_KEY.search(name)) or present.max() - present.min() + 1 == len(present)
+    return bool(KEY_NAME.search(name)) or present.max() - present.min() + 1 == len(present)
 
 
 def _find_leak(column: pd.Series[Any], labels: np.ndarray[Any, Any], distinct: int) -> str | None:
@@ -226,15 +249,17 @@ def _is_flag_text(present: pd.Series[Any]) -> bool:
     return set(present.astype(str).str.lower().unique()) <= set(FLAG_WORDS)
 
 
-def _describe(column: pd.Series[Any]) -> Feature:
+def _describe(column: pd.Series[Any], *, as_category: bool = False) -> Feature:
     """Return the feature a usable column is."""
     name, nullable = str(column.name), bool(column.isna().any())
     present = _present(column)
     numbers, wrong = as_numbers(present)
-    if _is_flag_text(present) or (not wrong.any() and set(numbers) <= {0.0, 1.0}):
+    as_category |= find_zeros(present)[1]
+    is_flag = _is_flag_text(present) or (not wrong.any() and set(numbers) <= {0.0, 1.0})
+    if is_flag and not as_category:
         return Feature(name, "flag", nullable=nullable, example=1)
-    if wrong.sum() > (1 - NUMERIC_SHARE) * len(present):
-        counts = present.astype(str).value_counts()
+    if as_category or wrong.sum() > (1 - NUMERIC_SHARE) * len(present):
+        counts = present.map(as_word).value_counts()
         categories = tuple(sorted(counts.index))
         return Feature(name, "category", categories=categories, nullable=nullable, example=str(counts.index[0]))
     return describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
@@ -252,6 +277,11 @@ def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool
         nullable=nullable,
         example=plain(middle),
     )
+
+
+def as_word(cell: object) -> str:
+    """Return a cell as text; a whole number is written without a point, though its column has gaps."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def plain(number: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from churn.errors import TableError
+from churn.names import normalize_names
 from churn.runtime.files import find_delimiter, sha256
 from churn.schema import MISSING_WORDS
 
@@ -141,6 +142,8 @@ def clean_text(column: pd.Series[Any]) -> pd.Series[Any]:
     if column.dtype.kind in "iuf":
         return column
     stripped = column.str.strip()
+    if not stripped.str.isascii().all():
+        stripped = stripped.str.normalize("NFC")
     return stripped.mask(stripped.isin(MISSING_WORDS))
 
 
@@ -193,7 +196,7 @@ def _survey(path: Path, text: str, delimiter: str) -> tuple[list[str], NDArray[n
 
 def check_header(path: Path, names: Sequence[str]) -> list[str]:
     """Return the names of the columns, stripped, one for each without a name; TableError if one stands twice."""
-    header = [name.strip() or f"column_{position}" for position, name in enumerate(names, start=1)]
+    header = [name or f"column_{position}" for position, name in enumerate(normalize_names(names), start=1)]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise TableError(f"{path}: line 1: the header names a column twice: {', '.join(twice)}")

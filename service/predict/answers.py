@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from churn.columns import find_unusual
-from churn.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +26,7 @@ class AnswerEncoder:
     Parameters
     ----------
     scorer : Scorer
-
-    Raises
-    ------
-    BundleError
-        If the identifier's name is one of the answer's own, or holds a quote, a backslash or a control character.
+        Of a schema whose identifier has a name that answers can hold: `churn.names.find_fault`.
     """
 
     def __init__(self, scorer: Scorer) -> None:
@@ -41,13 +36,8 @@ class AnswerEncoder:
         # A field that was not sent, and warnings that there are none of, are left out of the answer.
         extra: list[Any] = [("identifier", Any, msgspec.UNSET), ("warnings", Any, msgspec.UNSET)]
         options: Any = {"rename": {"identifier": scorer.schema.identifier}, "gc": False}
-        try:
-            self._prediction: Any = msgspec.defstruct("Prediction", fields + extra, **options)
-            self._lone: Any = msgspec.defstruct("Answer", [*fields, ("model_version", str), *extra], **options)
-        except ValueError as error:
-            raise BundleError(
-                f"the identifier {scorer.schema.identifier!r} can't be a field of answers: {error}"
-            ) from None
+        self._prediction: Any = msgspec.defstruct("Prediction", fields + extra, **options)
+        self._lone: Any = msgspec.defstruct("Answer", [*fields, ("model_version", str), *extra], **options)
         self._encode = msgspec.json.Encoder().encode
 
     def encode_lone(self, request: Lone, probability: float, *, leaves: bool) -> bytes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundles import BANK, CUSTOMER, publish
+from bundles import CUSTOMER, publish
 from running import read_metrics, start
 from starlette.testclient import TestClient
+from tampering import forge_manifest
 from waiting import DEADLINE, wait_until
 
 import service.state
@@ -101,10 +101,10 @@ def test_what_nobody_foresaw_is_logged_but_not_told(
 
 
 def test_an_identifier_that_clashes_with_the_answer_is_refused(tmp_path: Path) -> None:
-    publish(tmp_path, replace(BANK, identifier="probability"), CUSTOMER)
+    forge_manifest(publish(tmp_path), lambda content: content["schema"].update(identifier="probability"))
     with TestClient(create_app(Settings(models=tmp_path, engine="onnx"))) as client:
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
-        assert_not_ready(client, "the identifier 'probability' can't be a field of answers")
+        assert_not_ready(client, "the identifier can't be named 'probability': the service uses that name")
 
 
 def test_draining_it_is_not_ready_but_still_scores(bank_models: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from bank import FEATURES, REAL_TABLE, draw_customers, with_gaps, write_csv
 
-from churn.errors import SchemaError, TableError
+from churn.errors import TableError
 from churn.schema import Feature, Schema
 from training.dataset import Dataset, load_dataset, read_labels
 from training.schema_file import read_schema, write_schema_file
@@ -429,9 +429,12 @@ def test_a_table_with_nothing_to_learn_from_is_refused(load: Any) -> None:
 
 def test_a_column_under_the_services_own_name_is_refused(load: Any) -> None:
     message = refusal(load, lambda table: table.rename(columns={"Age": "customers"}))
-    assert "a column can't be named 'customers': the service uses that name; rename it" in message
+    assert (
+        "a feature can't be named 'customers': the service uses that name; rename the column, or leave it out"
+        in message
+    )
     assert load(lambda table: table.rename(columns={"Age": "customers"}), drop=["customers"]).raw.shape[1] == 9
-    with pytest.raises(SchemaError, match="identifier can't be named 'customers'"):
+    with pytest.raises(TableError, match="identifier can't be named 'customers'"):
         load(lambda table: table.rename(columns={"CustomerId": "customers"}), identifier="customers")
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.arrow import simplify
+from churn.names import normalize
 from training.infer import MAX_CATEGORIES, describe_numbers
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Facts:
         Whether all of its numbers are.
     words : set of str or None
         Its different texts; None if there are more than `MAX_CATEGORIES`.
+    as_text : bool
+        Whether numbers are texts, too, because the column is to be a category.
     """
 
     gaps: bool = False
@@ -40,10 +43,11 @@ class Facts:
     high: float = -np.inf
     whole: bool = True
     words: set[str] | None = field(default_factory=set)
+    as_text: bool = False
 
     def see(self, column: pa.Array) -> None:
         """Take some cells into account."""
-        simple = simplify(column, as_text=False)
+        simple = simplify(column, as_text=self.as_text)
         self.gaps |= bool(compute.any(simple.is_null(nan_is_null=True)).as_py())
         simple = simple.drop_null()
         if not pa.types.is_string(simple.type):
@@ -58,7 +62,7 @@ class Facts:
             self._see_numbers(parsed.to_numpy(dtype=np.float64, na_value=np.nan))
         if self.words is not None:
             # "?" is a gap in disguise: it shapes no feature, so its rows are faults.
-            self.words.update(word for word in simple.unique().to_pylist() if word != "?")
+            self.words.update(normalize(word) for word in simple.unique().to_pylist() if word != "?")
             if len(self.words) > MAX_CATEGORIES:
                 self.words = None
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from churn.arrow import simplify
 from churn.errors import TableError
+from churn.names import normalize_names
 from training.dataset import find_positive
 from training.infer import MAX_CATEGORIES, Inference, document, find_label, infer
 from training.streaming import keys
@@ -73,6 +74,7 @@ def inspect(
     schema: Schema | None = None,
     keep: Collection[str] = (),
     drop: Collection[str] = (),
+    category: Collection[str] = (),
     seed: int = 0,
 ) -> Inspected:
     """Read a table once; what is told of it is as for `training.dataset.load_dataset`.
@@ -89,7 +91,8 @@ def inspect(
         raise TableError(f"{source.path}: line 1: the schema's columns are absent: {', '.join(absent)}")
     words = _Words()
     sample = _Sample(seed)
-    facts = {name: Facts() for name in source.names if name != label}
+    categories = normalize_names(category)
+    facts = {name: Facts(as_text=name in categories) for name in source.names if name != label}
     columns = [label] if schema is not None else list(source.names)
     with tqdm(desc="inspecting", unit="row", unit_scale=True, disable=None) as bar:
         for batch in source.read(columns):
@@ -108,8 +111,8 @@ def inspect(
     table = sample.as_table(source.path)
     labels = np.where(table.frame[label].astype(str).str.lower().str.strip() == yes, 1.0, 0.0)
     labels[table.frame[label].isna()] = np.nan
-    found = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop)
-    found = _widen(found, facts, table, sample.rows, keep)
+    found = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
+    found = _widen(found, facts, table, sample.rows, (*keep, *categories))
     return Inspected(found.schema, yes, no, found.has_identifier, sample.rows, found.notes, found.dropped)
 
 
@@ -165,7 +168,7 @@ class _Words:
 
 def label_words(column: pa.Array) -> pa.Array:
     """Return labels as text in lower case; null where one is missing."""
-    text = compute.utf8_lower(simplify(column, as_text=True))
+    text = compute.utf8_lower(compute.utf8_normalize(simplify(column, as_text=True), form="NFC"))
     return compute.if_else(compute.equal(text, "?"), pa.scalar(None, pa.string()), text)
 
 

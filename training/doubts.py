@@ -1,0 +1,107 @@
+"""What a person is told of a table's columns before a network learns from them: names, codes and keys in question."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from churn.errors import TableError
+from churn.names import find_alike, find_fault, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from churn.names import Role
+    from churn.schema import Feature
+
+CODE_SHARE = 0.01
+"""Whole numbers of several lengths are a code if this share of them, or more, begins with a zero."""
+
+KEY_NAME = re.compile(r"(?i:(^|[_\s-])(id|no|nr|num|number|key|uuid|guid|iban|account|row|index)$)|Id$|ID$|Number$")
+"""What the name of a key ends with."""
+
+_SEPARATORS = {"\t": "tabs", "|": "vertical bars", ";": "semicolons", ",": "commas", ":": "colons", " ": "blanks"}
+
+_WAYS: Mapping[Role, str] = {
+    "feature": "rename the column, or leave it out with --drop",
+    "identifier": "rename the column, or name another one with --id",
+    "label": "rename the column",
+}
+
+
+def check_names(path: Path, features: Sequence[str], label: str, identifier: str) -> None:
+    """Refuse a table of which a model would be made that can't be served; TableError names the column and the way on.
+
+    Parameters
+    ----------
+    path : Path
+    features, label, identifier : sequence of str, str, str
+        The names of the columns.
+    """
+    roles: list[tuple[str, Role]] = [*((name, "feature") for name in features)]
+    for name, role in (*roles, (label, "label"), (identifier, "identifier")):
+        if fault := find_fault(name, role):
+            article = "a" if role == "feature" else "the"
+            raise TableError(f"{path}: {article} {role} can't be named {shorten(name)}: {fault}; {_WAYS[role]}")
+    if alike := find_alike([*features, label, identifier]):
+        raise TableError(
+            f"{path}: columns differ in upper and lower case alone, which databases and Spark take for the same: "
+            f"{', '.join(alike)}; rename one, leave it out with --drop, or name the identifier with --id"
+        )
+
+
+def hint_at_separator(names: Sequence[str]) -> str:
+    """Return what to add to a message on a table that has one column because its fields are separated otherwise."""
+    words = [word for separator, word in _SEPARATORS.items() if len(names) == 1 and separator in names[0].strip()]
+    if not words:
+        return ""
+    return (
+        f". That is a single column: are its fields separated by {words[0]}? Write the file with commas or semicolons"
+    )
+
+
+def find_doubts(column: pd.Series[Any], feature: Feature, *, as_told: bool) -> list[str]:
+    """Return what is said of a feature that may be something else than it is taken for, a sentence each.
+
+    Parameters
+    ----------
+    column : Series
+        Its cells, without those that are missing.
+    feature : Feature
+    as_told : bool
+        Whether the user asked for the column.
+    """
+    name, doubts = feature.name, []
+    zeros, is_code = find_zeros(column)
+    if is_code and feature.kind == "category":
+        doubts.append(
+            f"{name} is taken for a category, not a number, because it is a code with leading zeros ({zeros[0]}); "
+            "a --schema can say that it is a number."
+        )
+    elif zeros and feature.is_numeric:
+        doubts.append(
+            f"{name} is taken for a number, and {len(zeros):,} of its cells lose their leading zeros ({zeros[0]}); "
+            f"--category {name} takes it for a category."
+        )
+    if not as_told and feature.kind != "flag" and KEY_NAME.search(name):
+        ways = f"--drop {name} leaves it out, --id {name} names customers by it"
+        ways += f", --category {name} takes it for a category" if feature.is_numeric else ""
+        doubts.append(
+            f"{name} is taken for a {'number' if feature.is_numeric else 'category'} to learn from, although its name "
+            f"is that of a key and its values repeat: {ways}."
+        )
+    return doubts
+
+
+def find_zeros(column: pd.Series[Any]) -> tuple[list[str], bool]:
+    """Return the cells of a column of whole numbers that begin with a zero too many, and whether it is a code.
+
+    A code, such as a postal code, has a fixed length, or leading zeros in more than a stray cell.
+    """
+    if column.dtype.kind in "iufb" or not column.str.fullmatch(r"[0-9]+").all():
+        return [], False
+    zeros = column[column.str.fullmatch(r"0[0-9]+")].tolist()
+    return zeros, bool(zeros) and (len(set(column.str.len())) == 1 or len(zeros) >= CODE_SHARE * len(column))
