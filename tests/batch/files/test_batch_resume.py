@@ -129,12 +129,12 @@ def begin(scorer: Scorer, source: Path, output: Path, **chosen: Any) -> None:
 def test_another_job_is_not_resumed(scorer: Scorer, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "scores.csv"
     begin(scorer, source / "a.csv", output)
-    with pytest.raises(TableError, match=r"different one: keep was \[\] and is \['Surname'\]"):
+    with pytest.raises(TableError, match=r"can't be resumed: keep was \[\] and is \['Surname'\]"):
         score(scorer, source / "a.csv", output, resume=True, keep=("Surname",))
-    with pytest.raises(TableError, match="different one: rejects was "):
+    with pytest.raises(TableError, match="can't be resumed: rejects was "):
         score(scorer, source / "a.csv", output, resume=True, rejects=str(tmp_path / "r.csv"))
     os.utime(source / "a.csv")
-    with pytest.raises(TableError, match=r"different one: files was \['.*a\.csv', \d+, \d+\] and is \["):
+    with pytest.raises(TableError, match=r"can't be resumed: files was \['.*a\.csv', \d+, \d+\] and is \["):
         score(scorer, source / "a.csv", output, resume=True)
     with (
         pytest.raises(TableError, match="another job is writing the same output"),
