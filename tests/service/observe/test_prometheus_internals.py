@@ -3,6 +3,7 @@ part that its message names has changed: mend service/observe/prometheus_interna
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -99,11 +100,13 @@ def test_workers_are_summed_while_one_of_them_starts(tmp_path: Path) -> None:
 
 def _start_and_end(folder: str, stop: Event) -> None:
     """Make and remove a worker's files of gauges, as starts and ends of workers do."""
-    while not stop.is_set():
-        for pid in range(100):
+    for first in itertools.count(step=100):
+        for pid in range(first, first + 100):
             MmapedDict(f"{folder}/gauge_livesum_{pid}.db").close()
-        for pid in range(100):
+        for pid in range(first, first + 100):
             os.remove(f"{folder}/gauge_livesum_{pid}.db")  # noqa: PTH107
+        if stop.is_set():
+            break
 
 
 def test_a_scrape_never_fails_because_workers_start_and_end(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""What the OpenAPI document says of tables at `POST /predict`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from service.api.contracts import make_example
+from service.media_types import ARROW, CSV
+from service.tables.endpoint import ON_ERROR
+
+if TYPE_CHECKING:
+    from churn.schema import Schema
+
+PARAMETER = {
+    "name": "on_error",
+    "in": "query",
+    "description": "What becomes of a table of which rows can't be scored: `fail` refuses it with a 422 that lists "
+    "them, `reject` answers the other rows, and these with what is wrong with them in the column `error`. JSON is "
+    "always scored whole or not at all.",
+    "schema": {"type": "string", "enum": list(ON_ERROR), "default": ON_ERROR[0]},
+}
+
+
+def describe_requests(schema: Schema) -> dict[str, Any]:
+    """Return the content of a request with a table, by media type."""
+    example = make_example(schema)
+    rows = [(schema.identifier, *schema.names), *((number, *example.values()) for number in (15634602, 15634603))]
+    return _content(
+        "A header line, then a line for each customer, as RFC 4180 has it; UTF-8, comma or semicolon. Columns are "
+        f"taken by name, in any order: {', '.join(schema.names)}, and maybe {schema.identifier}. Others are ignored.",
+        _write_csv(rows),
+    )
+
+
+def describe_answers(schema: Schema) -> dict[str, Any]:
+    """Return the content of the answer to a table, by media type."""
+    rows = [
+        (schema.identifier, "probability", "churn", "model_version"),
+        (15634602, 0.1234, "false", 1),
+        (15634603, 0.8765, "true", 1),
+    ]
+    return _content(
+        f"A row for each row that was sent, in the same order: {schema.identifier} (the row's number, from 1, if it "
+        "was not sent), probability, churn, model_version; with `on_error=reject` also error.",
+        _write_csv(rows),
+    )
+
+
+def _content(words: str, example: str) -> dict[str, Any]:
+    text = {"type": "string", "description": words}
+    binary = {"type": "string", "contentMediaType": ARROW, "description": f"An Arrow stream. {words}"}
+    return {CSV: {"schema": text, "example": example}, ARROW: {"schema": binary}}
+
+
+def _write_csv(rows: list[tuple[Any, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
