@@ -67,7 +67,7 @@ lock: $(DEV)/.ready ## write requirements/*.txt anew (names, versions and hashes
 	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
 
 openapi: $(DEV)/.ready ## regenerate docs/openapi.json
-	$(DEV)/bin/python -m service.api.openapi models docs/openapi.json
+	$(DEV)/bin/python -m service.openapi_file models docs/openapi.json
 
 docs: openapi ## regenerate docs/openapi.json, docs/cli.md and the table in docs/configuration.md
 	$(DEV)/bin/python -m cli.reference docs

@@ -39,7 +39,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from service.state import ServedModel
+    from service.predict.served_model import ServedModel
 
 SIZES = (1, 100, 1_000)
 CONNECTIONS = (1, 32)

@@ -13,14 +13,13 @@ import argparse
 import contextlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from load import Clients, Load, Target, has_wrk, run_wrk
 from servers import BIN, Running, Server, find_peers, launch, limit, measure_cpu, measure_machine, measure_memory, ours
-from serving_report import describe, draw, write_table
+from serving_report import Point, describe, draw, write_table
 
 from churn.bundle import read_bundle
 from churn.registry import Registry
@@ -28,30 +27,6 @@ from service.api.contracts import make_example
 
 if TYPE_CHECKING:
     from churn.schema import Schema
-
-
-@dataclass(frozen=True)
-class Point:
-    """One kind of load."""
-
-    key: str
-    words: str
-    customers: int
-    connections: int
-    rate: float | None = None
-    """Constant arrivals per second, or None for a closed loop."""
-    share: float = 0.0
-    """Alternatively, a fraction of the limit's throughput at the previous point, the same rate for all servers."""
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether arrivals are constant, which gives unbiased latencies with several connections."""
-        return self.rate is not None or self.share > 0
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether latencies are reported. On one connection in a closed loop, requests don't queue."""
-        return self.is_paced or self.connections == 1
 
 
 POINTS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from serving import Point
-
 Figures = dict[str, dict[str, list[dict[str, Any]]]]
 """Results by server (the limit first) and load: one entry per round, and one more for the limit."""
 
@@ -19,6 +18,30 @@ WHAT = {"rows": "customers/s", "rows_per_cpu": "customers per CPU second of the 
 """Figures of a closed loop: throughput, and throughput per CPU second of the server."""
 
 COLORS = {"rows": "#3b6ea5", "rows_per_cpu": "#a9c4de"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One kind of load."""
+
+    key: str
+    words: str
+    customers: int
+    connections: int
+    rate: float | None = None
+    """Constant arrivals per second, or None for a closed loop."""
+    share: float = 0.0
+    """Alternatively, a fraction of the limit's throughput at the previous point, the same rate for all servers."""
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether arrivals are constant, which gives unbiased latencies with several connections."""
+        return self.rate is not None or self.share > 0
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether latencies are reported. On one connection in a closed loop, requests don't queue."""
+        return self.is_paced or self.connections == 1
 
 
 def describe(found: dict[str, Any]) -> str:

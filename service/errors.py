@@ -21,6 +21,9 @@ MEDIA_TYPE = "application/problem+json"
 MAX_SENT_CHARACTERS = 100
 RETRY_AFTER = {"Retry-After": "1"}
 
+IDENTIFIER_LIMIT = 2**63
+ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
+
 _log = logging.getLogger(__name__)
 
 
@@ -228,7 +231,7 @@ def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value
         return "a list"
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, int) and abs(value) > 2**63:
+    if isinstance(value, int) and abs(value) > IDENTIFIER_LIMIT:
         return shorten(str(value))
     return value
 

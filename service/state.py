@@ -6,16 +6,14 @@ import asyncio
 import gc
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from churn.errors import ChurnError
 from churn.registry import Registry
-from churn.scorer import Scorer, load_scorer
-from service.predict.answers import AnswerEncoder
-from service.predict.fast_parse import FastParser
+from churn.scorer import load_scorer
+from service.predict.served_model import ServedModel
 from service.settings import MAX_CUSTOMERS
 
 if TYPE_CHECKING:
@@ -32,15 +30,6 @@ WARM_UP_ROWS = (1, 1_000, 1, 10_000)
 """Batch sizes scored before the first request, which would otherwise pay for buffers and lazy imports."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A scorer with what reads its requests and writes its answers; a request keeps the one it began with."""
-
-    scorer: Scorer
-    parser: FastParser
-    answers: AnswerEncoder
 
 
 class ModelState:
@@ -134,7 +123,7 @@ def load_model(
         If the engine is not installed or can't read its file.
     """
     scorer = load_scorer(folder, engine, threads)
-    model = ServedModel(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer))
+    model = ServedModel.of(scorer, max_customers)
     for rows in WARM_UP_ROWS:
         scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
     scorer.score_row([0.0] * len(scorer.schema.features))

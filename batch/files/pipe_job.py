@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batch.chunk import REJECTS
 from batch.files.encode import CsvEncoder
 from batch.files.formats import find_format
+from batch.files.hashing import hashing
 from batch.files.locations import STANDARD, locate
 from batch.files.pipeline import score_in_order
 from batch.files.progress import advance, show_progress
@@ -19,7 +20,7 @@ from batch.files.sink import PipedFile
 from batch.files.source import Position, Source
 from batch.files.standard_streams import HashedOutput
 from batch.files.target import check_folder
-from batch.summary import hashing, summarize
+from batch.summary import summarize
 from batch.tally import Tally
 from churn.errors import TableError
 from churn.runtime.files import replace_text, write_aside

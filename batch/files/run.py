@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from batch.chunk import REJECTS
 from batch.files.formats import Format
+from batch.files.hashing import hashing
 from batch.files.pipeline import score_in_order
 from batch.files.progress import advance, show_progress
 from batch.files.sink import open_sink
 from batch.files.verify import count_rejected, count_rows
-from batch.summary import hashing, summarize
+from batch.summary import summarize
 from batch.tally import RejectLimit, Tally
 from churn.errors import TableError
 from churn.runtime.files import sha256

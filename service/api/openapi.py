@@ -1,25 +1,17 @@
-"""The OpenAPI document: the routes' own, and `POST /predict` from the models of the schema.
-
-``python -m service.api.openapi MODELS OUT.json`` writes the document of the current model.
-"""
+"""The OpenAPI document: the routes' own, and `POST /predict` from the models of the schema."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from churn.bundle import read_bundle
 from churn.names import BATCH
-from churn.registry import Registry
 from service.api.contracts import ProblemDocument, make_example, make_request_models, make_response_models
+from service.api.tables import PARAMETER, describe_answers, describe_requests
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
-from service.tables.openapi import PARAMETER, describe_answers, describe_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,18 +118,3 @@ def _schemas_of(models: Sequence[type[BaseModel]], mode: Any) -> dict[str, Any]:
 
 def _any_of(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     return {"anyOf": [{"$ref": _REF.format(model=model.__name__)} for model in models]}
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write the document of a registry's current model to a file."""
-    from service.app import create_app
-    from service.settings import Settings
-
-    models, target = map(Path, arguments)
-    schema = read_bundle(Registry(models).current_folder()).manifest.schema
-    document = build_document(create_app(Settings(models=models)), schema)
-    target.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from churn.names import ROW
 from service.api.contracts import make_example
 from service.media_types import ARROW, CSV
 from service.tables.endpoint import ON_ERROR
@@ -42,8 +43,8 @@ def describe_answers(schema: Schema) -> dict[str, Any]:
         (15634603, 0.8765, "true", 1),
     ]
     return _content(
-        f"A row for each row that was sent, in the same order: {schema.identifier} (the row's number, from 1, if it "
-        "was not sent), probability, churn, model_version; with `on_error=reject` also error.",
+        f"A row for each row that was sent, in the same order: {schema.identifier} (if it was not sent, `{ROW}`: the "
+        "row's number, from 1), probability, churn, model_version; with `on_error=reject` also error.",
         _write_csv(rows),
     )
 

@@ -14,7 +14,7 @@ from service.observe.drift_metrics import DriftMetrics
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram, WorkersCollector
-from service.predict.scoring import STAGES
+from service.observe.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,7 +165,7 @@ class Metrics:
         sizes : ndarray of int64, shape (requests,)
             Customers in each.
         stamps : ndarray of float64, shape (requests, 6)
-            The times of `service.predict.scoring.Stamps`.
+            The times of `service.observe.stages.Stamps`.
         """
         self._scored.inc(len(stamps))
         self._predict_duration.observe_many(stamps[:, -1] - stamps[:, 0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.observe.deferred import Soon
-from service.predict.scoring import STAMPS
+from service.observe.stages import STAMPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.observe.metrics import Metrics
-    from service.predict.scoring import ScoredBatch, Stamps
+    from service.observe.stages import ScoredBatch, Stamps
 
     Stacked = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
     """Customers, their probabilities, how many each request had, the requests' stamps: `Metrics.count_scored`'s."""

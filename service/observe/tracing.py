@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from churn import __version__
 from churn.errors import ChurnError
-from service.predict.scoring import STAGES, ScoredLone
+from service.observe.stages import STAGES, ScoredLone
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from starlette.types import ASGIApp
 
-    from service.predict.scoring import ScoredBatch
+    from service.observe.stages import ScoredBatch
 
 QUIET = "health,metrics"
 """What is asked every few seconds, by those who watch the service, is not traced."""

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
     from service.guard.request_body import Intake
     from service.observe.metrics import Metrics
-    from service.state import ModelState, ServedModel
+    from service.predict.served_model import ServedModel
+    from service.state import ModelState
 
 ROOT = "/v2"
 MODEL_PATH = f"{ROOT}/models/{MODEL_NAME}"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
 from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
-from service.predict.scoring import ScoredLone, score_body
+from service.observe.stages import ScoredLone
+from service.predict.scoring import score_body
 from service.tables.endpoint import BrokenOffError, read_on_error
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from service.observe.metrics import Metrics
     from service.observe.recorder import Recorder
     from service.observe.tracing import Tracing
-    from service.state import ModelState, ServedModel
+    from service.predict.served_model import ModelHolder, ServedModel
     from service.tables.endpoint import BulkEndpoint
 
 PATH = "/predict"
@@ -49,7 +50,7 @@ class PredictEndpoint:
 
     Parameters
     ----------
-    state : ModelState
+    state : ModelHolder
     metrics : Metrics
     recorder : Recorder
     intake : Intake
@@ -60,7 +61,7 @@ class PredictEndpoint:
 
     def __init__(
         self,
-        state: ModelState,
+        state: ModelHolder,
         metrics: Metrics,
         recorder: Recorder,
         intake: Intake,
@@ -111,7 +112,7 @@ class PredictEndpoint:
             self._metrics.count_request(PATH, "POST", status, perf_counter() - started, TABLE_LABEL)
 
         try:
-            await self._bulk.answer(scope, receive, send, form, self._get_model(), count)
+            await self._bulk.answer(scope, receive, send, form, self._get_model().scorer, count)
         except ClientLeftError:
             count(STATUS_DISCONNECTED)
         except BrokenOffError as error:

@@ -18,7 +18,8 @@ import numpy as np
 from churn.columns import find_wrong_numbers, make_stacker
 from churn.names import BATCH
 from churn.schema import FLAG_WORDS, LARGEST
-from service.predict.parse import IDENTIFIER_LIMIT, Batch, Lone, parse
+from service.errors import IDENTIFIER_LIMIT
+from service.predict.parse import Batch, Lone, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from churn.columns import MAX_VIOLATIONS
 from churn.names import BATCH, normalize_keys
 from churn.schema import InvalidValueError
-from service.errors import RequestProblem, shorten
+from service.errors import ALLOWED_IDENTIFIER, IDENTIFIER_LIMIT, RequestProblem, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 MAX_INTEGER_DIGITS = 400
 """A whole number of more digits is beyond every float64, and Python refuses to read one of more than 4,300."""
 
-IDENTIFIER_LIMIT = 2**63
-ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
 ALLOWED_BODY = 'one customer as an object, or {"customers": [customer, ...]}'
 
 

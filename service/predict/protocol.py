@@ -16,9 +16,10 @@ import numpy as np
 from service.guard.request_body import INLINE_BYTES
 from service.media_types import find_table
 from service.observe.access_log import REQUEST_ID, find_request_id
+from service.observe.stages import STAMPS
 from service.predict.endpoint import JSON, PATH
 from service.predict.parse import Lone
-from service.predict.scoring import STAMPS, score_batch, score_lone
+from service.predict.scoring import score_batch, score_lone
 from service.wire.connection import STATUS_LINE, Connection, Limits, Reading
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from service.observe.access_log import AccessLog
     from service.observe.recorder import Recorder
     from service.predict.endpoint import PredictEndpoint
-    from service.state import ServedModel
+    from service.predict.served_model import ServedModel
 
 _URL = PATH.encode()
 _OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n"

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from service.observe.stages import ScoredBatch, ScoredLone
 from service.predict.parse import Lone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from service.predict.parse import Batch
-    from service.state import ServedModel
-
-
-Stamps = tuple[float, float, float, float, float, float]
-"""When a request was received, parsed, started (when the engine was free for it: what lies before is the queue),
-prepared, inferred and serialised, in seconds of `time.perf_counter`."""
-
-STAMPS = 6
-
-STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
-"""What lies between one stamp and the next."""
-
-
-class ScoredLone(NamedTuple):
-    """A customer scored alone."""
-
-    row: Sequence[float]
-    probability: float
-    stamps: Stamps
-
-
-class ScoredBatch(NamedTuple):
-    """Customers scored together."""
-
-    raw: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    decisions: NDArray[np.bool_]
-    stamps: Stamps
+    from service.predict.served_model import ServedModel
 
 
 def score_body(model: ServedModel, body: bytes) -> tuple[bytes, ScoredLone | ScoredBatch]:

@@ -10,8 +10,7 @@ from pyarrow import ipc, types
 from churn import identifiers
 from churn.errors import Violation
 from churn.names import normalize_names
-from service.errors import RequestProblem
-from service.predict.parse import ALLOWED_IDENTIFIER
+from service.errors import ALLOWED_IDENTIFIER, RequestProblem
 from service.tables.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
 from service.tables.rows import Rows, check_columns
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from churn.scorer import Scorer
     from service.guard.request_body import Intake
     from service.observe.metrics import Metrics
     from service.settings import Settings
-    from service.state import ServedModel
     from service.tables.job import Block, TableJob
 
 BLOCK_BYTES = 512 * 1024
@@ -127,7 +127,7 @@ class BulkEndpoint:
         self._stall_seconds = settings.send_seconds
 
     async def answer(
-        self, scope: Scope, receive: Receive, send: Send, form: Form, model: ServedModel, count: Callable[[], None]
+        self, scope: Scope, receive: Receive, send: Send, form: Form, scorer: Scorer, count: Callable[[], None]
     ) -> None:
         """Answer a request; `count` is called when it is, just before the client knows.
 
@@ -151,7 +151,7 @@ class BulkEndpoint:
             with self._intake.reserve() as hold:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._intake.limit(receive))
-                job = await self._intake.run(self._open, model, form, rejects)
+                job = await self._intake.run(self._open, scorer, form, rejects)
                 await self._score(job, body, outlet, hold)
 
                 def count_all() -> None:
@@ -168,11 +168,11 @@ class BulkEndpoint:
         finally:
             await outlet.close()
 
-    def _open(self, model: ServedModel, form: Form, rejects: bool) -> TableJob:
+    def _open(self, scorer: Scorer, form: Form, rejects: bool) -> TableJob:
         # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
         from service.tables.job import TableJob
 
-        return TableJob(model.scorer, form, rejects=rejects, max_part=self._max_part)
+        return TableJob(scorer, form, rejects=rejects, max_part=self._max_part)
 
     async def _score(self, job: TableJob, body: Body, outlet: Outlet, hold: Callable[[int], None]) -> None:
         """Score the table; a piece arrives while the one before is worked on."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from churn.schema import Schema
     from churn.scorer import Scorer
     from service.media_types import Form
-    from service.predict.scoring import Stamps
+    from service.observe.stages import Stamps
     from service.tables.rows import Rows, TableReader
 
 _CODEC = pa.Codec("zstd", compression_level=1)

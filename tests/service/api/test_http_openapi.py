@@ -18,9 +18,10 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from churn.bundle import read_bundle
 from churn.errors import RegistryError
 from churn.registry import Registry
-from service.api.openapi import build_document, main
+from service.api.openapi import build_document
 from service.app import create_app
 from service.media_types import ARROW, CSV
+from service.openapi_file import main
 from service.settings import Settings
 
 if TYPE_CHECKING:

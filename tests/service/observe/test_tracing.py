@@ -10,7 +10,7 @@ from bundles import CUSTOMER
 from running import start
 
 from service.observe import tracing
-from service.predict.scoring import STAGES
+from service.observe.stages import STAGES
 from service.server import serve
 from service.settings import Settings
 
