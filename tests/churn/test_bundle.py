@@ -135,7 +135,7 @@ def test_a_manifest_without_a_part_is_refused_by_name(folder: Path, part: str) -
 
 def test_a_manifest_whose_schema_is_none_is_refused(folder: Path) -> None:
     forge_manifest(folder, lambda content: content["schema"].update(features={}))
-    with pytest.raises(BundleError, match=r"a part is missing or unreadable: SchemaError.*at least one feature"):
+    with pytest.raises(BundleError, match="a schema needs at least one feature"):
         read_bundle(folder)
 
 

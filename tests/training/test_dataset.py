@@ -540,7 +540,7 @@ def test_a_schema_that_was_written_and_edited_decides(load: Any, tmp_path: Path)
     path = tmp_path / "bank.toml"
     write_schema_file(path, load().schema)
     text = path.read_text().replace("[features.Tenure]", "[features.Tenure]\nnullable = true")
-    assert text.startswith("# What the columns of a customer are.")
+    assert text.startswith("# Columns of a customer.")
     path.write_text(text)
     dataset = load(schema=read_schema(path))
     assert dataset.schema["Tenure"].nullable
