@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
+import sys
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import quick
 from bank import draw_customers, write_csv
-from processes import run_python, start_python, wait_for_line
+from forked import run_forked, start_forked, start_server
 from quick import make_options
 from tampering import contents
 from waiting import DEADLINE
@@ -24,7 +27,10 @@ from training import job, reference
 from training.dataset import Dataset, load_dataset
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from training.job import Outcome
 
@@ -126,9 +132,11 @@ def test_a_new_version_may_start_from_an_earlier_one(own_models: Path, dataset: 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["default", "reference"])
 def test_a_warm_start_begins_with_the_weights_of_the_earlier_version(
-    network: str, dataset: Dataset, tmp_path: Path
+    network: str, dataset: Dataset, models: Path, tmp_path: Path
 ) -> None:
-    earlier = job.train(dataset, tmp_path / "models", make_options(network=network)).folder
+    earlier = models / "1"
+    if network == "reference":
+        earlier = job.train(dataset, tmp_path / "models", make_options(network=network)).folder
     rows = {"train": np.arange(100)}
     options = make_options(network=network, seed=9)
     short = replace(options, config=replace(options.config, student_steps=1))
@@ -162,41 +170,44 @@ def test_a_network_whose_forms_differ_is_not_published(
 
 # --- In processes of their own ---------------------------------------------------------------------------------------
 
-HALTING = """
-import sys, time
-import pytest, quick, training.job, training.publication
+MOMENTS = {
+    "taught": ("training.job", "teach"),
+    "exported": ("training.publication", "export.export_network"),
+    "written": ("training.publication", "write_manifest"),
+}
+"""Function after which a training halts."""
 
-moment, argv = sys.argv[1], sys.argv[2:]
-quick.make_quick(pytest.MonkeyPatch())
 
-training.publication.write_report = lambda path, report: path.write_text("without pictures")
+def train_and_halt(halted: Any, errors: Path, moment: str, *arguments: str) -> None:
+    """Run ``churn train``, halt after a function of it, and say so."""
+    from cli.main import main
 
-def halt(where, name):
-    real = getattr(where, name)
-    def halting(*arguments, **more):
-        answer = real(*arguments, **more)
-        print("halted", flush=True)
+    patch = pytest.MonkeyPatch()
+    quick.make_quick(patch)
+    patch.setattr("training.publication.write_report", lambda path, _: path.write_text("without pictures"))
+    name = ".".join(MOMENTS[moment])
+    function = resolve_name(name)
+
+    def halt(*given: Any, **named: Any) -> Any:
+        answer = function(*given, **named)
+        halted.send(True)
         time.sleep(600)
         return answer
-    setattr(where, name, halting)
 
-if moment == "taught":
-    halt(training.job, "teach")
-elif moment == "exported":
-    halt(training.publication.export, "export_network")
-elif moment == "written":
-    halt(training.publication, "write_manifest")
-sys.argv = ["churn", *argv]
-from cli.main import main
-main()
-"""
+    patch.setattr(name, halt)
+    patch.setattr(sys, "argv", ["churn", *arguments])
+    with errors.open("w") as file:
+        patch.setattr(sys, "stderr", file)
+        main()
 
 
-def start_and_wait_until(moment: str, data: Path, models: Path) -> subprocess.Popen[str]:
+def start_and_wait_until(moment: str, data: Path, models: Path, errors: Path) -> ForkServerProcess:
     """Start a training that stands still at a moment; return when it stands."""
-    arguments = (moment, "train", data, "--models", models, "--network", "reference")
-    process = start_python("-c", HALTING, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for_line(process, "halted")
+    arguments = ("train", str(data), "--models", str(models), "--network", "reference")
+    receiver, sender = start_server().Pipe(duplex=False)
+    process = start_forked(train_and_halt, sender, errors, moment, *arguments)
+    sender.close()
+    assert receiver.recv()
     return process
 
 
@@ -206,13 +217,15 @@ def seen(models: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["taught", "exported", "written"])
-def test_a_training_that_is_killed_leaves_the_models_as_before(own_models: Path, bank_csv: Path, moment: str) -> None:
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_training_that_is_killed_leaves_the_models_as_before(
+    own_models: Path, bank_csv: Path, tmp_path: Path, moment: str
+) -> None:
     before = seen(own_models)
-    process = start_and_wait_until(moment, bank_csv, own_models)
+    process = start_and_wait_until(moment, bank_csv, own_models, tmp_path / "errors")
     process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert seen(own_models) == before
     staged = own_models / ".staging-2"
     assert staged.is_dir() == (moment != "taught")
@@ -226,36 +239,29 @@ def test_a_training_that_is_killed_leaves_the_models_as_before(own_models: Path,
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["taught", "written"])
 def test_a_training_that_is_interrupted_leaves_the_models_as_before(
-    own_models: Path, bank_csv: Path, moment: str
+    own_models: Path, bank_csv: Path, tmp_path: Path, moment: str
 ) -> None:
     before = contents(own_models)
-    process = start_and_wait_until(moment, bank_csv, own_models)
-    process.send_signal(signal.SIGINT)
-    try:
-        _, errors = process.communicate(timeout=DEADLINE)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert errors.strip() == "interrupted: nothing was published"
+    errors = tmp_path / "errors"
+    process = start_and_wait_until(moment, bank_csv, own_models, errors)
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    process.join(DEADLINE)
+    assert process.exitcode == 130
+    assert errors.read_text().strip() == "interrupted: nothing was published"
     assert contents(own_models) == before
 
 
-WEIGHTS = """
-import hashlib, sys
-from pathlib import Path
-from processes import run_python, start_python, wait_for_line
-from quick import make_options
-from training import job
-from training.dataset import load_dataset
-
-dataset, options = load_dataset(Path(sys.argv[1])), make_options(seed=5)
-taught = job.teach(dataset, job.choose_rows(dataset.labels, options), options)
-print(hashlib.sha256(b"".join(weight.tobytes() for weight in taught.result.model.get_weights())).hexdigest())
-"""
+def teach_again(data: Path) -> list[NDArray[np.float32]]:
+    """Train as the fixture `outcome` did and return the weights."""
+    dataset, options = load_dataset(data), make_options()
+    weights: list[NDArray[np.float32]]
+    weights = job.teach(dataset, job.choose_rows(dataset.labels, options), options).result.model.get_weights()
+    return weights
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights_in_two_fresh_processes(bank_csv: Path) -> None:
-    answers = [run_python("-c", WEIGHTS, bank_csv).stdout for _ in range(2)]
-    assert len(answers[0]) == 65
-    assert answers[0] == answers[1]
+def test_the_same_seed_gives_the_same_weights_in_another_process(outcome: Outcome, bank_csv: Path) -> None:
+    here = outcome.trained.taught.result.model.get_weights()
+    for weights, expected in zip(run_forked(teach_again, bank_csv), here, strict=True):
+        assert np.array_equal(weights, expected)
