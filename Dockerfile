@@ -67,7 +67,7 @@ RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,ta
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: service on the CPU" \
       org.opencontainers.image.description="Serves the probability that a bank customer leaves over HTTP" \
@@ -87,7 +87,7 @@ COPY --from=models /models /models
 COPY --from=code /app /app
 WORKDIR /data
 CMD ["score", "--help"]
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: batch scoring" \
       org.opencontainers.image.description="Scores files of bank customers with their probability of leaving" \
@@ -105,7 +105,7 @@ USER 10001:10001
 COPY --from=code /app /app
 WORKDIR /data
 CMD ["train", "--help"]
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: training" \
       org.opencontainers.image.description="Trains the model of the probability that a bank customer leaves" \
@@ -123,7 +123,7 @@ RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,ta
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn: service on a GPU" \
       org.opencontainers.image.description="Serves the probability that a bank customer leaves over HTTP" \

@@ -7,9 +7,13 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?=
+# Processes that run tests. Each that trains imports TensorFlow, so more than a few don't pay.
+JOBS ?= auto --maxprocesses 4
 # The image `make image` builds, and what builds and runs images: DOCKER=podman does too.
 TARGET ?= cpu
 DOCKER ?= docker
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' churn/__init__.py)
+REVISION := $(or $(shell git rev-parse --short HEAD 2>/dev/null),unknown)
 COMPOSE ?= $(DOCKER) compose
 
 SERVE := .venv/serve
@@ -26,8 +30,8 @@ serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
 
 setup: $(DEV)/.ready ## install everything for development
 
-test: $(DEV)/.ready ## run every test, with coverage
-	$(DEV)/bin/pytest --cov
+test: $(DEV)/.ready ## run every test on all CPUs, with coverage
+	$(DEV)/bin/pytest --cov --numprocesses $(JOBS) --dist loadfile
 
 test-fast: $(DEV)/.ready ## run the tests that need no training
 	$(DEV)/bin/pytest -m "not slow"
@@ -46,10 +50,10 @@ train: $(DEV)/.ready ## train the next version on DATA=table.csv
 
 image: ## build the image churn:cpu (TARGET=cpu, batch, train or gpu; DOCKER=podman)
 	$(DOCKER) build $(if $(findstring podman,$(DOCKER)),--format docker) --target $(TARGET) --tag churn:$(TARGET) \
-	    --build-arg REVISION=$(or $(shell git rev-parse --short HEAD 2>/dev/null),unknown) .
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
 up: ## bring up the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
-	$(COMPOSE) up --build --detach --wait
+	VERSION=$(VERSION) REVISION=$(REVISION) $(COMPOSE) up --build --detach --wait
 
 down: ## take them down; what Prometheus and Grafana stored stays
 	$(COMPOSE) down
