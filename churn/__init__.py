@@ -1,7 +1,7 @@
-"""The domain that training, service and batch share: schema, preprocessing, engines, bundles, scoring.
+"""Code shared by training, service and batch jobs: schema, preprocessing, engines, bundles, scoring.
 
-Importing this package, or any module in it, imports neither FastAPI nor pandas; TensorFlow and
-scikit-learn are imported only by the functions and modules that say so.
+Importing this package or its modules imports neither FastAPI nor pandas. TensorFlow and scikit-learn are imported only
+by functions and modules that document it.
 """
 
 __version__ = "0.1.0"

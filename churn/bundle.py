@@ -1,7 +1,7 @@
-"""One trained model as a folder: written whole, verified when read.
+"""Model versions as folders, written completely and verified when read.
 
-`manifest.json` holds what the service needs to know and the SHA-256 of every other file; its own digest stands in
-its last line, taken over the file with that digest blanked. Hashes find damage and mix-ups, not a forger.
+`manifest.json` contains everything the service needs and the SHA-256 of every other file. Its own digest is in its last
+line, computed over the file with the digest blanked. Hashes detect damage and mix-ups, not forgery.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-"""Version of the manifest's form; a reader refuses another."""
+"""Version of the manifest format; other versions are rejected."""
 
 MANIFEST = "manifest.json"
 KERAS_FILE = "model.keras"
@@ -39,20 +39,20 @@ _BLANK = b"0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `manifest.json` says, with the parts that code reads made typed.
+    """Content of `manifest.json`, with typed access to the parts that are used by code.
 
     Attributes
     ----------
     version : int
-        The model's version, the name of its folder.
+        Version of the model and name of its folder.
     schema : Schema
     threshold : float
-        A customer is said to leave if the probability is above it.
+        A customer is predicted to leave above this probability.
     preprocessor : Preprocessor
     golden : tuple of (customer, probability)
-        Raw customers and what each must score.
+        Raw customers with their expected probabilities.
     content : mapping
-        The whole file as plain data.
+        The complete file as plain data.
     """
 
     version: int
@@ -72,19 +72,19 @@ class Bundle:
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write `manifest.json` over the files that stand in `folder`, and make all of them durable.
+    """Write `manifest.json` with the hashes of the other files in `folder`, and flush all of them to disk.
 
     Parameters
     ----------
     folder : Path
-        Holds the bundle's other files, finished.
+        Contains the other files of the bundle.
     content : mapping
-        The manifest but for ``format``, ``files`` and its digest, which are added.
+        The manifest without ``format``, ``files`` and its digest, which are added.
 
     Raises
     ------
     BundleError
-        If a required file is absent.
+        If a required file is missing.
     """
     absent = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if absent:
@@ -102,12 +102,12 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a model folder, verifying every byte before any file is opened for use.
+    """Read a model version after verifying the hashes of all files.
 
     Raises
     ------
     BundleError
-        Naming the file and the check that failed.
+        If a check fails; the message names the file and the check.
     """
     content = _read_manifest(folder / MANIFEST)
     _verify_files(folder, content)
@@ -118,7 +118,7 @@ def read_bundle(folder: Path) -> Bundle:
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: a part is missing or unreadable: {error!r}") from error
     if folder.name.isdigit() and int(folder.name) != manifest.version:
-        raise BundleError(f"{folder / MANIFEST}: says version {manifest.version}, but the folder is {folder.name}")
+        raise BundleError(f"{folder / MANIFEST}: the version is {manifest.version}, but the folder is {folder.name}")
     return Bundle(folder, manifest)
 
 
@@ -132,10 +132,10 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
         len(found) != 1
         or hashlib.sha256(_DIGEST.sub(rb"\g<1>" + _BLANK + rb"\g<3>", data)).hexdigest().encode() != found[0][1]
     ):
-        raise BundleError(f"{path}: SHA-256 differs from the one the file states: it was altered or damaged")
+        raise BundleError(f"{path}: SHA-256 differs from the digest in the file: it was altered or damaged")
     content: Mapping[str, Any] = json.loads(data)
     if content.get("format") != FORMAT:
-        raise BundleError(f"{path}: form {content.get('format')!r} is unknown; this program reads form {FORMAT}")
+        raise BundleError(f"{path}: unknown format {content.get('format')!r}; allowed: {FORMAT}")
     return content
 
 
@@ -167,15 +167,15 @@ def _understand(content: Mapping[str, Any]) -> Manifest:
 
 
 def check_library(manifest: Manifest, package: str) -> None:
-    """Refuse a library that is older than the one that wrote the bundle, or of another major version.
+    """Raise an error if a library is older than the one that wrote the bundle, or has another major version.
 
-    Keras and scikit-learn read files of their past, not of their future; the golden rows then show whether
-    what was read still scores the same.
+    Keras and scikit-learn can read files of older versions, but not of newer ones; the golden rows then show whether
+    the scores are unchanged.
 
     Raises
     ------
     BundleError
-        Naming both versions.
+        If the version is not allowed; the message names both versions.
     EngineError
         If the library is not installed.
     """
@@ -188,8 +188,8 @@ def check_library(manifest: Manifest, package: str) -> None:
         raise EngineError(f"{package} is not installed: pip install 'churn[tensorflow]'") from error
     if _major_minor(installed)[0] != _major_minor(written)[0] or _major_minor(installed) < _major_minor(written):
         raise BundleError(
-            f"the bundle was written with {package} {written}, and {installed} is installed: "
-            f"allowed is {written} or a newer {_major_minor(written)[0]}.x"
+            f"the bundle was written with {package} {written}, but {installed} is installed; "
+            f"allowed: {written} or a newer {_major_minor(written)[0]}.x"
         )
 
 

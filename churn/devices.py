@@ -1,4 +1,4 @@
-"""What there is to compute on: found in files, so that a start without a GPU imports no TensorFlow."""
+"""Detect CPUs and GPUs from files, without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 def describe_devices(cpus: int, driver: Path = DRIVER) -> str:
-    """Say in a line what there is to compute on.
+    """Describe the available devices in one line.
 
     Parameters
     ----------
     cpus : int
-        CPUs this process may use.
+        Number of CPUs that the process may use.
     driver : Path
-        Where NVIDIA's driver describes itself.
+        Folder with the information of NVIDIA's driver.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def describe_devices(cpus: int, driver: Path = DRIVER) -> str:
 
 
 def require_gpu(choice: EngineChoice) -> None:
-    """Make sure that an engine will compute on a GPU.
+    """Raise an error unless the engine will run on a GPU.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def require_gpu(choice: EngineChoice) -> None:
     Raises
     ------
     EngineError
-        If it will not; the message says what was found instead.
+        If it will not; the message says what was found.
     """
     if choice == "onnx":
-        raise _missing("the engine is set to onnx, which computes on the CPU; set it to auto or tensorflow")
+        raise _missing("the engine is onnx, which runs on the CPU; set it to auto or tensorflow")
     if not find_gpu_files():
         raise _missing(
-            f"NVIDIA's driver shows no device (looked for {', '.join(GPU_FILES)}); "
-            "give the container a GPU, e.g. docker run --gpus all"
+            f"NVIDIA's driver has no device (looked for {', '.join(GPU_FILES)}); "
+            "start the container with a GPU, e.g. docker run --gpus all"
         )
     try:
         tensorflow = import_tensorflow()
@@ -67,7 +67,7 @@ def require_gpu(choice: EngineChoice) -> None:
     if not gpus:
         cuda = "with" if tensorflow.test.is_built_with_cuda() else "without"
         raise _missing(
-            f"TensorFlow {tensorflow.__version__}, built {cuda} CUDA, sees none, though there are "
+            f"TensorFlow {tensorflow.__version__}, built {cuda} CUDA, finds none, although there are "
             f"{', '.join(find_gpu_files())}; the image with CUDA is the target gpu"
         )
     for gpu in gpus:
@@ -75,11 +75,11 @@ def require_gpu(choice: EngineChoice) -> None:
 
 
 def _missing(found: str) -> EngineError:
-    return EngineError(f"a GPU is required (CHURN_REQUIRE_GPU) and there is none to use: {found}")
+    return EngineError(f"CHURN_REQUIRE_GPU is set, but no GPU can be used: {found}")
 
 
 def _read_field(path: Path, label: str) -> str:
-    """Return what follows a label in a file of the driver: after the colon a name, else the version in the line."""
+    """Return the value of a label in a file of the driver: the text after a colon, or the version in the line."""
     try:
         line = next(line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if label in line)
     except (OSError, StopIteration):

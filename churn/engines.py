@@ -1,6 +1,6 @@
-"""Engines run the network: the same matrix gives the same numbers from each of them.
+"""Inference engines that run the network with equal results.
 
-Importing this module imports neither TensorFlow nor ONNX Runtime; making an engine imports its own.
+Importing this module imports neither TensorFlow nor ONNX Runtime; creating an engine imports its library.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 EngineChoice = Literal["auto", "onnx", "tensorflow"]
 
 BLOCK_ROWS = 8192
-"""Rows run at once: a block's activations stay in the processor's cache, and memory stays flat."""
+"""Number of rows run together, so that activations fit into the CPU cache and memory is constant."""
 
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
-"""Device files of NVIDIA's driver: in Linux and in containers, and in Windows' Linux."""
+"""Device files of NVIDIA's driver on Linux, in containers and in WSL."""
 
 _log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """What can run a network."""
+    """Interface of inference engines."""
 
     name: str
     device: str
@@ -47,9 +47,9 @@ class OnnxEngine:
     Parameters
     ----------
     path : Path
-        The network's file.
+        File of the network.
     threads : int
-        Threads inside one operation. One is best for requests; more pay in large batches only.
+        Threads per operation. One is best for requests; more help only with large batches.
 
     Raises
     ------
@@ -68,17 +68,17 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Threads that spin for work would take the CPU from the event loop and the neighbours.
+        # Spinning threads would take CPU from the event loop and other processes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors share no base class
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise EngineError(f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {error}") from error
         self._input = self._session.get_inputs()[0].name
         self._outputs = [self._session.get_outputs()[0].name]
-        # Without them each call would make its own, which takes a third of a lone customer's time.
+        # Otherwise each call would create run options, which takes a third of the time for a single customer.
         self._options = onnxruntime.RunOptions()
         self.device = "CPU"
 
@@ -94,17 +94,17 @@ class OnnxEngine:
 
 
 class TensorFlowEngine:
-    """Runs `model.keras` with TensorFlow, on a GPU where there is one.
+    """Runs `model.keras` with TensorFlow, on a GPU if there is one.
 
-    The network becomes one concrete function with a free batch dimension, its weights frozen into constants:
-    `Model.predict` would cost a hundred times as much and leaks (tensorflow/tensorflow#40261).
+    The network is converted to one concrete function with a free batch dimension and constant weights. `Model.predict`
+    would cost a hundred times as much and leaks memory (tensorflow/tensorflow#40261).
 
     Parameters
     ----------
     path : Path
-        The network's file.
+        File of the network.
     threads : int
-        Threads inside one operation. TensorFlow takes it once a process, before its first operation.
+        Threads per operation. TensorFlow applies it once per process, before its first operation.
 
     Raises
     ------
@@ -118,16 +118,16 @@ class TensorFlowEngine:
         tensorflow = import_tensorflow(threads)
         import keras
 
-        import churn.layers  # noqa: F401  registers the layers a network may be made of
+        import churn.layers  # noqa: F401  registers custom layers
 
         try:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:  # Keras raises whatever its layers raise
+        except Exception as error:  # Keras raises the errors of its layers
             raise EngineError(f"Keras {keras.__version__} can't read {path}: {error}") from error
         gpus = tensorflow.config.list_physical_devices("GPU")
         self.device = gpus[0].name.removeprefix("/physical_device:") if gpus else "CPU"
-        # Calling the function itself would cost several times as much: each call would try its other signature first,
-        # and write the matrix into the message of an error that nobody reads (see docs/performance.md).
+        # Calling the function directly would cost several times as much: each call would first try another signature
+        # and format the matrix into an error message that is discarded (see docs/performance.md).
         self._call = tensorflow.raw_ops.PartitionedCall
         self._types = [tensorflow.float32]
         self._function = freeze(model, int(model.inputs[0].shape[-1]))
@@ -143,8 +143,8 @@ class TensorFlowEngine:
         return answer.reshape(-1)
 
 
-def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  a Keras model and a concrete function
-    """Turn a Keras model into one concrete function of a float32 matrix (any rows, width), its weights constants."""
+def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  Keras model and concrete function
+    """Convert a Keras model to a concrete function of a float32 matrix, shape (any, width), with constant weights."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -156,27 +156,27 @@ def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  a Keras model and a 
 
 
 def set_tensorflow_environment() -> None:
-    """Set what TensorFlow and Keras read when they are imported; what a user has set stays."""
+    """Set environment variables that TensorFlow and Keras read on import, unless they are set already."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Off: oneDNN adds up in another order on each kind of processor, and pays for large networks only.
+    # Off: oneDNN sums in a different order on each kind of processor, and helps only with large networks.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a module
-    """Import TensorFlow, quietly, with memory growth on its GPUs and the given threads.
+    """Import TensorFlow without log output, with memory growth on GPUs and the given number of threads.
 
     Raises
     ------
     EngineError
-        If it is not installed.
+        If TensorFlow is not installed.
     """
     set_tensorflow_environment()
     try:
         import tensorflow as tf
     except ImportError as error:
         raise EngineError("TensorFlow is not installed: pip install 'churn[tensorflow]'") from error
-    # Off: it keeps 10 of a float32's 23 bits, so a GPU's probabilities would differ from a CPU's by more than allowed.
+    # Off: TF32 keeps 10 of the 23 bits of a float32, so probabilities on a GPU would differ from a CPU by too much.
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
@@ -185,17 +185,17 @@ def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a mod
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        _log.debug("TensorFlow is already running: its threads and memory stay as they are")
+        _log.debug("TensorFlow is already initialised; threads and memory growth can't be changed")
     return tf
 
 
 def split_into_blocks(matrix: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Split a matrix into views of at most `BLOCK_ROWS` rows."""
+    """Return views of a matrix with at most `BLOCK_ROWS` rows each."""
     return [matrix[start : start + BLOCK_ROWS] for start in range(0, len(matrix), BLOCK_ROWS)]
 
 
 def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
-    """Resolve ``auto``: TensorFlow where it sees a GPU, else ONNX Runtime if installed, else TensorFlow.
+    """Resolve ``auto``: TensorFlow if it finds a GPU, otherwise ONNX Runtime if it is installed, otherwise TensorFlow.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
         return choice
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     has_onnx = importlib.util.find_spec("onnxruntime") is not None
-    # Importing TensorFlow takes seconds, so it is asked for GPUs only where the driver's device files are.
+    # Importing TensorFlow takes seconds, so it is used to find GPUs only if the device files of the driver exist.
     if has_tensorflow and find_gpu_files() and import_tensorflow().config.list_physical_devices("GPU"):
         return "tensorflow"
     if has_onnx:
@@ -217,12 +217,12 @@ def choose_engine(choice: EngineChoice) -> Literal["onnx", "tensorflow"]:
 
 
 def find_gpu_files() -> list[str]:
-    """Return those of `GPU_FILES` that exist."""
+    """Return the existing files of `GPU_FILES`."""
     return [path for path in GPU_FILES if os.path.exists(path)]  # noqa: PTH110
 
 
 def load_engine(choice: EngineChoice, folder: Path, threads: int = 1) -> Engine:
-    """Make the engine for a bundle's folder.
+    """Create the engine for a model version.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The one family of errors a user of this project can meet; each message says what was wrong and what is allowed."""
+"""Exceptions for users; each message says what was wrong and what is allowed."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ if TYPE_CHECKING:
 
 
 class ChurnError(Exception):
-    """Base of every error this project raises on purpose."""
+    """Base class of all expected errors."""
 
 
 class SchemaError(ChurnError):
-    """A schema that contradicts itself or the names the service reserves."""
+    """An inconsistent schema, or one that uses reserved names."""
 
 
 class TableError(ChurnError):
-    """A training or input table that can't be understood; the message names file, line and column."""
+    """An invalid training or input table; the message names file, line and column."""
 
 
 class TooManyRejectsError(ChurnError):
-    """More rows of a batch job could not be scored than its limit allows."""
+    """A batch job with more rejected rows than its limit allows."""
 
 
 class BundleError(ChurnError):
-    """A model folder that is incomplete, altered, of another version or does not score as it did."""
+    """A model version that is incomplete, altered, incompatible, or scores differently."""
 
 
 class RegistryError(ChurnError):
-    """A model version that does not exist, or a registry without any."""
+    """A model version that does not exist, or a folder without versions."""
 
 
 class EngineError(ChurnError):
-    """An engine that is not installed or can't run the network."""
+    """An inference engine that is not installed or can't run the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One value that can't be scored.
+    """A value that can't be scored.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class Violation:
     field : str
         Name of the column.
     reason : str
-        What is wrong, as a clause: ``"is missing"``, ``"is not a number"``.
+        What is wrong, as a clause such as ``"is missing"`` or ``"is not a number"``.
     sent : object
-        The value as it came; None where it is missing.
+        The value as received; None if it is missing.
     allowed : str
         What would have been accepted.
     """
@@ -63,12 +63,12 @@ class Violation:
 
 
 class InvalidCustomersError(ChurnError):
-    """Customers that can't be scored, with everything that is wrong with them.
+    """Customers that can't be scored, with all invalid values.
 
     Parameters
     ----------
     violations : sequence of Violation
-        In the order of the customers; may be cut off at a limit the caller chose.
+        In the order of the customers; may be truncated to a limit of the caller.
     """
 
     def __init__(self, violations: Sequence[Violation]) -> None:

@@ -1,7 +1,7 @@
-"""The folder of models: whole-numbered versions, the current one, and who was current before.
+"""The folder of model versions, with the current version and the history of promotions.
 
-``current`` names the version that is served; ``promotions.jsonl`` keeps every change of it, oldest first, so that
-a rollback returns to what was served before and a year later one can tell what was served when.
+``current`` names the version to be served. ``promotions.jsonl`` records every change of it, oldest first, for rollbacks
+and for audits.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _STAGING = ".staging-"
 
 
 class Registry:
-    """The models under one folder.
+    """Model versions in one folder.
 
     Parameters
     ----------
     root : Path
-        Holds ``1/``, ``2/``, …, ``current`` and ``promotions.jsonl``. Made by the first publication.
+        Contains ``1/``, ``2/``, …, ``current`` and ``promotions.jsonl``. Created by the first publication.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def versions(self) -> list[int]:
-        """Return the versions there are, ascending."""
+        """Return all versions in ascending order."""
         if not self.root.is_dir():
             return []
         names = (path.name for path in self.root.iterdir() if path.is_dir())
@@ -51,48 +51,48 @@ class Registry:
         Raises
         ------
         RegistryError
-            If there is no such version; the message lists those there are.
+            If the version does not exist; the message lists the existing ones.
         """
         if version not in self.versions():
             there = ", ".join(map(str, self.versions())) or "none"
-            raise RegistryError(f"{self.root}: there is no version {version}; there is: {there}")
+            raise RegistryError(f"{self.root}: version {version} does not exist; available: {there}")
         return self.root / str(version)
 
     def current(self) -> int:
-        """Return the version being served.
+        """Return the current version.
 
         Raises
         ------
         RegistryError
-            If none is, or the file names none.
+            If there is none, or the file ``current`` is invalid.
         """
         path = self.root / CURRENT
         try:
             text = path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise RegistryError(
-                f"{self.root}: no version is current (there is no file {CURRENT}): train one, or promote one of: "
+                f"{self.root}: no version is current (there is no file {CURRENT}); train one, or promote one of: "
                 f"{', '.join(map(str, self.versions())) or 'none'}"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise RegistryError(f"{path}: can't be read: {error}") from error
         if not (text.isascii() and text.isdigit()):
-            raise RegistryError(f"{path}: expected a version, a whole number, and found {text!r}")
+            raise RegistryError(f"{path}: expected a version number, found {text!r}")
         return int(text)
 
     def current_folder(self) -> Path:
-        """Return the folder of the version being served; RegistryError if there is none."""
+        """Return the folder of the current version; raises RegistryError if there is none."""
         return self.folder(self.current())
 
     def publish(self, write: Callable[[Path, int], None], *, promote: bool = True) -> int:
-        """Add a version, whole or not at all.
+        """Publish a new version, completely or not at all.
 
         Parameters
         ----------
         write : callable (folder, version)
-            Fills the folder, which nobody else sees yet.
+            Writes the files into the folder, which is not visible yet.
         promote : bool
-            Whether the new version becomes the current one.
+            Whether to make the new version current.
 
         Returns
         -------
@@ -115,43 +115,43 @@ class Registry:
         return version
 
     def promote(self, version: int) -> None:
-        """Make a version the one being served.
+        """Make a version current.
 
         Raises
         ------
         RegistryError
-            If there is no such version.
+            If the version does not exist.
         """
         with self._locked():
             self.folder(version)
             self._set_current(version, "promote")
 
     def rollback(self) -> int:
-        """Return to the version served before the current one, and say which that is.
+        """Make the previously current version current again, and return it.
 
-        A second rollback goes one further back.
+        A second rollback goes back one more version.
 
         Raises
         ------
         RegistryError
-            If nothing was served before, or that version is gone.
+            If there is no previous version, or it does not exist any more.
         """
         with self._locked():
             served = self._served()
             if len(served) < 2:
-                raise RegistryError(f"{self.root}: no version was served before the current one")
+                raise RegistryError(f"{self.root}: no version was current before this one")
             version = served[-2]
             self.folder(version)
             self._set_current(version, "rollback")
         return version
 
     def history(self) -> list[dict[str, Any]]:
-        """Return every change of the current version, oldest first: version, action and time.
+        """Return all changes of the current version, oldest first, with version, action and time.
 
         Raises
         ------
         RegistryError
-            If a line of the file can't be understood.
+            If a line of the file is invalid.
         """
         path = self.root / PROMOTIONS
         if not path.is_file():
@@ -162,11 +162,11 @@ class Registry:
                 change = json.loads(line)
                 changes.append({**change, "version": int(change["version"]), "action": str(change["action"])})
             except (KeyError, TypeError, ValueError) as error:
-                raise RegistryError(f"{path}: line {number} can't be understood: {error!r}") from error
+                raise RegistryError(f"{path}: line {number} is invalid: {error!r}") from error
         return changes
 
     def _served(self) -> list[int]:
-        """Return the stack of served versions: a promotion puts one on top, a rollback takes one off."""
+        """Return the stack of current versions: promotions push, rollbacks pop."""
         stack: list[int] = []
         for change in self.history():
             if change["action"] == "rollback":
@@ -176,7 +176,7 @@ class Registry:
         return stack
 
     def _set_current(self, version: int, action: str) -> None:
-        # The log first: a crash between the two leaves a line too many, never a change without a line.
+        # The log is written first: a crash in between leaves an extra line, but never an unrecorded change.
         line = json.dumps(
             {"time": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "version": version}
         )
@@ -187,9 +187,9 @@ class Registry:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the folder's lock; remove what a killed publication left, which nobody else can be writing now."""
+        """Hold the lock of the folder, and remove the remains of killed publications."""
         if not self.root.is_dir():
-            raise RegistryError(f"{self.root}: there is no such folder")
+            raise RegistryError(f"{self.root}: the folder does not exist")
         descriptor = os.open(self.root, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

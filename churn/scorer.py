@@ -1,4 +1,4 @@
-"""A bundle made ready to score: columns in, probabilities and decisions out. Knows nothing of HTTP or files."""
+"""Score customers with a model: columns in, probabilities and decisions out. Independent of HTTP and files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROBABILITY_DECIMALS = 6
-"""A probability is rounded to this before the threshold rule, so that engines and batch sizes can't disagree."""
+"""Probabilities are rounded before the threshold is applied, so that decisions don't depend on engine or batch size."""
 
 FEW_ROWS = 8
-"""Up to so many rows are transformed faster one by one than by NumPy's calls, each of which has its price."""
+"""Up to this number of rows, transforming them one by one is faster than NumPy calls."""
 
 _ROUNDING = 10.0**PROBABILITY_DECIMALS
 
 GOLDEN_TOLERANCE = 1e-5
-"""How far a golden row's probability may be from the one in the manifest."""
+"""Maximum absolute difference of a golden row's probability from the manifest."""
 
 
 class Scorer:
@@ -37,7 +37,7 @@ class Scorer:
     bundle : Bundle
         The verified model.
     engine : Engine
-        Runs its network.
+        Runs the network.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
@@ -49,17 +49,17 @@ class Scorer:
         self._preprocessor = bundle.manifest.preprocessor
         self.stack_rows: Callable[[Iterable[Sequence[float]]], NDArray[np.float64]]
         self.stack_rows = make_stacker(len(self.schema.features))
-        """Return checked rows as a raw matrix, shape (n, features)."""
+        """Return validated rows as a raw matrix, shape (n, features)."""
         self.prepare_row: Callable[[Sequence[float]], NDArray[np.float32]] = self._preprocessor.make_row_transform()
-        """Return the network's matrix, shape (1, width), of one checked row: `prepare` for a customer alone."""
+        """Return the input of the network, shape (1, width), for one validated row: `prepare` for a single customer."""
 
     def score(self, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.float64]:
-        """Return the probability that each customer leaves.
+        """Return the probability of leaving for each customer.
 
         Parameters
         ----------
         columns : mapping of str to sequence of length n
-            The schema's columns by name, in any order; others are ignored.
+            Columns of the schema by name, in any order; others are ignored.
 
         Returns
         -------
@@ -69,55 +69,55 @@ class Scorer:
         Raises
         ------
         InvalidCustomersError
-            With every value that can't be scored.
+            If values can't be scored; contains all of them.
         """
         return self.score_raw(encode_columns(self.schema, columns))
 
     def score_raw(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities, shape (n,), of a checked raw matrix, shape (n, features)."""
+        """Return the probabilities, shape (n,), of a validated raw matrix, shape (n, features)."""
         return self.infer(self.prepare(raw))
 
     def score_row(self, row: Sequence[float]) -> float:
-        """Return the probability of one checked row of the raw matrix: `score_raw` for a customer alone, faster."""
+        """Return the probability of one validated row of the raw matrix: a faster `score_raw` for a single customer."""
         return self.infer_row(self.prepare_row(row))
 
     def prepare(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the network's matrix, shape (n, width), of a checked raw matrix."""
+        """Return the input of the network, shape (n, width), for a validated raw matrix."""
         return self._preprocessor.transform(raw)
 
     def prepare_rows(self, rows: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the network's matrix, shape (n, width), of some checked rows: `prepare`, fast for a few as well.
+        """Return the input of the network, shape (n, width), for validated rows: a `prepare` that is fast for few rows.
 
         Parameters
         ----------
         rows : sequence of sequence of float
         raw : ndarray of float64, shape (n, features)
-            The same rows stacked.
+            The same rows as a matrix.
         """
         if len(rows) <= FEW_ROWS:
             return np.concatenate([self.prepare_row(row) for row in rows])
         return self.prepare(raw)
 
     def infer(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the probabilities, shape (n,), rounded, of the network's matrix."""
+        """Return the rounded probabilities, shape (n,), for the input of the network."""
         probabilities: NDArray[np.float64] = self.engine.predict(matrix).astype(np.float64)
         return probabilities.round(PROBABILITY_DECIMALS)
 
     def infer_row(self, matrix: NDArray[np.float32]) -> float:
-        """Return the probability of a matrix of one row: `infer` for a customer alone, faster."""
-        # The same three operations as ndarray.round, so the same result on every tie.
+        """Return the probability for an input of one row: a faster `infer` for a single customer."""
+        # The same three operations as ndarray.round, so that ties are rounded equally.
         return round(float(self.engine.predict(matrix)[0]) * _ROUNDING) / _ROUNDING
 
     def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the network's own numbers, not rounded, shape (n,), of a checked raw matrix."""
+        """Return the unrounded output of the network, shape (n,), for a validated raw matrix."""
         return self.engine.predict(self.prepare(raw))
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether each customer is said to leave: strictly above the threshold."""
+        """Return whether each customer is predicted to leave: strictly above the threshold."""
         return probabilities > self.threshold
 
     def check_golden_rows(self) -> None:
-        """Score the manifest's golden rows again.
+        """Score the golden rows of the manifest and compare them.
 
         Raises
         ------
@@ -130,24 +130,24 @@ class Scorer:
             raise BundleError("the manifest has no golden rows")
         columns = {name: [customer.get(name) for customer in customers] for name in self.schema.names}
         found = self.predict(encode_columns(self.schema, columns)).astype(np.float64)
-        # Written so that a NaN fails.
+        # Negated, so that NaN fails.
         wrong = ~(np.abs(found - expected) <= GOLDEN_TOLERANCE)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise BundleError(
-                f"golden row {row} scores {found[row]:.6f} with the {self.engine.name} engine, and the manifest says "
+                f"golden row {row} scores {found[row]:.6f} with the {self.engine.name} engine, but the manifest has "
                 f"{expected[row]:.6f}: {int(wrong.sum())} of {len(expected)} rows differ by more than "
                 f"{GOLDEN_TOLERANCE:g}"
             )
 
 
 def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1) -> Scorer:
-    """Verify a model folder, load its network and prove that it still scores as it did.
+    """Verify a model version, load its network, and check its golden rows.
 
     Parameters
     ----------
     folder : Path
-        A version's folder.
+        Folder of the version.
     engine : {"auto", "onnx", "tensorflow"}
     threads : int
         Threads inside one operation of the engine.
@@ -155,7 +155,7 @@ def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1) -
     Raises
     ------
     BundleError
-        Naming the check that failed: a file's hash, a library's version, a golden row.
+        If a file hash, a library version or a golden row does not match; the message names the check.
     EngineError
         If the engine is not installed or can't read its file.
     """

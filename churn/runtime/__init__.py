@@ -1,1 +1,1 @@
-"""What a process needs of the machine it runs on: CPUs, imports, files."""
+"""Helpers for the runtime environment: CPUs, imports, files."""

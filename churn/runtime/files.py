@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
-"""The name `write_aside` writes under."""
+"""Format of the temporary names of `write_aside`."""
 
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it to `path` when the block ends well, else remove it."""
+    """Yield a temporary path in the same folder; rename it to `path` if the block succeeds, otherwise remove it."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     aside.touch(exist_ok=False)
     try:
@@ -33,18 +33,18 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 def find_left_aside(path: Path) -> list[Path]:
-    """Return what killed writers of `path` left beside it."""
+    """Return temporary files that killed writers of `path` left."""
     return [left for left in path.parent.glob(f".{path.name}.*") if _ASIDE.fullmatch(left.name)]
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's text atomically."""
+    """Replace the content of a file atomically."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, survive a power cut."""
+    """Flush the content of a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -53,7 +53,7 @@ def sync(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

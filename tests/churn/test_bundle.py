@@ -113,12 +113,12 @@ def test_a_file_the_manifest_does_not_list_is_refused_by_name(folder: Path, name
 @pytest.mark.parametrize("form", [0, 2, "1", None])
 def test_another_form_of_manifest_is_refused(folder: Path, form: object) -> None:
     sign(folder, json.loads((folder / MANIFEST).read_text()) | {"format": form})
-    with pytest.raises(BundleError, match=rf"manifest.json: form {form!r} is unknown; this program reads form 1"):
+    with pytest.raises(BundleError, match=rf"manifest.json: unknown format {form!r}; allowed: 1"):
         read_bundle(folder)
 
 
 def test_a_folder_under_another_versions_name_is_refused(folder: Path) -> None:
-    with pytest.raises(BundleError, match=r"/2/manifest.json: says version 1, but the folder is 2"):
+    with pytest.raises(BundleError, match=r"/2/manifest.json: the version is 1, but the folder is 2"):
         read_bundle(folder.rename(folder.parent / "2"))
 
 
@@ -152,7 +152,7 @@ def test_a_golden_row_that_says_something_else_is_refused_by_row(folder: Path, e
         content["golden"][7]["probability"] += 2e-5
 
     forge_manifest(folder, change)
-    with pytest.raises(BundleError, match=rf"/1.*: golden row 7 scores 0\.\d+ with the {engine} engine, and the "):
+    with pytest.raises(BundleError, match=rf"/1.*: golden row 7 scores 0\.\d+ with the {engine} engine, but the "):
         load_scorer(folder, engine)
 
 
@@ -210,7 +210,7 @@ def test_a_library_may_be_newer_than_the_bundle_but_not_older_nor_of_another_maj
     if fine:
         check_library(manifest, "keras")
     else:
-        with pytest.raises(BundleError, match=f"written with keras {written}, and {installed} is installed: allowed"):
+        with pytest.raises(BundleError, match=f"written with keras {written}, but {installed} is installed; allowed"):
             check_library(manifest, "keras")
 
 

@@ -60,7 +60,7 @@ def test_a_driver_that_describes_nothing_is_described_by_its_files(tmp_path: Pat
 
 @pytest.mark.usefixtures("with_driver")
 def test_a_required_gpu_is_not_found_behind_an_engine_that_uses_none() -> None:
-    with pytest.raises(EngineError, match="engine is set to onnx"):
+    with pytest.raises(EngineError, match="the engine is onnx"):
         require_gpu("onnx")
 
 
@@ -74,7 +74,7 @@ def test_a_required_gpu_is_missed_before_tensorflow_is_imported(monkeypatch: pyt
 @pytest.mark.usefixtures("with_driver")
 def test_a_tensorflow_without_cuda_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_tensorflow(monkeypatch, [], cuda=False)
-    with pytest.raises(EngineError, match=r"TensorFlow 2\.21\.0, built without CUDA, sees none.*nvidia0"):
+    with pytest.raises(EngineError, match=r"TensorFlow 2\.21\.0, built without CUDA, finds none.*nvidia0"):
         require_gpu("auto")
 
 

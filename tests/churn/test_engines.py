@@ -223,7 +223,7 @@ def test_a_tensorflow_that_already_runs_keeps_its_threads(
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)  # type: ignore[arg-type]
     with caplog.at_level(logging.DEBUG):
         assert engines.import_tensorflow(3) is tensorflow
-    assert "already running" in caplog.text
+    assert "already initialised" in caplog.text
 
 
 def test_what_a_user_has_set_for_tensorflow_stays(monkeypatch: pytest.MonkeyPatch) -> None:

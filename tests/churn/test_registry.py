@@ -85,7 +85,7 @@ def test_a_rollback_returns_to_what_was_served_before(registry: Registry) -> Non
         publish(registry)
     assert [registry.rollback(), registry.rollback()] == [2, 1]
     assert registry.current() == 1
-    with pytest.raises(RegistryError, match="no version was served before"):
+    with pytest.raises(RegistryError, match="no version was current before"):
         registry.rollback()
 
 
@@ -120,9 +120,9 @@ def test_every_change_is_kept_with_its_time(registry: Registry) -> None:
 def test_an_unknown_version_is_refused_and_the_known_ones_are_named(registry: Registry) -> None:
     publish(registry)
     publish(registry)
-    with pytest.raises(RegistryError, match="there is no version 3; there is: 1, 2"):
+    with pytest.raises(RegistryError, match="version 3 does not exist; available: 1, 2"):
         registry.folder(3)
-    with pytest.raises(RegistryError, match="there is no version 3; there is: 1, 2"):
+    with pytest.raises(RegistryError, match="version 3 does not exist; available: 1, 2"):
         registry.promote(3)
     assert registry.current() == 2
 
@@ -132,7 +132,7 @@ def test_a_rollback_to_a_version_that_is_gone_is_refused(registry: Registry) -> 
     publish(registry)
     (registry.root / "1" / "model").unlink()
     (registry.root / "1").rmdir()
-    with pytest.raises(RegistryError, match="there is no version 1"):
+    with pytest.raises(RegistryError, match="version 1 does not exist"):
         registry.rollback()
     assert registry.current() == 2
 
@@ -148,7 +148,7 @@ def test_a_corrupt_current_is_refused_by_name(registry: Registry, content: bytes
 def test_a_current_that_names_no_version_is_refused(registry: Registry) -> None:
     publish(registry)
     (registry.root / "current").write_text("5\n")
-    with pytest.raises(RegistryError, match="there is no version 5; there is: 1"):
+    with pytest.raises(RegistryError, match="version 5 does not exist; available: 1"):
         registry.current_folder()
 
 
@@ -161,7 +161,7 @@ def test_without_a_current_version_the_message_says_what_to_do(registry: Registr
 def test_a_folder_that_is_not_there_holds_nothing(registry: Registry) -> None:
     assert registry.versions() == []
     assert registry.history() == []
-    with pytest.raises(RegistryError, match="there is no such folder"):
+    with pytest.raises(RegistryError, match="the folder does not exist"):
         registry.promote(1)
     with pytest.raises(RegistryError, match="promote one of: none"):
         registry.current()
@@ -173,7 +173,7 @@ def test_a_corrupt_history_is_refused_by_line(registry: Registry, line: str) -> 
     publish(registry)
     with (registry.root / "promotions.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(RegistryError, match=r"promotions.jsonl: line 2 can't be understood"):
+    with pytest.raises(RegistryError, match=r"promotions.jsonl: line 2 is invalid"):
         registry.rollback()
 
 
@@ -181,7 +181,7 @@ def test_a_history_that_begins_with_a_rollback_has_nothing_to_return_to(registry
     publish(registry)
     line = json.dumps({"time": "", "action": "rollback", "version": 1})
     (registry.root / "promotions.jsonl").write_text(f"{line}\n")
-    with pytest.raises(RegistryError, match="no version was served before"):
+    with pytest.raises(RegistryError, match="no version was current before"):
         registry.rollback()
 
 

@@ -85,5 +85,5 @@ def test_process_1_hears_a_signal_while_it_starts(engine: Engine, images: dict[s
 def test_without_the_gpu_it_must_have_it_does_not_start(engine: Engine, images: dict[str, str]) -> None:
     done = engine.do(images["cpu"], flags=("--env=CHURN_REQUIRE_GPU=true",))
     assert done.returncode == 1
-    assert "a GPU is required (CHURN_REQUIRE_GPU) and there is none to use" in done.stderr
+    assert "CHURN_REQUIRE_GPU is set, but no GPU can be used" in done.stderr
     assert "/dev/nvidiactl" in done.stderr

@@ -323,7 +323,7 @@ def test_a_required_gpu_that_is_missing_is_said_before_anything_starts(
     bank_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("churn.devices.find_gpu_files", list)
-    with pytest.raises(EngineError, match=r"a GPU is required .* and there is none to use"):
+    with pytest.raises(EngineError, match=r"CHURN_REQUIRE_GPU is set, but no GPU can be used"):
         serve(Settings(models=bank_models, require_gpu=True))
 
 

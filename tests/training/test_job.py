@@ -150,7 +150,7 @@ def test_a_start_from_another_schema_or_no_version_is_refused(own_models: Path, 
     other = load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(300)))
     with pytest.raises(BundleError, match="no warm start: its columns"):
         job.train(other, own_models, make_options(warm_start=1))
-    with pytest.raises(RegistryError, match="there is no version 7"):
+    with pytest.raises(RegistryError, match="version 7 does not exist"):
         job.train(other, own_models, make_options(warm_start=7))
     assert contents(own_models) == before
 
