@@ -73,7 +73,7 @@ def show(version: int | None, models: Path) -> None:
 def promote(version: int, models: Path, engine: EngineChoice) -> None:
     """Load VERSION as the service does, and make it current.
 
-    A running service uses it after a restart.
+    A running service uses it after a restart, or after SIGHUP if it has several workers.
 
     Example: churn models promote 1
     """

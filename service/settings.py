@@ -90,18 +90,18 @@ class Settings(BaseSettings):
     with 413."""
 
     keep_alive_seconds: PositiveInt = 75
-    """How long an idle connection stays open, in seconds: longer than the minute that balancers keep theirs, so that
-    they close first."""
+    """Seconds for which an idle connection stays open. Longer than the 60 s of most load balancers, so that they close
+    first."""
 
     head_seconds: PositiveFloat = 20
-    """Longest time from the first byte of a request's head to its last, in seconds; then the request gets a 408."""
+    """Maximum seconds for receiving the head of a request; then it is rejected with 408."""
 
     body_seconds: PositiveFloat = 30
-    """Longest pause within a request's body, in seconds; then the request gets a 408. A body must bring 500 bytes a
-    second beside."""
+    """Maximum seconds between two parts of a request body; then the request is rejected with 408. The body must also
+    arrive at 500 bytes per second or more."""
 
     send_seconds: PositiveFloat = 60
-    """Longest time for which a client takes nothing of its answer, in seconds; then the connection is cut."""
+    """Maximum seconds in which a client reads nothing of a response; then the connection is closed."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=DAY)] = 1.0
     """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load
