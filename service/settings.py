@@ -208,5 +208,5 @@ def _find_words(rule: Mapping[str, Any]) -> list[str]:
 
 def find_unknown_variables(names: Iterable[str]) -> list[str]:
     """Return the variables with the prefix ``CHURN_`` that are not a setting, most likely misspelt."""
-    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    known = {PREFIX + field.upper() for field in Settings.model_fields} | ELSEWHERE
     return sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
