@@ -62,6 +62,7 @@ lint: $(DEV)/.ready ## ruff and mypy --strict
 	$(DEV)/bin/ruff check
 	$(DEV)/bin/ruff format --check
 	$(DEV)/bin/mypy
+	$(DEV)/bin/mypy --config-file tests/mypy.ini
 
 format: $(DEV)/.ready ## write the code as ruff would
 	$(DEV)/bin/ruff check --fix

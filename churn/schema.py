@@ -17,7 +17,7 @@ from churn.errors import SchemaError
 from churn.names import find_alike, find_fault, normalize, shorten
 
 Kind = Literal["number", "integer", "flag", "category"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FLAG_WORDS: Mapping[str, float] = {"no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0, "0": 0.0, "1": 1.0}
 """Flags as text, in lower case, as tables hold them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def with_gaps(customers: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-def write_csv(path: Path, table: pd.DataFrame, **form: object) -> Path:
+def write_csv(path: Path, table: pd.DataFrame, **form: Any) -> Path:
     """Write a table as CSV and return its path."""
     table.to_csv(path, index=False, **form)
     return path

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from batch.sql.database import Database, open_database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -50,9 +50,10 @@ def fill(url: str, customers: pd.DataFrame, name: str = "customers", *, as_text:
             connection.execute(sa.insert(target), [_typed(row, as_text=as_text) for row in rows])
 
 
-def _typed(row: dict[str, str], *, as_text: bool) -> dict[str, Any]:
+def _typed(row: Mapping[Any, Any], *, as_text: bool) -> dict[str, Any]:
     if as_text:
-        return row
+        return dict(row)
+    numbers: dict[str, Callable[[str], Any]]
     numbers = {"DOUBLE PRECISION": float, "TEXT": str, "BOOLEAN": lambda cell: cell == "1", "NUMERIC(12, 2)": float}
     return {name: None if cell == "" else numbers.get(COLUMNS[name], int)(cell) for name, cell in row.items()}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from churn.columns import MAX_VIOLATIONS, encode_columns, find_unusual, find_wrong_numbers
 from churn.errors import InvalidCustomersError
-from churn.schema import LARGEST, Feature, InvalidValueError, Schema
+from churn.schema import LARGEST, Feature, InvalidValueError, Kind, Schema
 
 AGE = Feature("age", "integer", minimum=0, maximum=130)
 INCOME = Feature("income", "number", nullable=True)
@@ -29,7 +29,8 @@ bounds = st.none() | st.integers(-5, 5) | st.floats(-200, 200) | st.sampled_from
 
 @st.composite
 def quantities_and_flags(draw: st.DrawFn) -> Feature:
-    kind = draw(st.sampled_from(["number", "integer", "flag"]))
+    kinds: tuple[Kind, ...] = ("number", "integer", "flag")
+    kind = draw(st.sampled_from(kinds))
     low, high = (draw(bounds), draw(bounds)) if kind != "flag" else (None, None)
     if low is not None and high is not None and low > high:
         low, high = high, low
@@ -121,7 +122,7 @@ def test_a_gap_in_a_category_is_taken_where_gaps_are_allowed() -> None:
 
 @pytest.mark.parametrize("column", [[-1] * 1000, np.full(1000, -1)])
 def test_violations_beyond_the_limit_are_cut_off(column: Any) -> None:
-    good = {"income": [1] * 1000, "card": [1] * 1000, "land": ["x"] * 1000}
+    good: dict[str, Any] = {"income": [1] * 1000, "card": [1] * 1000, "land": ["x"] * 1000}
     with pytest.raises(InvalidCustomersError) as refusal:
         encode_columns(SCHEMA, good | {"age": column})
     assert [bad.row for bad in refusal.value.violations] == list(range(MAX_VIOLATIONS))

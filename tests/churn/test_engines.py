@@ -207,7 +207,7 @@ def test_gpus_share_their_memory_and_threads_are_set_before_tensorflow_runs(monk
         ),
         threading=threading,
     )
-    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     engines.import_tensorflow(3)
     assert done == [("TF32", False), ("GPU:0", True), ("intra", 3), ("inter", 1)]
 
@@ -220,7 +220,7 @@ def test_a_tensorflow_that_already_runs_keeps_its_threads(
 
     experimental = SimpleNamespace(enable_tensor_float_32_execution=lambda enabled: enabled)
     tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental, list_physical_devices=refuse))
-    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
     with caplog.at_level(logging.DEBUG):
         assert engines.import_tensorflow(3) is tensorflow
     assert "already initialised" in caplog.text
@@ -267,7 +267,7 @@ def test_the_oracle_works_out_our_own_layers_as_they_are_saved_and_loaded(tmp_pa
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     matrix = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
-    matrix[:3] = np.float32([[0.1, 0, -0.5], [0.1, 0, 0.7], [0, 0, 0]])
+    matrix[:3] = np.array([[0.1, 0, -0.5], [0.1, 0, 0.7], [0, 0, 0]], dtype=np.float32)
     expected = oracle.predict(loaded, matrix)
     assert len(np.unique(expected.round(6))) == 6
     assert np.abs(TensorFlowEngine(tmp_path / "model.keras").predict(matrix) - expected).max() <= 1e-6

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def publish(registry: Registry, text: str = "a model", *, promote: bool = True) -> int:
-    return registry.publish(lambda folder, version: (folder / "model").write_text(f"{text} {version}"), promote=promote)
+    def write(folder: Path, version: int) -> None:
+        (folder / "model").write_text(f"{text} {version}")
+
+    return registry.publish(write, promote=promote)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from churn.errors import SchemaError
 from churn.names import find_fault, normalize
-from churn.schema import LARGEST, Feature, InvalidValueError, Schema
+from churn.schema import KINDS, LARGEST, Feature, InvalidValueError, Schema
 from training.schema_file import read_schema, write_schema_file
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ bounds = st.none() | st.floats(-1e9, 1e9)
 
 @st.composite
 def features(draw: st.DrawFn) -> Feature:
-    kind = draw(st.sampled_from(["number", "integer", "flag", "category"]))
+    kind = draw(st.sampled_from(KINDS))
     low, high = draw(bounds), draw(bounds)
     if low is not None and high is not None and low > high:
         low, high = high, low

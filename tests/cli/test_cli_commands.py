@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from churn.scorer import Scorer
 
-COMMANDS = {
+COMMANDS: dict[tuple[str, ...], click.Command] = {
     (): command.churn,
     **{(name,): group for name, group in command.churn.commands.items()},
     **{("models", name): leaf for name, leaf in command.models.commands.items()},

@@ -50,7 +50,8 @@ def test_alerts_fire_when_they_must_and_only_then(path: Any) -> None:
 
 
 def test_every_alert_is_simulated_both_ways() -> None:
-    fires, silent = set(), set()
+    fires: set[Any] = set()
+    silent: set[str] = set()
     for path in SIMULATIONS:
         for case in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
             for check in case.get("alert_rule_test", []):

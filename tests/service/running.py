@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @contextmanager
 def start(models: Path, **changes: Any) -> Iterator[TestClient]:
     """Start a service in this process and wait until it is ready."""
-    app = create_app(Settings(**({"models": models, "engine": "onnx", "access_log": False} | changes)))
+    settings: dict[str, Any] = {"models": models, "engine": "onnx", "access_log": False}
+    app = create_app(Settings(**(settings | changes)))
     with TestClient(app) as client:
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         yield client

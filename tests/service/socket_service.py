@@ -27,8 +27,9 @@ class Running:
     def __init__(self, models: Path, **changes: Any) -> None:
         from service.app import create_app
 
-        settings = Settings(**({"models": models, "engine": "onnx", "access_log": False, "drain_seconds": 0} | changes))
-        self.app: Any = create_app(settings)
+        settings: dict[str, Any] = {"models": models, "engine": "onnx", "access_log": False, "drain_seconds": 0}
+        app: Any = create_app(Settings(**(settings | changes)))
+        self.app = app
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         config = uvicorn.Config(

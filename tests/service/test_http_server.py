@@ -124,7 +124,7 @@ def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> I
     process = start_python(
         script, models, workers, stderr=subprocess.PIPE, variables=environment, start_new_session=True
     )
-    service = None
+    service: Service | None = None
     try:
         service = Service(process)
         wait_until(service.is_ready)
@@ -135,7 +135,7 @@ def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> I
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers hold its pipe
         process.wait()
-        if service:
+        if service is not None:
             service._reader.join()
         if process.stderr:
             process.stderr.close()
@@ -179,7 +179,7 @@ def test_a_service_keeps_tensorflow_from_importing_what_it_has_no_use_for() -> N
 def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> None:
     # Were the idle connection to hold the end up, it would do so for longer than the test waits.
     variables = {"CHURN_DRAIN_SECONDS": "3", "CHURN_SHUTDOWN_SECONDS": "3600"}
-    with running(bank_models, tmp_path, **variables) as service:
+    with running(bank_models, tmp_path, 1, **variables) as service:
         statuses: list[int] = []
         stop = threading.Event()
         failures: list[BaseException] = []
@@ -244,7 +244,7 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
         ({"CHURN_SHUTDOWN_SECONDS": "1"}, 1, 0),
         ({"CHURN_SHUTDOWN_SECONDS": "3600"}, 2, -signal.SIGTERM),
     ):
-        with running(bank_models, tmp_path, **variables) as service:
+        with running(bank_models, tmp_path, 1, **variables) as service:
             connection = service.send_part(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                                            b"Content-Length: 100\r\n\r\n{")  # fmt: skip
             for _ in range(signals):

@@ -47,7 +47,7 @@ def refusal(load: Callable[..., Dataset], change: Change, **options: Any) -> str
     return str(error.value)
 
 
-def set_cells(column: str, cells: dict[int, object]) -> Change:
+def set_cells(column: str, cells: dict[int, Any]) -> Change:
     """Return a change of some cells, by line of the file."""
 
     def change(table: pd.DataFrame) -> None:
@@ -565,7 +565,7 @@ def test_a_schema_refuses_what_it_does_not_allow(load: Any) -> None:
 
 
 def test_a_gap_in_a_column_the_schema_says_has_none_is_refused(load: Any) -> None:
-    schema = Schema(tuple(Feature(name, kind) for name, kind in (("Age", "integer"), ("HasCrCard", "flag"))), "Exited")
+    schema = Schema((Feature("Age", "integer"), Feature("HasCrCard", "flag")), "Exited")
     message = refusal(load, set_cells("Age", {4: ""}), schema=schema)
     assert "line 4, column Age: the cell is empty; allowed: a whole number" in message
     message = refusal(load, set_cells("HasCrCard", {4: ""}), schema=schema)

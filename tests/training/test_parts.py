@@ -227,14 +227,15 @@ def test_a_damaged_earlier_version_is_refused(own_models: Path, dataset: Dataset
 
 def test_an_earlier_version_by_another_scikit_learn_is_refused(own_models: Path, dataset: Dataset) -> None:
     path = own_models / "1" / "preprocessor.joblib"
-    transformer = joblib.load(path)
-    kept = type(transformer).__getstate__
+    transformer: Any = joblib.load(path)
+    kind: Any = type(transformer)
+    kept = kind.__getstate__
     try:
-        type(transformer).__getstate__ = lambda self: {**self.__dict__, "_sklearn_version": "0.1"}
+        kind.__getstate__ = lambda self: {**self.__dict__, "_sklearn_version": "0.1"}
         joblib.dump(transformer, path)
     finally:
-        type(transformer).__getstate__ = kept
-    tampering.forge_manifest(own_models / "1", dict.copy)
+        kind.__getstate__ = kept
+    tampering.forge_manifest(own_models / "1", lambda _: None)
     with pytest.raises(BundleError, match=r"preprocessor.joblib: Trying to unpickle estimator Pipeline from version"):
         load_earlier(own_models / "1", dataset.schema, "default")
 

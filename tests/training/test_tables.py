@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def read(tmp_path: Path, content: str | bytes, name: str = "bank.csv") -> Table:
 
 
 def cells(table: Table) -> list[dict[str, object]]:
-    frame = table.frame.astype(object)
+    frame: Any = table.frame.astype(object)
     return frame.where(frame.notna(), None).to_dict("records")
 
 

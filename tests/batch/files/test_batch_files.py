@@ -92,7 +92,7 @@ def test_folders_tell_columns_to_score_and_to_keep(scorer: Scorer, customers: pd
     fine = customers[customers.Geography != "Mars"]
     parts = []
     for country, part in fine.groupby("Geography"):
-        folder = tmp_path / "bank" / f"Geography={country or '__HIVE_DEFAULT_PARTITION__'}" / "year=20%2024"
+        folder = tmp_path / "bank" / f"Geography={str(country) or '__HIVE_DEFAULT_PARTITION__'}" / "year=20%2024"
         folder.mkdir(parents=True)
         write(part.drop(columns="Geography"), folder / "part-0.parquet")
         parts.append((str(folder), part.assign(year="20 24")))

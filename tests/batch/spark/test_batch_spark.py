@@ -182,7 +182,7 @@ def test_a_folder_of_csv_gives_a_folder_of_csv(
     rejects = pd.concat(pd.read_csv(part) for part in (tmp_path / "scores.csv.rejects").glob("*.csv"))
     expected, _ = expect(scorer, pa.Table.from_pandas(customers, preserve_index=False))
     scored = {row["CustomerId"]: (row["probability"], row["churn"]) for row in expected}
-    assert {row.CustomerId: (float(row.probability), row.churn == "true") for row in found.itertuples()} == scored
+    assert {row.CustomerId: (float(str(row.probability)), row.churn == "true") for row in found.itertuples()} == scored
     assert rejects.row.nunique() == 6
     assert len(rejects) == 8
 
@@ -274,7 +274,7 @@ def test_what_fails_in_a_worker_is_told_in_one_line(
 
 def test_each_row_gives_one_row(scorer: Scorer, customers: pd.DataFrame) -> None:
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
-    lines = [None] * LINES
+    lines: list[str | None] = [None] * LINES
     lines[4] = "a;line"
     found = pa.Table.from_batches(list(score_rows(scorer, batch.append_column(RAGGED, pa.array(lines)), 100, 7, ())))
     assert sorted(found.column("__index").to_pylist()) == list(range(100, 100 + LINES))

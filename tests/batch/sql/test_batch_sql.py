@@ -377,7 +377,8 @@ def test_a_second_job_on_the_same_table_waits_and_gives_up(
 ) -> None:
     fill(pg, customers)
     monkeypatch.setattr(sql_tables, "LOCK_WAIT", "50ms")
-    true, refused = sql_job._score_page, []
+    true = sql_job._score_page
+    refused: list[Any] = []
 
     def score_page(*arguments: Any) -> None:
         if not refused:

@@ -166,10 +166,10 @@ def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
         "CreditScore is not a number: sent '�619', allowed: a whole number of 0 or more",
     ]
     stream = to_arrow(CUSTOMERS, 7, Age=pa.array(["20", "x", None] * 20))
-    rows = read_arrow(post(client, stream, ARROW, "?on_error=reject").content)
-    assert [row["error"] is None for row in rows] == [True, False, False] * 20
-    assert [row["probability"] is None and row["churn"] is None for row in rows] == [False, True, True] * 20
-    assert [row["CustomerId"] for row in rows] == [customer["CustomerId"] for customer in CUSTOMERS]
+    found = read_arrow(post(client, stream, ARROW, "?on_error=reject").content)
+    assert [row["error"] is None for row in found] == [True, False, False] * 20
+    assert [row["probability"] is None and row["churn"] is None for row in found] == [False, True, True] * 20
+    assert [row["CustomerId"] for row in found] == [customer["CustomerId"] for customer in CUSTOMERS]
     after = read_metrics(client)
     grown = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
     assert grown["churn_rejected_customers_total"] == 3 + 40
@@ -334,9 +334,9 @@ def values(draw: st.DrawFn, feature: Feature) -> Any:
     return draw(st.floats(0, 1e6) | st.integers(-5, 5))
 
 
-def expected_rows(scorer: Scorer, customers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def expected_rows(scorer: Scorer, customers: list[dict[str, Any]]) -> list[tuple[Any, list[tuple[str, str]]]]:
     """Return what JSON says of each customer: probability, and fields with reasons."""
-    rows = []
+    rows: list[tuple[Any, list[tuple[str, str]]]] = []
     for customer in customers:
         try:
             lone: Any = parse(scorer.schema, json.dumps(customer).encode(), 1)
@@ -344,7 +344,7 @@ def expected_rows(scorer: Scorer, customers: list[dict[str, Any]]) -> list[tuple
             rows.append(("", [(one["field"], one["reason"]) for one in problem.errors]))
         else:
             rows.append((scorer.score_raw(np.array([lone.row]))[0], []))
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 @pytest.mark.parametrize(("name", "schema"), [("bank_scorer", BANK), ("odd_scorer", ODD)])

@@ -61,7 +61,8 @@ def post(
     service: Running, body: Any, query: str = "", read: Callable[[http.client.HTTPResponse], Any] = lambda a: a.read()
 ) -> tuple[int, Any]:
     """Send everything, then read, as most clients do."""
-    connection = http.client.HTTPConnection(*service.address[:2], timeout=DEADLINE)
+    host, port = service.address[:2]
+    connection = http.client.HTTPConnection(host, port, timeout=DEADLINE)
     try:
         connection.request("POST", f"/predict{query}", body, {"Content-Type": CSV})
         answer = connection.getresponse()
@@ -117,20 +118,20 @@ def test_a_long_table_takes_little_memory(bank_models: Path) -> None:
     def parts(thousands: int) -> Iterator[bytes]:
         yield HEADER
         for _ in range(thousands):
-            peaks.append(held(service))
+            peaks.append(held(running))
             yield b"".join(lines)
 
-    with serving(bank_models, max_held_bytes=2_000_000) as service:
+    with serving(bank_models, max_held_bytes=2_000_000) as running:
         for query in ("", "?on_error=reject"):
-            post(service, parts(60), query)  # what the first takes, stays
+            post(running, parts(60), query)  # what the first takes, stays
         before = read_resident_memory()
-        status, size = post(service, parts(500), read=lambda answer: len(answer.read()))
+        status, size = post(running, parts(500), read=lambda answer: len(answer.read()))
         # The table has 23 MB, its raw matrix 40 MB, its answer 12 MB.
         assert (status, size > 1e7) == (200, True)
         assert read_resident_memory() - before < 30 * 2**20
         assert max(pending for pending, _ in peaks) <= 5 * 2**20
         assert 20_000 < max(kept for _, kept in peaks) <= 2_000_000
-        wait_until(lambda: held(service) == (0, 0))  # which is let go of just behind the answer's last byte
+        wait_until(lambda: held(running) == (0, 0))  # which is let go of just behind the answer's last byte
 
 
 def test_health_and_single_customers_are_answered_while_a_table_is_scored(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -170,7 +170,7 @@ def test_tail_indicators_survive_saving(tmp_path: Path) -> None:
         ({"epochs": True}, "epochs is True"),
     ],
 )
-def test_an_impossible_configuration_is_refused(values: dict, message: str) -> None:
+def test_an_impossible_configuration_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Config.from_dict(values)
 

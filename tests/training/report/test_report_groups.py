@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -150,8 +150,10 @@ def test_other_names_are_no_ages(name: str) -> None:
 
 def test_the_widest_gap_leaves_small_groups_out(part: Part) -> None:
     groups = judge_subgroups(SCHEMA, part, 0.3, IMPORTANCE, seed=0)
-    lower, upper = widest_gap(groups)
-    rates = {}
+    gap = widest_gap(groups)
+    assert gap
+    lower, upper = gap
+    rates: dict[str, Any] = {}
     for group in groups:
         if not group.is_small:
             rates.setdefault(group.feature, []).append(group.true_positive_rate.value)

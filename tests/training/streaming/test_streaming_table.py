@@ -128,7 +128,8 @@ def test_what_only_few_rows_show_is_in_the_schema(customers: pd.DataFrame, tmp_p
     table["Visits"] = np.arange(1000) % 7
     draw = keys.draw(keys.number_keys(0, 1000), 0, keys.SAMPLE)
     unseen = int(draw.argmax())  # the last to come into the sample
-    table.loc[unseen, ["Geography", "Points", "Visits"]] = ["Malta", -3.5, np.nan]
+    for name, cell in (("Geography", "Malta"), ("Points", -3.5), ("Visits", np.nan)):
+        table.loc[unseen, name] = cell
     with open_streamed(write_csv(tmp_path / "bank.csv", table), SPLIT) as streamed:
         schema = streamed.sample.schema
         assert schema["Geography"].categories == ("France", "Germany", "Malta", "Spain")
@@ -143,7 +144,8 @@ def write_dirty(path: Path, customers: pd.DataFrame) -> Path:
     table = customers.astype(object).where(customers.notna(), "")
     table.loc[2, "Surname"] = "two\nlines"
     table.loc[400, "Gender"] = "?"
-    table.loc[700, ["Exited", "Age"]] = ["", -3]
+    table.loc[700, "Exited"] = ""
+    table.loc[700, "Age"] = -3
     lines = write_csv(path, table).read_text().split("\n")
     lines.insert(10, "1,2,3")
     lines.insert(20, "")

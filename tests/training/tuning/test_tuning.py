@@ -46,7 +46,13 @@ def judge(config: Config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def run(path: Path, trials: int, judged: Any = judge, **more: Any) -> list[tuple[TrialState, dict[str, Any]]]:
     with open_study(path, IDENTITY) as study:
-        told = {"seed": 3, "parts": 4, "trials": trials, "seconds": 600, "on_trial": lambda _: None} | more
+        told: dict[str, Any] = {
+            "seed": 3,
+            "parts": 4,
+            "trials": trials,
+            "seconds": 600,
+            "on_trial": lambda _: None,
+        } | more
         search(study, judged, Config(), **told)
         return [(trial.state, trial.params) for trial in study.trials if trial.state != TrialState.FAIL]
 
