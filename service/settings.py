@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -88,6 +89,10 @@ class Settings(BaseSettings):
     """Maximum total size in bytes, compressed, of the responses to tables (CSV, Arrow) that one worker holds: until all
     rows are valid, or until the client reads them. A customer takes 6 to 10 bytes; a table that needs more is rejected
     with 413."""
+
+    max_spilled_bytes: NonNegativeInt = 2**30
+    """Maximum total size in bytes, compressed, of the responses to tables that one worker holds in temporary files when
+    CHURN_MAX_HELD_BYTES are in memory; 0 keeps responses off the disk."""
 
     keep_alive_seconds: PositiveInt = 75
     """Seconds for which an idle connection stays open. Longer than the 60 s of most load balancers, so that they close

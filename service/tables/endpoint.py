@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from service.errors import Problem, RequestProblem, report_failure
+from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import ARROW, CSV, Form, check_parameters
-from service.tables.outlet import Held, Outlet, StalledError
+from service.tables.response import StalledError, TableResponse
+from service.tables.spool import Budget, Spool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -123,7 +125,7 @@ class BulkEndpoint:
         self._metrics = metrics
         self._intake = intake
         self._max_part = settings.max_body_bytes
-        self._held = Held(settings.max_held_bytes)
+        self._budget = Budget(settings.max_held_bytes, settings.max_spilled_bytes)
         self._stall_seconds = settings.send_seconds
 
     async def answer(
@@ -142,31 +144,36 @@ class BulkEndpoint:
         rejects = read_on_error(scope)
         if form == "csv":
             check_parameters(headers[b"content-type"].decode("latin-1"))
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise RequestProblem.content_encoding(headers[b"content-encoding"].decode("latin-1"))
+        find_encoding(scope["headers"], allowed=())
         # HTTP/1.0 tells an answer that was cut off from a whole one by its length alone, so that must be known.
-        streams = rejects and scope.get("http_version") != "1.0"
-        outlet = Outlet(send, [(b"content-type", ANSWERS[form])], self._held, self._stall_seconds, streams=streams)
+        response = TableResponse(
+            send,
+            [(b"content-type", ANSWERS[form])],
+            Spool(self._budget, self._intake.run),
+            self._budget,
+            may_begin_early=rejects and scope.get("http_version") != "1.0",
+            stall_seconds=self._stall_seconds,
+        )
         try:
             with self._intake.reserve() as hold:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._intake.limit(receive))
                 job = await self._intake.run(self._open, scorer, form, rejects)
-                await self._score(job, body, outlet, hold)
+                await self._score(job, body, response, hold)
 
                 def count_all() -> None:
                     self._metrics.count_batch(job.rows)
                     count()
 
-                await self._finish(outlet, body, count_all)
+                await self._finish(response, body, count_all)
         except ClientLeftError:
             raise
         except Exception as error:
-            if not outlet.has_begun:
+            if not response.has_begun:
                 raise
             raise BrokenOffError(_name(error)) from error
         finally:
-            await outlet.close()
+            await response.close()
 
     def _open(self, scorer: Scorer, form: Form, rejects: bool) -> TableJob:
         # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
@@ -174,7 +181,7 @@ class BulkEndpoint:
 
         return TableJob(scorer, form, rejects=rejects, max_part=self._max_part)
 
-    async def _score(self, job: TableJob, body: Body, outlet: Outlet, hold: Callable[[int], None]) -> None:
+    async def _score(self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]) -> None:
         """Score the table; a piece arrives while the one before is worked on."""
         last = False
         coming = asyncio.ensure_future(body.take())
@@ -183,27 +190,27 @@ class BulkEndpoint:
                 piece, last = await coming
                 if not last:
                     coming = asyncio.ensure_future(body.take())
-                async for block in self._work(job, piece, outlet, last=last):
+                async for block in self._work(job, piece, response, last=last):
                     if len(block.raw) or block.rejected:
                         self._metrics.count_block(block.raw, block.probabilities, block.rejected, block.stamps)
-                    await outlet.put(block.answer, job.rows)
+                    await response.put(block.answer, job.rows)
                 hold(RESERVED_BYTES + job.buffered)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    async def _work(self, job: TableJob, piece: bytes, outlet: Outlet, *, last: bool) -> AsyncIterator[Block]:
+    async def _work(self, job: TableJob, piece: bytes, response: TableResponse, *, last: bool) -> AsyncIterator[Block]:
         """Yield what the thread makes of a piece, block by block: between two of them others have their turn."""
-        blocks = job.work(piece, last=last, pack=lambda: outlet.wants_packed)
+        blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
         while (block := await self._intake.run(next, blocks, None)) is not None:
             yield block
 
-    async def _finish(self, outlet: Outlet, body: Body, count: Callable[[], None]) -> None:
+    async def _finish(self, response: TableResponse, body: Body, count: Callable[[], None]) -> None:
         """Send what is held; stop when the client leaves."""
         leaving = asyncio.ensure_future(body.wait_for_end())
-        leaving.add_done_callback(lambda _: outlet.abandon())
+        leaving.add_done_callback(lambda _: response.abandon())
         try:
-            await outlet.finish(count)
+            await response.finish(count)
         finally:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)

@@ -207,8 +207,12 @@ def test_csv_is_accepted_however_it_is_announced(client: TestClient, content_typ
 
 
 def test_compressed_bodies_and_unknown_parameters_are_refused(client: TestClient) -> None:
-    answer = post(client, b"x", **{"content-encoding": "gzip"})
-    assert "without Content-Encoding" in assert_problem(answer, 415, "unsupported-content-encoding")["detail"]
+    for encoding in ("gzip", "br", "identity, gzip"):
+        answer = post(client, b"x", **{"content-encoding": encoding})
+        document = assert_problem(answer, 415, "unsupported-content-encoding")
+        assert document["detail"] == f"sent as {encoding!r}; send it uncompressed"
+    for encoding in ("identity", "Identity", "", "IDENTITY , identity"):
+        assert post(client, to_csv(CUSTOMERS), **{"content-encoding": encoding}).status_code == 200
     for media_type in (CSV, "application/json"):
         answer = post(client, b"x", media_type, "?on_error=drop")
         detail = assert_problem(answer, 400, "invalid-parameter")["detail"]
@@ -276,7 +280,7 @@ def test_a_damaged_stream_harms_nobody(bank_scorer: Scorer, data: st.DataObject)
 
 def test_limits_are_kept_and_named(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.tables.endpoint.BLOCK_BYTES", 500)
-    with start(bank_models, max_body_bytes=2000, max_held_bytes=3000) as client:
+    with start(bank_models, max_body_bytes=2000, max_held_bytes=3000, max_spilled_bytes=0) as client:
         assert post(client, to_csv(CUSTOMERS)).status_code == 200  # longer than one JSON request may be
         long = to_csv([CUSTOMER | {"x": "y" * 5000}, CUSTOMER])
         assert "up to 2000 bytes" in assert_problem(post(client, long), 413, "body-too-large")["detail"]
@@ -286,10 +290,10 @@ def test_limits_are_kept_and_named(bank_models: Path, monkeypatch: pytest.Monkey
         draw = np.random.default_rng(0)
         many = to_csv([CUSTOMER | {"Balance": balance} for balance in draw.uniform(0, 1e5, 2000).tolist()])
         detail = assert_problem(post(client, many), 413, "answer-too-large")["detail"]
-        assert "3000 bytes (CHURN_MAX_HELD_BYTES)" in detail
+        assert "(CHURN_MAX_HELD_BYTES, CHURN_MAX_SPILLED_BYTES)" in detail
         answer = post(client, many, query="?on_error=reject")
         assert (answer.status_code, len(read_csv(answer.content))) == (200, 2000)
-        assert client.app.predict._bulk._held.total == 0  # type: ignore[attr-defined]
+        assert client.app.predict._bulk._budget.memory == 0  # type: ignore[attr-defined]
         client.app.intake._pending = 2**26  # type: ignore[attr-defined]
         assert post(client, b"").headers["retry-after"] == "1"
 

@@ -1,9 +1,14 @@
-"""Sends an answer that is made block by block: at once, or when it is known to be whole."""
+"""The response to a table, which is made block by block and sent when its request has ended.
+
+A status comes before everything else, so that a response that has begun can no longer become a refusal. And many
+proxies and clients do not read while they send: nginx stops sending a request's body when the response begins. So a
+response is held until then. Only where a longer one is wanted than can be held (``on_error=reject``) does it begin
+before.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from service.errors import RequestProblem
@@ -15,45 +20,28 @@ if TYPE_CHECKING:
     from starlette.types import Send
 
     from service.tables.job import Packed
+    from service.tables.spool import Budget, Spool
 
 
 class StalledError(Exception):
-    """The client sends on, takes nothing, and no more can be held for it."""
+    """The client reads nothing of its response, and no more of it can be held."""
 
 
-class Held:
-    """The answers held in one worker.
-
-    Parameters
-    ----------
-    limit : int
-        In bytes.
-
-    Attributes
-    ----------
-    total : int
-        Bytes held now, by all requests.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.total = 0
-
-
-class Outlet:
-    """Where the blocks of one answer go.
+class TableResponse:
+    """The response to one table.
 
     Parameters
     ----------
     send : callable
         The ASGI request's.
     headers : list of (bytes, bytes)
-    held : Held
+    spool : Spool
+    budget : Budget
+        The spool's.
+    may_begin_early : bool
+        Whether the response begins before the request has ended when no more can be held; else the table is refused.
     stall_seconds : float
-        How long a client may take nothing of its answer while no more of it can be held.
-    streams : bool
-        Whether to send while blocks still come. A client that is busy with sending may take nothing meanwhile, so
-        blocks are held for it all the same, and only when no more can be is it made to wait.
+        How long a client may then read nothing.
 
     Attributes
     ----------
@@ -62,15 +50,21 @@ class Outlet:
     """
 
     def __init__(
-        self, send: Send, headers: list[tuple[bytes, bytes]], held: Held, stall_seconds: float, *, streams: bool
+        self,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        spool: Spool,
+        budget: Budget,
+        *,
+        may_begin_early: bool,
+        stall_seconds: float,
     ) -> None:
         self._send = send
         self._headers = headers
-        self._held = held
+        self._spool = spool
+        self._budget = budget
+        self._may_begin_early = may_begin_early
         self._stall_seconds = stall_seconds
-        self._streams = streams
-        self._blocks: deque[Packed] = deque()
-        self._own = self._size = 0
         self._changed, self._taken = asyncio.Event(), asyncio.Event()
         self._is_whole = self._is_abandoned = False
         self._count: Callable[[], None] = lambda: None
@@ -80,43 +74,38 @@ class Outlet:
     @property
     def wants_packed(self) -> bool:
         """Whether the next block would be held, and so better be small."""
-        return not self._streams or bool(self._blocks)
+        return self._sending is None or bool(self._spool)
 
     def abandon(self) -> None:
-        """Send no more: the client is gone."""
+        """Send no more: the client has left."""
         self._is_abandoned = True
         self._changed.set()
 
     async def put(self, block: Packed, rows: int) -> None:
-        """Send or hold a block; `rows` is how many are answered so far.
+        """Hold or send a block; `rows` is how many are answered so far.
 
         Raises
         ------
         RequestProblem
-            If what must be held is more than may be.
+            If no more can be held and the response may not begin yet.
         StalledError
         ClientLeftError
         """
         if not block.size:
             return
-        self._blocks.append(block)
-        self._own += len(block.data)
-        self._held.total += len(block.data)
-        self._size += block.size
+        await self._spool.put(block)
         self._changed.set()
-        if not self._streams:
-            if self._own > self._held.limit:
-                raise RequestProblem.answer_too_large(rows, self._held.limit)
-            if self._held.total > self._held.limit:
-                raise RequestProblem.overloaded("CHURN_MAX_HELD_BYTES")
-            return
         if self._sending is None:
+            if not self._budget.is_exceeded:
+                return
+            if not self._may_begin_early:
+                raise self._find_refusal(rows)
             await self._begin(self._headers)
             self._sending = asyncio.create_task(self._send_blocks())
         await self._wait_for_room(self._sending)
 
     async def finish(self, count: Callable[[], None]) -> None:
-        """Send what is left, and the end; `count` is called just before that.
+        """Send what is held, and the end; `count` is called just before that.
 
         Raises
         ------
@@ -127,47 +116,49 @@ class Outlet:
         if self._sending is not None:
             await self._sending
             return
-        await self._begin([*self._headers, (b"content-length", b"%d" % self._size)])
+        await self._begin([*self._headers, (b"content-length", b"%d" % self._spool.size)])
         await self._send_blocks()
 
     async def close(self) -> None:
-        """Let go of what is held."""
+        """Drop what is held."""
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
-        self._held.total -= self._own
-        self._own = 0
-        self._blocks.clear()
+        await self._spool.close()
+
+    def _find_refusal(self, rows: int) -> RequestProblem:
+        if self._spool.memory > self._budget.memory_limit:  # whatever others hold
+            return RequestProblem.answer_too_large(rows)
+        return RequestProblem.overloaded("CHURN_MAX_HELD_BYTES")
 
     async def _begin(self, headers: list[tuple[bytes, bytes]]) -> None:
         self.has_begun = True
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def _wait_for_room(self, sending: asyncio.Task[None]) -> None:
-        while self._held.total > self._held.limit and self._own and not sending.done():
+        while self._budget.is_exceeded and self._spool.memory and not sending.done():
             self._taken.clear()
             try:
                 await asyncio.wait_for(self._taken.wait(), self._stall_seconds)
             except TimeoutError:
                 raise StalledError(
-                    f"the client took nothing of its answer for {self._stall_seconds:g} s while it sent, and no more "
-                    f"than {self._held.limit} bytes (CHURN_MAX_HELD_BYTES) are held"
+                    f"the client read nothing of its response for {self._stall_seconds:g} s while it sent, and no more "
+                    f"than {self._budget.memory_limit} bytes in memory (CHURN_MAX_HELD_BYTES) and "
+                    f"{self._budget.file_limit} on disk (CHURN_MAX_SPILLED_BYTES) are held"
                 ) from None
         if sending.done():
             await sending
 
     async def _send_blocks(self) -> None:
-        while self._blocks or not self._is_whole:
+        while self._spool or not self._is_whole:
             if self._is_abandoned:
                 raise ClientLeftError
-            if not self._blocks:
+            if not self._spool:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            block = self._blocks.popleft()
-            await self._send({"type": "http.response.body", "body": block.unpack(), "more_body": True})
-            self._own -= len(block.data)
-            self._held.total -= len(block.data)
+            body = await self._spool.take()
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self._taken.set()
             await asyncio.sleep(0)  # whoever notices that the client has left gets a turn
         self._count()
