@@ -8,7 +8,6 @@ import os
 import sys
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -17,15 +16,16 @@ from starlette.routing import Route
 
 from churn import __version__
 from service.api import docs, health, metrics, model
-from service.errors import respond_to_failure, respond_to_http_exception
+from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
 from service.guard.request_body import Intake
-from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
+from service.observe.access_log import AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_form
-from service.observe.metrics import METHODS, Metrics
+from service.observe.metrics import Metrics
 from service.observe.recorder import Recorder
+from service.observe.responses import ObservedResponse
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
-from service.predict.endpoint import PATH, STATUS_DISCONNECTED, PredictEndpoint
+from service.predict.endpoint import PATH, TABLE_LABEL, PredictEndpoint
 from service.predict.protocol import ChurnProtocol, ShortCut
 from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
@@ -35,9 +35,7 @@ from service.wire.connection import Connection, Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from starlette.types import Message, Receive, Scope, Send
-
-    from service.errors import Problem
+    from starlette.types import Receive, Scope, Send
 
 TAGS = ("scoring", "model", "health", "metrics", "open inference protocol")
 """The sections of the page for developers, what they came for first."""
@@ -76,6 +74,7 @@ class ChurnService(FastAPI):
         self.intake = Intake(self.metrics, settings)
         self.recorder = Recorder(self.metrics)
         self.access = AccessLog(choose_form(settings)) if settings.access_log else None
+        self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.intake, settings)
@@ -115,44 +114,48 @@ class ChurnService(FastAPI):
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
         request_id = find_request_id(dict(scope["headers"]))
         bind_request_id(request_id)
         method = scope["method"]
         scores = scope["path"] == PATH and method == "POST"
-        status = 0  # of an answer that has begun and not ended
+        routed = {**scope, "method": "GET"} if method == "HEAD" else scope
+        response = ObservedResponse(
+            send,
+            request_id,
+            method,
+            (lambda: PATH) if scores else (lambda: self._label(routed)),
+            self.access,
+            None if scores else self.metrics.count_request,  # the endpoint counts what it scores
+        )
+        try:
+            if scores:
+                await self.predict(scope, receive, response)
+            else:
+                # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
+                with suppress(Exception):
+                    await super().__call__(routed, receive, response)
+        except asyncio.CancelledError:
+            # The server cancels what is left at the end of its shutdown, and waits for nothing after that.
+            if not response.has_begun:
+                await self._refuse_at_shutdown(routed, receive, response)
+        response.end()
 
-        def log(status: int) -> None:
-            if self.access is not None:
-                route = PATH if scores else self._label(scope)
-                label = method if method in METHODS else "other"
-                self.access.log(request_id, label, route, status, perf_counter() - started)
+    async def _refuse_at_shutdown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = RequestProblem.shutting_down(self._shutdown_seconds)
+        self.metrics.count_rejection(problem.kind)
+        if scope["path"] == PATH:
+            self.metrics.count_request(PATH, scope["method"], problem.status, self._shutdown_seconds, TABLE_LABEL)
+        respond = oip.respond if scope["path"].startswith(f"{oip.ROOT}/") else Problem.respond
+        await respond(problem)(scope, receive, send)
 
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (REQUEST_ID, request_id.encode())]
-                status = message["status"]
-                if not scores:  # which counts itself
-                    self.metrics.count_request(self._label(scope), method, status, perf_counter() - started)
-            elif status and not message.get("more_body"):
-                log(status)
-                status = 0
-            await send(message)
-
-        if scores:
-            await self.predict(scope, receive, watch)
-        else:
-            # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
-            with suppress(Exception):
-                await super().__call__(scope, receive, watch)
-        if status:
-            log(STATUS_DISCONNECTED)
-
-    def _count_refusal(self, problem: Problem) -> None:
-        """Count a request that the server refuses before it comes here."""
+    def _count_refusal(self, problem: Problem) -> str:
+        """Count and log a request that is refused before its route is known; return an identifier for it."""
         self.metrics.count_rejection(problem.kind)
         self.metrics.count_request("other", "other", problem.status, 0.0)
+        request_id = find_request_id({})
+        if self.access is not None:
+            self.access.log(request_id, "other", "other", problem.status, 0.0)
+        return request_id
 
     def _label(self, scope: Scope) -> str:
         """Return a path as a label: only paths there are, so that strangers can't make new time series."""

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -123,15 +123,15 @@ class RequestProblem(Problem):
         )
 
     @classmethod
-    def answer_too_large(cls, rows: int, limit: int) -> RequestProblem:
-        """Say that the answer to a table needs more memory than it may, in bytes."""
+    def answer_too_large(cls, rows: int) -> RequestProblem:
+        """Say that the response to a table takes more than can be held."""
         return cls(
             413,
             "answer-too-large",
             "The table is too long to be answered whole or not at all",
-            "until every row is known to be good the answer is held, and that may take up to "
-            f"{limit} bytes (CHURN_MAX_HELD_BYTES), which were full after {rows} rows; send the table in several, or "
-            "with ?on_error=reject, which answers as it reads",
+            f"the response is held until every row is known to be good, and no more can be held after {rows} rows "
+            "(CHURN_MAX_HELD_BYTES, CHURN_MAX_SPILLED_BYTES); send the table in several, or with ?on_error=reject, "
+            "which then answers as it reads",
         )
 
     @classmethod
@@ -167,15 +167,21 @@ class RequestProblem(Problem):
         )
 
     @classmethod
-    def content_encoding(cls, sent: str) -> RequestProblem:
-        """Say that the body is compressed."""
+    def content_encoding(cls, sent: str, allowed: Iterable[str]) -> RequestProblem:
+        """Say that the body is compressed in a way that is not read; `allowed` has the ways that are."""
+        names = ", ".join(allowed)
         return cls(
             415,
             "unsupported-content-encoding",
             "The content encoding is not supported",
-            f"sent as {shorten(sent)!r}; send it as it is, without Content-Encoding",
-            headers={"Accept-Encoding": "identity"},
+            f"sent as {shorten(sent)!r}; " + (f"allowed: {names}, identity" if names else "send it uncompressed"),
+            headers={"Accept-Encoding": f"{names}, identity" if names else "identity"},
         )
+
+    @classmethod
+    def malformed_encoding(cls, encoding: str, detail: str) -> RequestProblem:
+        """Say that the body is not compressed as its Content-Encoding says."""
+        return cls(400, "malformed-encoding", "The body can't be decompressed", f"it is not {encoding}: {detail}")
 
     @classmethod
     def parameter(cls, name: str, sent: str, allowed: str) -> RequestProblem:
@@ -213,6 +219,12 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def shutting_down(cls, seconds: float) -> RequestProblem:
+        """Say that the service ends before the request has."""
+        detail = f"the request had not ended {seconds:g} s after the service began to (CHURN_SHUTDOWN_SECONDS)"
+        return cls(503, "shutting-down", "The service is shutting down", detail, headers=RETRY_AFTER)
+
+    @classmethod
     def internal(cls, identifier: str) -> RequestProblem:
         """Say that it is our own fault; the log has the rest under the identifier."""
         return cls(
@@ -241,12 +253,15 @@ async def respond_to_http_exception(_request: Request, error: Exception) -> Resp
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("Allow", ""):
+        headers["Allow"] += ", HEAD"
     words = {
         HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"allowed here: {(error.headers or {}).get('Allow', 'another method')}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"allowed here: {headers.get('Allow', 'another method')}",
     }
     kind = status.phrase.lower().replace(" ", "-")
-    return Problem(status, kind, status.phrase, words.get(status, error.detail), headers=error.headers).respond()
+    return Problem(status, kind, status.phrase, words.get(status, error.detail), headers=headers).respond()
 
 
 async def respond_to_failure(request: Request, _error: Exception) -> Response:

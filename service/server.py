@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 
+FAREWELL_SECONDS = 0.5
+"""How long the connections of requests that were cancelled at the end may take to close."""
+
 TCP_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that is silent for a minute is probed four times in the next; one that does not answer is gone."""
 
@@ -181,6 +184,13 @@ class Server(uvicorn.Server):
         if counter % 10 == 0:  # for scrapes that another worker answers
             self._app.metrics.process.update()
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is in flight; give clients whose requests were cancelled a moment to read why."""
+        await super().shutdown(sockets)
+        until = time.monotonic() + FAREWELL_SECONDS
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.05)
 
 
 def _run(settings: Settings, listener: socket.socket, supervisor: SupervisorPipe | None = None) -> None:

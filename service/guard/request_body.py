@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import RequestProblem
+from service.guard.content_encoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +124,9 @@ class Intake:
             self._pending -= held
             self._metrics.in_flight.dec()
 
-    async def process(self, announced: int, receive: Receive, work: Callable[[bytes], T]) -> T:
+    async def process(
+        self, announced: int, receive: Receive, work: Callable[[bytes], T], encoding: str | None = None
+    ) -> T:
         """Receive a body and return what `work` makes of it.
 
         Parameters
@@ -133,6 +137,8 @@ class Intake:
             The ASGI request's.
         work : callable
             Called with the whole body, in the event loop or in a thread.
+        encoding : str, optional
+            How the body is compressed.
 
         Raises
         ------
@@ -147,13 +153,22 @@ class Intake:
         if message["type"] != "http.request":
             raise ClientLeftError
         body: bytes = message.get("body", b"")
-        if not message.get("more_body") and len(body) <= INLINE_BYTES:
+        if encoding is not None:
+            work = partial(self._decode, encoding, work)
+        # What is compressed may be much longer than it looks.
+        inline_bytes = INLINE_BYTES if encoding is None else -1
+        if not message.get("more_body") and len(body) <= inline_bytes:
             if len(body) > self._max_body:
                 raise RequestProblem.body_too_large(self._max_body)
             return work(body)
-        return await self._process_slowly(body, receive, work, more=message.get("more_body", False))
+        return await self._process_slowly(body, receive, work, inline_bytes, more=message.get("more_body", False))
 
-    async def _process_slowly(self, body: bytes, receive: Receive, work: Callable[[bytes], T], *, more: bool) -> T:
+    def _decode(self, encoding: str, work: Callable[[bytes], T], body: bytes) -> T:
+        return work(decode(body, encoding, self._max_body))
+
+    async def _process_slowly(
+        self, body: bytes, receive: Receive, work: Callable[[bytes], T], inline_bytes: int, *, more: bool
+    ) -> T:
         """Collect a body that comes in parts, and work on it in the thread if it is large."""
         parts, size = [body], len(body)
         self._pending += size
@@ -172,7 +187,7 @@ class Intake:
                 more = message.get("more_body", False)
             body = b"".join(parts)
             parts.clear()
-            if size <= INLINE_BYTES:
+            if size <= inline_bytes:
                 return work(body)
             return await self.run(work, body)
         finally:

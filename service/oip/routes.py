@@ -13,7 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from churn import __version__
 from service.errors import Problem, RequestProblem, report_failure, shorten
+from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
+from service.observe.responses import STATUS_DISCONNECTED
 from service.oip.contracts import (
     BINARY,
     EXTENSIONS,
@@ -41,7 +43,6 @@ from service.oip.tensors import (
     invalid_tensors,
     read_request,
 )
-from service.predict.endpoint import STATUS_DISCONNECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -185,12 +186,13 @@ class InferEndpoint:
         """Answer one request."""
         try:
             headers = request.headers
-            if headers.get("content-encoding", "identity") != "identity":
-                raise RequestProblem.content_encoding(headers["content-encoding"])
+            encoding = find_encoding(request.scope["headers"])
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), raw, probabilities = await self._intake.process(announced, request.receive, work)
+            (body, json_size), raw, probabilities = await self._intake.process(
+                announced, request.receive, work, encoding
+            )
         except ClientLeftError:
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
@@ -255,9 +257,12 @@ def _read_json_size(header: str | None) -> int | None:
 
 def _refusal(path: str, known: Sequence[Any]) -> Problem:
     """Return what is wrong with a path, or with the method it was called with."""
-    methods = sorted({method for route in known if route.path_regex.match(path) for method in route.methods})
+    methods = {method for route in known if route.path_regex.match(path) for method in route.methods}
     if methods:
-        status, allowed = HTTPStatus.METHOD_NOT_ALLOWED, ", ".join(methods)
+        status, allowed = (
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))),
+        )
         detail = f"allowed here: {allowed}"
         return Problem(status, "method-not-allowed", status.phrase, detail, headers={"Allow": allowed})
     if path.startswith(f"{ROOT}/models/") and not path.startswith(f"{MODEL_PATH}/"):

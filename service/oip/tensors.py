@@ -47,6 +47,9 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
 MAX_FAULTS = 10
 """How many values that can't be scored one message names: the protocol has a single text for an error."""
 
+SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
+"""Parameters of Triton's extension for stateful models."""
+
 _LENGTH = struct.Struct("<I")
 
 
@@ -251,7 +254,11 @@ def _split(inputs: Sequence[Tensor], tail: memoryview) -> dict[str, memoryview]:
 
 
 def _read_outputs(inference: Inference) -> dict[str, bool]:
-    is_binary = (inference.parameters or {}).get("binary_data_output") is True
+    requested = inference.parameters or {}
+    for extension in SEQUENCES:
+        if requested.get(extension):  # clients send 0 and false for "no sequence"
+            raise invalid_tensors(f"the request has {extension}, and this service does not have sequences")
+    is_binary = requested.get("binary_data_output") is True
     wanted = inference.outputs or [WantedOutput(name) for name in OUTPUTS]
     outputs = {}
     for output in wanted:

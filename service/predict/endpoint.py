@@ -12,8 +12,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
+from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
+from service.observe.responses import STATUS_DISCONNECTED
 from service.observe.stages import ScoredLone
 from service.predict.scoring import score_body
 from service.tables.endpoint import BrokenOffError, read_on_error
@@ -36,7 +38,6 @@ PATH = "/predict"
 TABLE_LABEL = "/predict, table"
 """What the durations of tables are counted under: they last as long as the client takes to send them."""
 
-STATUS_DISCONNECTED = 499
 JSON = b"application/json"
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class PredictEndpoint:
             read_on_error(scope)  # a wrong one is refused; JSON is scored whole or not at all, whatever it says
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
-            body, scored = await self._intake.process(announced, receive, partial(score_body, model))
+            encoding = find_encoding(scope["headers"])
+            body, scored = await self._intake.process(announced, receive, partial(score_body, model), encoding)
         except ClientLeftError:
             self._metrics.count_request(PATH, "POST", STATUS_DISCONNECTED, perf_counter() - started)
             return

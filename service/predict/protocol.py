@@ -191,7 +191,7 @@ class ChurnProtocol(Connection):
         self,
         short_cut: ShortCut,
         limits: Limits,
-        on_refusal: Callable[[Problem], None],
+        on_refusal: Callable[[Problem], str],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -233,6 +233,7 @@ class ChurnProtocol(Connection):
         return (
             b"transfer-encoding" not in fields
             and b"expect" not in fields
+            and b"content-encoding" not in fields
             and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
             and self.parser.get_http_version() == "1.1"
         )

@@ -26,6 +26,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavai
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import MEDIA_TYPE, Problem
+from service.observe.access_log import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +141,8 @@ class Connection(HttpToolsProtocol):
     ----------
     limits : Limits
     on_refusal : callable
-        Called with the `Problem` of each request that is refused before the application sees it.
+        Called with the `Problem` of each request that is refused before the application sees it; returns the request's
+        identifier.
     config, server_state, app_state, _loop
         As uvicorn's.
     """
@@ -148,7 +150,7 @@ class Connection(HttpToolsProtocol):
     def __init__(
         self,
         limits: Limits,
-        on_refusal: Callable[[Problem], None],
+        on_refusal: Callable[[Problem], str],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -244,6 +246,8 @@ class Connection(HttpToolsProtocol):
         """Keep a header; a trailer is dropped."""
         if self._reading is Reading.HEAD:
             self.headers.append((name.lower(), value))
+        elif name.lower() == b"connection" and b"close" in value.lower():
+            self.cycle.keep_alive = False  # llhttp minds it, and may not read the next request
 
     def on_headers_complete(self) -> None:
         """Begin the answer."""
@@ -383,10 +387,10 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, problem: Problem) -> None:
         """Refuse a request that can't be read, behind the answers that are due, and close."""
-        self._on_refusal(problem)
+        request_id = self._on_refusal(problem)
         broken = self._reading is Reading.BODY
         self._reading = Reading.ENDED
-        self._last_answer = self._encode(problem)
+        self._last_answer = self._encode(problem, request_id)
         if broken:  # the rest of its body can't be read
             exchange = cast("Exchange", self.cycle)
             if exchange.response_started:
@@ -408,11 +412,11 @@ class Connection(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False
 
-    def _encode(self, problem: Problem) -> bytes:
+    def _encode(self, problem: Problem, request_id: str) -> bytes:
         body = problem.encode()
         fields = [field for field in self.server_state.default_headers if field[0] != b"connection"]
         fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
-        fields += [(b"connection", b"close")]
+        fields += [(REQUEST_ID, request_id.encode()), (b"connection", b"close")]
         return STATUS_LINE[problem.status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body
 
     def _end(self) -> None:

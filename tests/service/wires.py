@@ -70,8 +70,12 @@ class Wire:
         self.refused: list[Problem] = []
         self.transport = Transport()
         config = uvicorn.Config(app, ws="none", log_config=None, timeout_keep_alive=75)
-        self.connection = Connection(limits or Limits(), self.refused.append, config, ServerState(), {})
+        self.connection = Connection(limits or Limits(), self._refuse, config, ServerState(), {})
         self.connection.connection_made(self.transport)
+
+    def _refuse(self, problem: Problem) -> str:
+        self.refused.append(problem)
+        return "refused"
 
     async def feed(self, parts: Sequence[bytes]) -> bytes:
         """Feed parts as the transport would; return what is written in all."""

@@ -410,8 +410,8 @@ def test_a_number_beyond_all_is_refused(client: TestClient, value: Any) -> None:
         ("POST", "/v2/models/churn/versions/2/infer", 404, "served: '1'"),
         ("GET", "/v2/repository/index", 404, "/docs"),
         ("GET", "/v2/models/churn/infer", 405, "POST"),
-        ("POST", "/v2/models/churn", 405, "GET"),
-        ("DELETE", "/v2", 405, "GET"),
+        ("POST", "/v2/models/churn", 405, "GET, HEAD"),
+        ("DELETE", "/v2", 405, "GET, HEAD"),
     ],
 )
 def test_what_is_not_there_is_said_in_the_protocols_form(
@@ -422,9 +422,14 @@ def test_what_is_not_there_is_said_in_the_protocols_form(
     assert answer.headers.get("allow") == (word if status == 405 else None)
 
 
-def test_a_compressed_body_is_refused(client: TestClient) -> None:
-    answer = client.post(INFER, content=b"x", headers={"Content-Encoding": "gzip"})
-    assert_error(answer, 415, "'gzip'")
+@pytest.mark.parametrize(
+    ("name", "value"), [("sequence_id", 1), ("sequence_id", "a"), ("sequence_start", True), ("sequence_end", True)]
+)
+def test_sequences_are_refused(client: TestClient, name: str, value: Any) -> None:
+    body = {"inputs": tensors(CUSTOMERS)}
+    assert_error(client.post(INFER, content=json.dumps(body | {"parameters": {name: value}})), 400, name)
+    none = {"sequence_id": 0, "sequence_start": False, "sequence_end": False, "priority": 1, "mine": "x"}
+    assert client.post(INFER, content=json.dumps(body | {"parameters": none})).status_code == 200
 
 
 def test_customers_and_requests_are_counted(client: TestClient) -> None:

@@ -1,0 +1,75 @@
+"""Bodies that come compressed (``Content-Encoding``), decompressed within the limit for bodies."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from service.errors import RequestProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME = b"content-encoding"
+
+WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""The encodings that are read, and zlib's ``wbits`` for each."""
+
+
+def find_encoding(headers: Iterable[tuple[bytes, bytes]], allowed: Iterable[str] = WINDOW_BITS) -> str | None:
+    """Return the encoding of a request's body; None if it is sent as it is.
+
+    Parameters
+    ----------
+    headers : iterable of (bytes, bytes)
+        Names in lower case.
+    allowed : iterable of str
+
+    Raises
+    ------
+    RequestProblem
+        415 if it is not one of `allowed`, or if the body was encoded twice.
+    """
+    sent = b",".join(value for name, value in headers if name == NAME).decode("latin-1")
+    encodings = [token.strip().lower() for token in sent.split(",")]
+    encodings = [encoding for encoding in encodings if encoding not in {"", "identity"}]
+    if not encodings:
+        return None
+    if len(encodings) > 1 or encodings[0] not in allowed:
+        raise RequestProblem.content_encoding(sent, allowed)
+    return encodings[0]
+
+
+def decode(body: bytes, encoding: str, limit: int) -> bytes:
+    """Return a body decompressed.
+
+    Parameters
+    ----------
+    body : bytes
+    encoding : str
+        One of `WINDOW_BITS`.
+    limit : int
+        In bytes, decompressed.
+
+    Raises
+    ------
+    RequestProblem
+        413 if it is longer than the limit, 400 if it is damaged or incomplete.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while body or not parts:
+        decompressor = zlib.decompressobj(WINDOW_BITS[encoding])
+        try:
+            parts.append(decompressor.decompress(body, limit - size + 1))
+        except zlib.error as error:
+            raise RequestProblem.malformed_encoding(encoding, str(error)) from None
+        size += len(parts[-1])
+        if size > limit:
+            raise RequestProblem.body_too_large(limit)
+        if not decompressor.eof:
+            raise RequestProblem.malformed_encoding(encoding, "it ends too early")
+        body = decompressor.unused_data  # gzip: the next member (RFC 1952)
+        if body and encoding == "deflate":
+            raise RequestProblem.malformed_encoding(encoding, f"{len(body)} bytes follow its end")
+    return b"".join(parts)
