@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2 over REST, for those who already call KServe, Triton or MLServer."""
+"""Routes of the Open Inference Protocol V2 over REST, for clients of KServe, Triton or MLServer."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class V2Route(APIRoute):
-    """A route whose errors have the protocol's form."""
+    """A route that returns errors in the format of the protocol."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, guarded."""
+        """Return a handler that converts exceptions to error responses."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
@@ -72,19 +72,19 @@ class V2Route(APIRoute):
                 return await handle(request)
             except Problem as problem:
                 return respond(problem)
-            except Exception:  # noqa: BLE001  logged there, whatever it is
+            except Exception:  # noqa: BLE001  logged by report_failure
                 return respond(report_failure(request.method, request.url.path))
 
         return guarded
 
 
 def respond(problem: Problem) -> Response:
-    """Return a problem in the protocol's form."""
+    """Return an error response in the format of the protocol."""
     return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
 
 
 def make_router(state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> APIRouter:
-    """Make the routes; the last ones answer for what is not there, in the protocol's form."""
+    """Create the routes; the last ones return errors for unknown paths in the format of the protocol."""
     router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
     _add_server_routes(router, state)
     _add_model_routes(router, state)
@@ -104,11 +104,11 @@ def _add_server_routes(router: APIRouter, state: ModelState) -> None:
     async def server_metadata() -> ServerMetadata:
         return ServerMetadata(name=MODEL_NAME, version=__version__, extensions=EXTENSIONS)
 
-    @router.get(f"{ROOT}/health/live", summary="Does the process answer?")
+    @router.get(f"{ROOT}/health/live", summary="Liveness of the server")
     async def server_live() -> ServerLive:
         return ServerLive()
 
-    @router.get(f"{ROOT}/health/ready", summary="Is the service ready?", responses=describe_errors(NOT_READY))
+    @router.get(f"{ROOT}/health/ready", summary="Readiness of the server", responses=describe_errors(NOT_READY))
     async def server_ready() -> ServerReady:
         _check_ready(state)
         return ServerReady()
@@ -118,22 +118,20 @@ def _add_model_routes(router: APIRouter, state: ModelState) -> None:
     current = describe_errors(NOT_READY)
     versioned = describe_errors(NOT_FOUND | NOT_READY)
 
-    @router.get(MODEL_PATH, summary="Which tensors does the model take?", responses=current)
+    @router.get(MODEL_PATH, summary="Metadata of the model", responses=current)
     async def model_metadata() -> ModelMetadata:
         return describe(find_model(state))
 
-    @router.get(
-        VERSION_PATH, summary="Which tensors does this version take?", responses=versioned, openapi_extra=VERSION
-    )
+    @router.get(VERSION_PATH, summary="Metadata of a version", responses=versioned, openapi_extra=VERSION)
     async def version_metadata(request: Request) -> ModelMetadata:
         return describe(find_model(state, request.path_params["version"]))
 
-    @router.get(f"{MODEL_PATH}/ready", summary="Is the model ready?", responses=current)
+    @router.get(f"{MODEL_PATH}/ready", summary="Readiness of the model", responses=current)
     async def model_ready() -> ModelReady:
         _check_ready(state)
         return ModelReady(name=MODEL_NAME)
 
-    @router.get(f"{VERSION_PATH}/ready", summary="Is this version ready?", responses=versioned, openapi_extra=VERSION)
+    @router.get(f"{VERSION_PATH}/ready", summary="Readiness of a version", responses=versioned, openapi_extra=VERSION)
     async def version_ready(request: Request) -> ModelReady:
         find_model(state, request.path_params["version"])
         _check_ready(state)
@@ -165,7 +163,7 @@ def _add_infer_routes(router: APIRouter, infer: InferEndpoint) -> None:
 
 
 class InferEndpoint:
-    """Scores what is posted as tensors, within the limits that `POST /predict` has.
+    """Scores customers sent as tensors, with the same limits as `POST /predict`.
 
     Parameters
     ----------
@@ -173,7 +171,7 @@ class InferEndpoint:
     metrics : Metrics
     intake : Intake
     max_customers : int
-        Most customers in one request.
+        Maximum number of customers in one request.
     """
 
     def __init__(self, state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> None:
@@ -183,7 +181,7 @@ class InferEndpoint:
         self._max_customers = max_customers
 
     async def __call__(self, request: Request, version: str | None = None) -> Response:
-        """Answer one request."""
+        """Handle one request."""
         try:
             headers = request.headers
             encoding = find_encoding(request.scope["headers"])
@@ -215,23 +213,23 @@ class InferEndpoint:
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:
-    """Return the served model.
+    """Return the model being served.
 
     Raises
     ------
     Problem
-        503 if none is loaded, 404 if it is another version.
+        503 if no model is loaded, 404 if another version is requested.
     """
     if state.model is None:
         raise RequestProblem.not_ready(state.reason)
     served = state.model.scorer.version
     if version not in (None, served):
-        raise _not_found(f"version {shorten(version)!r} is not served; served: {served!r}")
+        raise _not_found(f"version {shorten(version)!r} is not served; available: {served!r}")
     return state.model
 
 
 def describe(model: ServedModel) -> ModelMetadata:
-    """Return the model's metadata."""
+    """Return the metadata of a model."""
     scorer = model.scorer
     return ModelMetadata(
         name=MODEL_NAME,
@@ -256,18 +254,18 @@ def _read_json_size(header: str | None) -> int | None:
 
 
 def _refusal(path: str, known: Sequence[Any]) -> Problem:
-    """Return what is wrong with a path, or with the method it was called with."""
+    """Return the error for an unknown path or a wrong method."""
     methods = {method for route in known if route.path_regex.match(path) for method in route.methods}
     if methods:
         status, allowed = (
             HTTPStatus.METHOD_NOT_ALLOWED,
             ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))),
         )
-        detail = f"allowed here: {allowed}"
+        detail = f"allowed methods: {allowed}"
         return Problem(status, "method-not-allowed", status.phrase, detail, headers={"Allow": allowed})
     if path.startswith(f"{ROOT}/models/") and not path.startswith(f"{MODEL_PATH}/"):
-        return _not_found(f"there is no such model; the model is {MODEL_NAME!r}")
-    return _not_found("there is nothing at this path; /docs lists what there is")
+        return _not_found(f"unknown model; available: {MODEL_NAME!r}")
+    return _not_found("unknown path; /docs lists all routes")
 
 
 def _not_found(detail: str) -> Problem:

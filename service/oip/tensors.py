@@ -1,7 +1,7 @@
-"""The Open Inference Protocol's tensors: bytes to the raw matrix, probabilities to bytes. Knows nothing of HTTP.
+"""Decode tensors of the Open Inference Protocol to the raw matrix, and encode responses. Independent of HTTP.
 
-One input tensor a feature, one element a customer, as JSON or as binary data behind the JSON (the extension
-`binary_tensor_data`). docs/open-inference.md is the contract in words.
+A request has one input tensor per feature with one element per customer, as JSON or as binary data after the JSON (the
+extension `binary_tensor_data`). docs/open-inference.md describes the protocol.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
     "flag": ("BOOL", "BYTES", *NUMBERS),
     "category": ("BYTES",),
 }
-"""The datatypes a feature's tensor may have, by the feature's kind."""
+"""Accepted datatypes by kind of feature."""
 
 MAX_FAULTS = 10
-"""How many values that can't be scored one message names: the protocol has a single text for an error."""
+"""Maximum number of invalid values in an error, which is a single string in this protocol."""
 
 SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 """Parameters of Triton's extension for stateful models."""
@@ -54,7 +54,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Tensor(msgspec.Struct):
-    """An input tensor of a request; its elements are in `data`, or in the binary part."""
+    """An input tensor of a request, with its elements in `data` or in the binary part."""
 
     name: str
     datatype: str
@@ -64,14 +64,14 @@ class Tensor(msgspec.Struct):
 
 
 class WantedOutput(msgspec.Struct):
-    """An output a request asks for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
 class Inference(msgspec.Struct):
-    """A request's JSON; what the protocol allows beyond is ignored."""
+    """The JSON part of a request; other fields of the protocol are ignored."""
 
     inputs: list[Tensor]
     id: str | None = None
@@ -88,9 +88,9 @@ class Request:
     raw : ndarray of float64, shape (n, features)
         The raw matrix of `churn.columns`.
     outputs : mapping of str to bool
-        The outputs that are wanted, in order, and whether as binary data.
+        The requested outputs in order, and whether each is returned as binary data.
     id : str or None
-        Comes back with the answer.
+        Returned with the response.
     """
 
     raw: NDArray[np.float64]
@@ -103,24 +103,24 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_request(schema: Schema, body: bytes, json_size: int | None, max_customers: int) -> Request:
-    """Read a request's body.
+    """Parse and validate the body of a request.
 
     Parameters
     ----------
     schema : Schema
     body : bytes
     json_size : int or None
-        Length of the JSON at the front, if binary data may follow it.
+        Length of the JSON part, if binary data may follow it.
     max_customers : int
 
     Raises
     ------
     Problem
-        400 if it is not JSON or the tensors do not fit the model, 413 if there are too many customers, 422 with the
-        values that can't be scored.
+        400 if the body is not JSON or the tensors don't match the model, 413 if there are too many customers, 422
+        with the values that can't be scored.
     """
     if json_size is not None and not 0 <= json_size <= len(body):
-        raise invalid_tensors(f"the JSON is said to have {json_size} bytes, and the body has {len(body)}")
+        raise invalid_tensors(f"the JSON part should have {json_size} bytes, but the body has {len(body)}")
     inference = _read_json(body if json_size is None else body[:json_size])
     for sent in inference.inputs:
         sent.name = normalize(sent.name)
@@ -148,7 +148,7 @@ def read_request(schema: Schema, body: bytes, json_size: int | None, max_custome
 def encode_answer(
     request: Request, version: str, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
 ) -> tuple[bytes, int | None]:
-    """Return the answer's body, and the length of its JSON if binary data follow."""
+    """Return the body of the response, and the length of its JSON part if binary data follow."""
     values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions}
     outputs, tail = [], []
     for name, is_binary in request.outputs.items():
@@ -167,8 +167,8 @@ def encode_answer(
 
 
 def describe_inputs(schema: Schema) -> list[dict[str, Any]]:
-    """Return name, datatype and shape of each input tensor: of the datatypes that are accepted, the natural one."""
-    return [{"name": f.name, "datatype": _natural_datatype(f), "shape": [-1]} for f in schema.features]
+    """Return name, preferred datatype and shape of each input tensor."""
+    return [{"name": f.name, "datatype": _preferred_datatype(f), "shape": [-1]} for f in schema.features]
 
 
 def describe_outputs() -> list[dict[str, Any]]:
@@ -177,14 +177,14 @@ def describe_outputs() -> list[dict[str, Any]]:
 
 
 def invalid_tensors(detail: str) -> Problem:
-    """Return the problem of a request whose tensors do not fit the protocol or the model."""
-    return Problem(400, "invalid-tensors", "The tensors do not fit", detail)
+    """Return the error for tensors that don't match the protocol or the model."""
+    return Problem(400, "invalid-tensors", "Invalid tensors", detail)
 
 
-def _natural_datatype(feature: Feature) -> str:
+def _preferred_datatype(feature: Feature) -> str:
     if feature.kind == "category":
         return "BYTES"
-    if feature.nullable:  # NaN says that a value is missing, and only a float can be NaN
+    if feature.nullable:  # NaN represents a missing value, and only floats can be NaN
         return "FP64"
     return {"number": "FP64", "integer": "INT64", "flag": "BOOL"}[feature.kind]
 
@@ -194,7 +194,7 @@ def _read_json(head: bytes) -> Inference:
         return _decode(head)
     except msgspec.MsgspecError:
         pass
-    # Either at fault, which is explained better here, or with a NaN, which clients write though JSON has none.
+    # Either invalid, or with NaN, which is not JSON but sent by clients; the error messages are better here, too.
     try:
         return msgspec.convert(parse_json(head), Inference)
     except msgspec.ValidationError as error:
@@ -202,7 +202,7 @@ def _read_json(head: bytes) -> Inference:
 
 
 def _index(schema: Schema, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the tensors by name, each one that the model knows and of a datatype that fits."""
+    """Return the tensors by name after checking names and datatypes."""
     features = {feature.name: feature for feature in schema.features}
     tensors = {tensor.name: tensor for tensor in inputs}
     if len(tensors) < len(inputs):
@@ -234,12 +234,12 @@ def _count_rows(inputs: Sequence[Tensor], max_customers: int) -> int:
 
 
 def _split(inputs: Sequence[Tensor], tail: memoryview) -> dict[str, memoryview]:
-    """Return the binary data by tensor."""
+    """Return the binary data of each tensor."""
     parts, start = {}, 0
     for tensor in inputs:
         parameters = tensor.parameters or {}
         if "shared_memory_region" in parameters:
-            raise _wrong(tensor, "shared memory, which this service does not read")
+            raise _wrong(tensor, "shared memory, which is not supported")
         if ("binary_data_size" in parameters) == (tensor.data is not msgspec.UNSET):
             raise _wrong(tensor, "not exactly one of data and binary_data_size")
         if "binary_data_size" in parameters:
@@ -267,7 +267,7 @@ def _read_outputs(inference: Inference) -> dict[str, bool]:
         parameters = output.parameters or {}
         for extension in ("classification", "shared_memory_region"):
             if extension in parameters:
-                raise invalid_tensors(f"output {output.name} asks for {extension}, which this service does not have")
+                raise invalid_tensors(f"output {output.name} requests {extension}, which is not supported")
         outputs[output.name] = parameters.get("binary_data", is_binary) is True
     return outputs
 
@@ -292,23 +292,23 @@ def _read_numbers(tensor: Tensor, binary: memoryview | None, rows: int) -> NDArr
         raise _wrong(tensor, f"data that are not {tensor.datatype}")
     try:
         return np.array(elements, dtype=np.float64)  # None becomes NaN
-    except OverflowError:  # no float is that large; value by value it is named
+    except OverflowError:  # too large for a float; the slow path reports the value
         return elements
 
 
 def _read_texts(tensor: Tensor, binary: memoryview | None, rows: int) -> list[Any]:
-    """Return a BYTES tensor as texts."""
+    """Return a BYTES tensor as strings."""
     if binary is None:
         elements = _read_elements(tensor, rows)
         if not set(map(type, elements)) <= {str, type(None)}:
-            raise _wrong(tensor, "data that are not texts")
+            raise _wrong(tensor, "data that are not strings")
         return elements
     try:
         texts = _split_texts(bytes(binary))
     except (struct.error, UnicodeDecodeError):
-        raise _wrong(tensor, "binary data that are not UTF-8 texts, each behind its length in 4 bytes") from None
+        raise _wrong(tensor, "binary data that are not UTF-8 strings, each after its length in 4 bytes") from None
     if len(texts) != rows:
-        raise _wrong(tensor, f"{len(texts)} elements, and its shape says {rows}")
+        raise _wrong(tensor, f"{len(texts)} elements, but a shape of {rows}")
     return texts
 
 
@@ -319,17 +319,17 @@ def _split_texts(data: bytes) -> list[str]:
         texts.append(data[start + 4 : end].decode())
         start = end
     if start != size:
-        raise struct.error("the last element is cut off")
+        raise struct.error("the last element is truncated")
     return texts
 
 
 def _read_elements(tensor: Tensor, rows: int) -> list[Any]:
-    """Return the elements of a tensor in JSON: flat, or nested as its shape [n, 1] is."""
+    """Return the elements of a JSON tensor, flat or nested with shape [n, 1]."""
     elements: Any = tensor.data
     if elements and len(tensor.shape) > 1 and all(type(row) is list and len(row) == 1 for row in elements):
         elements = list(chain.from_iterable(elements))
     if len(elements) != rows:
-        raise _wrong(tensor, f"{len(elements)} elements, and its shape says {rows}")
+        raise _wrong(tensor, f"{len(elements)} elements, but a shape of {rows}")
     flat: list[Any] = elements
     return flat
 
