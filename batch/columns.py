@@ -1,4 +1,4 @@
-"""Which columns of a table a job needs, by name."""
+"""Select the columns of a table that a job needs, by name."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], where: str = "") -> tuple[str, ...]:
-    """Return the identifier, if the table has it, the features and what is passed through, each once.
+    """Return the identifier (if the table has it), the features and the kept columns, each once.
 
     Parameters
     ----------
     there : sequence of str
-        The table's columns.
+        Columns of the table.
     schema : Schema
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the scores.
     where : str
-        What a message begins with.
+        Beginning of error messages.
 
     Raises
     ------
     TableError
-        If a column is absent or stands twice, or one to keep is called as one of the answer's.
+        If a column is missing or occurs twice, or a kept column has the name of an output column.
     """
     check_kept(keep, schema, has_identifier=schema.identifier in there)
     own = [schema.identifier] if schema.identifier in there else []
@@ -50,26 +50,26 @@ def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], wh
 
 
 def check_kept(keep: Sequence[str], schema: Schema, *, has_identifier: bool) -> None:
-    """Refuse columns to pass through that are called as the answer's; TableError names them.
+    """Raise TableError if kept columns have the names of output columns.
 
-    Upper and lower case are the same here, as in most databases and in Spark.
+    Case is ignored, as in most databases and in Spark.
     """
     keep = list(dict.fromkeys(keep))
     alike = find_alike([*score_schema(schema, has_identifier=has_identifier).names, *keep])
     taken = [name for name in keep if name in alike]
     if taken:
-        raise TableError(f"--keep {', '.join(taken)}: the result has a column of that name anyway")
+        raise TableError(f"--keep {', '.join(taken)}: this is the name of an output column")
 
 
 def explain_row_numbers(where: str, there: Sequence[str], schema: Schema) -> tuple[str, ...]:
-    """Return the sentences that tell a person that a table has no column of identifiers; none if it has.
+    """Return a note if a table has no identifier column, otherwise nothing.
 
     Parameters
     ----------
     where : str
-        What the table is called.
+        Name of the table.
     there : sequence of str
-        Its columns.
+        Columns of the table.
     schema : Schema
     """
     if schema.identifier in there:
@@ -78,8 +78,8 @@ def explain_row_numbers(where: str, there: Sequence[str], schema: Schema) -> tup
     similar = get_close_matches(_squeeze(schema.identifier), others, n=3, cutoff=0.75)
     hint = f" Is it {' or '.join(others[name] for name in similar)}? Then rename that column." if similar else ""
     note = (
-        f"{where} has no column {schema.identifier}: the result names customers by the number of their row, counted "
-        f"from 1, in the column {ROW}.{hint}"
+        f"{where} has no column {schema.identifier}: the output identifies customers by row number, counted from 1, "
+        f"in the column {ROW}.{hint}"
     )
     return (note,)
 
@@ -89,35 +89,35 @@ def _squeeze(name: str) -> str:
 
 
 class Columns:
-    """The columns of a job's input.
+    """Columns of a job's input.
 
     Parameters
     ----------
     where : str
-        Name of the file that is looked at.
+        Name of the first file.
     found : pyarrow.Schema
-        Its columns.
+        Columns of the first file.
     schema : Schema
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the scores.
 
     Attributes
     ----------
     schema : Schema
     names : tuple of str
-        What is read.
+        Columns to read.
     keep : tuple of str
     kept : tuple of pyarrow.Field
-        With their types.
+        Kept columns with their types.
     scores : pyarrow.Schema
-        The columns of the result.
+        Schema of the scores.
     notes : tuple of str
-        What a person is told of them.
+        Notes for the user.
 
     Raises
     ------
     TableError
-        As `choose_columns` says.
+        See `choose_columns`.
     """
 
     def __init__(self, where: str, found: pa.Schema, schema: Schema, keep: Sequence[str]) -> None:
@@ -132,7 +132,7 @@ class Columns:
         self.notes = explain_row_numbers(where, found.names, schema)
 
     def check_another(self, where: str, found: pa.Schema) -> None:
-        """Refuse a further file that lacks a column, or has one to pass through in another type.
+        """Raise an error if another file lacks a column, or has a kept column with another type.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Columns:
         names = [name for name in found.names if name != self.schema.identifier or name in self.names]
         absent = [name for name in wanted if name not in names]
         if absent:
-            raise TableError(f"{where}: columns are absent that the first file has: {', '.join(absent)}")
+            raise TableError(f"{where}: lacks columns that the first file has: {', '.join(absent)}")
         choose_columns(names, self.schema, self.keep, f"{where}: ")
         for field in self.kept:
             kind = _widen(found.field(field.name).type)
@@ -152,7 +152,7 @@ class Columns:
             _check_identifier(where, found.field(self.schema.identifier))
 
     def widen_kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return a batch in which the kept columns hold their values, not places in a dictionary; UUIDs are text."""
+        """Return a batch with kept columns decoded from dictionaries, and UUIDs as text."""
         for field in self.kept:
             index = batch.schema.get_field_index(field.name)
             if batch.schema.field(index).type != field.type:
@@ -164,7 +164,7 @@ class Columns:
 
 
 def _widen(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column's values, however they are stored."""
+    """Return the type of the values of a column, without dictionary encoding."""
     if pa.types.is_dictionary(kind):
         return _widen(kind.value_type)
     return pa.string() if identifiers.is_uuid(kind) else kind
@@ -173,6 +173,6 @@ def _widen(kind: pa.DataType) -> pa.DataType:
 def _check_identifier(where: str, field: pa.Field) -> None:
     if not identifiers.is_possible(field.type) and not identifiers.is_bytes(field.type):
         raise TableError(
-            f"{where}: the column {field.name} has the type {field.type}, which can't name a customer; allowed: "
+            f"{where}: the column {field.name} has the type {field.type}, which can't be an identifier; allowed: "
             f"{identifiers.ALLOWED}"
         )

@@ -1,6 +1,6 @@
-"""What names a customer, as columns of Arrow hold it: text, whole numbers in any type, UUIDs.
+"""Identifiers of customers in Arrow columns: strings, integers of any type, UUIDs.
 
-Needs pyarrow, which serving customers one by one does not.
+Requires pyarrow, which is not loaded for serving single customers.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _BINARY = (types.is_binary, types.is_large_binary, types.is_binary_view, types.i
 
 
 def is_uuid(kind: pa.DataType) -> bool:
-    """Whether a column holds UUIDs: as Arrow's extension type, or as 16 bytes each, as many Parquet files do."""
+    """Return whether a type is a UUID: Arrow's extension type, or 16 bytes as in many Parquet files."""
     if isinstance(kind, pa.ExtensionType | pa.BaseExtensionType):
         return bool(kind.extension_name == "arrow.uuid")
     return bool(types.is_fixed_size_binary(kind) and kind.byte_width == UUID_BYTES)
 
 
 def is_bytes(kind: pa.DataType) -> bool:
-    """Whether a column holds bytes, which may be text that is not marked as such."""
+    """Return whether a type is binary, which may be text without a type annotation."""
     return any(test(kind) for test in _BINARY)
 
 
 def choose_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type in which a column of identifiers goes back to where it came from.
+    """Return the type of an identifier column in the output.
 
-    Whole numbers that came as floats, as pandas holds them where some are missing, go back as whole numbers; UUIDs
-    as text; everything else as it came.
+    Integers stored as floats, as pandas does if values are missing, become integers; UUIDs become strings; other types
+    are unchanged.
     """
     if types.is_dictionary(kind):
         return choose_type(kind.value_type)
@@ -49,30 +49,30 @@ def choose_type(kind: pa.DataType) -> pa.DataType:
 
 
 def is_possible(kind: pa.DataType) -> bool:
-    """Whether a column of this type may name customers: not one of lists, structures or bytes of no known meaning."""
+    """Return whether a column of this type can be an identifier; lists, structs and other binary types can't."""
     if types.is_dictionary(kind):
         return is_possible(kind.value_type)
     return is_uuid(kind) or any(test(kind) for test in (*_PLAIN, types.is_floating, types.is_decimal))
 
 
 def as_text(column: pa.Array, name: str = "the identifier") -> pa.Array:
-    """Return a column of identifiers as text: a whole number without a point or an exponent, whatever its type.
+    """Return an identifier column as strings; integers have no decimal point or exponent, whatever their type.
 
     Parameters
     ----------
     column : pyarrow.Array
     name : str
-        The column's, for messages.
+        Name of the column, for messages.
 
     Returns
     -------
     pyarrow.StringArray
-        Null where there is no identifier; NaN is none.
+        Null for missing identifiers, including NaN.
 
     Raises
     ------
     TableError
-        If it holds bytes that are no text, lists or structures.
+        If the column has bytes that are not text, lists or structs.
     """
     kind = column.type
     if types.is_dictionary(kind):
@@ -88,12 +88,12 @@ def as_text(column: pa.Array, name: str = "the identifier") -> pa.Array:
     if is_bytes(kind):
         return _read_bytes(column, name)
     if not is_possible(kind):
-        raise TableError(f"{name} has the type {kind}, which can't name a customer; allowed: {ALLOWED}")
+        raise TableError(f"{name} has the type {kind}, which can't be an identifier; allowed: {ALLOWED}")
     return column.cast(pa.string())
 
 
 def as_answered(column: pa.Array) -> pa.Array:
-    """Return a column of identifiers in the type of `choose_type`; null where `find_broken` finds a row."""
+    """Return an identifier column with the type of `choose_type`; null in the rows of `find_broken`."""
     kind = choose_type(column.type)
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -107,7 +107,7 @@ def as_answered(column: pa.Array) -> pa.Array:
 
 
 def find_broken(column: pa.Array) -> list[int]:
-    """Return the rows whose identifier, a float, is no whole number of 64 bits."""
+    """Return the rows with a float identifier that is not a 64-bit integer."""
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not types.is_floating(column.type):
@@ -135,11 +135,11 @@ def _write_decimal(cell: Any) -> str:  # noqa: ANN401  a Decimal
 
 
 def _read_bytes(column: pa.Array, name: str) -> pa.Array:
-    """Read bytes that are text, as programs write them that do not mark a Parquet column as text."""
+    """Decode binary text, as in Parquet files without a string annotation."""
     try:
         text = column.cast(pa.binary()).cast(pa.string())
     except (pa.ArrowInvalid, UnicodeDecodeError):
         text = None
     if text is None or compute.any(compute.match_substring_regex(text, r"[\x00-\x1f\x7f]")).as_py():
-        raise TableError(f"{name} holds bytes that are no text ({column.type}); allowed: {ALLOWED}")
+        raise TableError(f"{name} has bytes that are not text ({column.type}); allowed: {ALLOWED}")
     return text

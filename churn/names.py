@@ -1,4 +1,4 @@
-"""Names of columns: their Unicode form, and the rules that make a column usable in every request, answer and table."""
+"""Normalisation of column names, and rules for names that work in every request, response and table."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ if TYPE_CHECKING:
 Role = Literal["feature", "identifier", "label"]
 
 BATCH = "customers"
-"""The key of a JSON request that holds several customers."""
+"""Key of several customers in a JSON request."""
 
 ROW = "row"
-"""The column of row numbers, written in place of the identifier where a table does not have that column."""
+"""Column of row numbers, which replaces the identifier if a table has none."""
 
 ANSWER_NAMES = frozenset(
     {"probability", "churn", "model_version", "warnings", "predictions", "error", "reasons", BATCH, ROW}
 )
-"""Names that requests, answers and tables of scores use. The identifier stands beside them, so it can't have one."""
+"""Names used in requests, responses and tables of scores, which the identifier can't have."""
 
 OWN_PREFIX = "__"
-"""Columns that Spark jobs and pandas add for themselves begin with this."""
+"""Prefix of columns that Spark jobs and pandas add."""
 
 MAX_BYTES = 255
-"""Longest name of a feature or a label, in bytes of UTF-8."""
+"""Maximum length of the name of a feature or label, in bytes of UTF-8."""
 
 MAX_IDENTIFIER_BYTES = 63
-"""Longest name of the identifier, in bytes of UTF-8: PostgreSQL cuts off names of columns that are longer."""
+"""Maximum length of the name of the identifier, in bytes of UTF-8; PostgreSQL truncates longer names."""
 
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 def normalize(text: str) -> str:
-    """Return a text in Unicode's form NFC: "é" as one character, however it was typed."""
+    """Return a string in Unicode normalisation form NFC, in which "é" is one character."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def normalize_names(names: Iterable[str]) -> list[str]:
-    """Return the names of a table's columns as a schema holds them: in NFC, without blanks at their ends."""
+    """Return column names in NFC without surrounding white space, as in a schema."""
     return [normalize(name.strip()) for name in names]
 
 
 def normalize_keys(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with its keys in NFC; of keys that become the same, the last one counts, as in JSON."""
+    """Return a record with keys in NFC; if keys become equal, the last one counts, as in JSON."""
     if all(map(str.isascii, record)):
         return record
     return {normalize(key): value for key, value in record.items()}
 
 
 def find_fault(name: str, role: Role) -> str | None:
-    """Return why a column can't have this name in a model, as a clause; None if it can.
+    """Return why a column can't have this name, as a clause, or None.
 
     Parameters
     ----------
     name : str
     role : {"feature", "identifier", "label"}
-        What the column is used for. The identifier's name is also a column of every table of scores.
+        Role of the column. The identifier is also a column in every table of scores.
     """
     longest = MAX_IDENTIFIER_BYTES if role == "identifier" else MAX_BYTES
     fault = None
@@ -84,9 +84,9 @@ def find_fault(name: str, role: Role) -> str | None:
 
 
 def find_alike(names: Iterable[str]) -> list[str]:
-    """Return the names that differ from another one at most in upper and lower case or in their Unicode form.
+    """Return the names that differ from another name only in case or Unicode form.
 
-    Databases and Spark take such names for the same column.
+    Databases and Spark treat such names as the same column.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -95,6 +95,6 @@ def find_alike(names: Iterable[str]) -> list[str]:
 
 
 def shorten(name: str) -> str:
-    """Return a name for a message: quoted, with its control characters escaped, cut off where it is very long."""
+    """Return a name for messages: quoted, with control characters escaped, truncated if it is long."""
     shown = repr(name)
     return shown if len(shown) <= MAX_BYTES else f"{shown[:80]}…'"

@@ -37,7 +37,7 @@ _OPTIONS = [
         "--category",
         multiple=True,
         metavar="COLUMN",
-        help="Take a column of numbers, such as codes, for a category; repeatable.",
+        help="Use a numeric column, such as a code, as a category; repeatable.",
     ),
     click.option(
         "--on-bad-row",

@@ -37,7 +37,7 @@ for command in (train, tune, serve, score, simulate, models):
 
 
 def _explain_variable(error: click.ClickException) -> str | None:
-    """Return what is wrong with an option that an environment variable gave; None if a person gave it."""
+    """Return a message for an invalid environment variable; None if the option was given on the command line."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None or not error.param.name:
         return None
     if error.ctx.get_parameter_source(error.param.name) is not ParameterSource.ENVIRONMENT:

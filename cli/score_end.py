@@ -41,7 +41,7 @@ def exit_codes(left: str = RESUMABLE) -> Iterator[None]:
 
 
 def print_notes(summary: Mapping[str, Any]) -> None:
-    """Say what a person should know of a result, on standard error."""
+    """Print the notes of a summary to standard error."""
     for note in summary["notes"]:
         click.echo(f"note: {note}", err=True)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 _BEFORE, _NUMBER = "__before", "__number"
-"""Columns with the number of rows in the preceding partitions, and the number of the row, counted from 1."""
+"""Columns with the number of rows in the preceding partitions, and with the row number, counted from 1."""
 
 
 class Outcome(NamedTuple):
@@ -82,7 +82,7 @@ def score_frame(
         StructField("model_version", StringType()),
         StructField(WRONG, ArrayType(reasons)),
     ]
-    # mapInArrow looks columns up by name without quoting it, so a name with a dot would be taken for a path.
+    # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.
     names = chosen.columns
     plain = chosen.toDF(*(f"c{position}" for position in range(len(names))))
     score = partial(_score_partition, packed=packed, keep=keep, names=names)
@@ -100,7 +100,7 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
     identifier : str
         Name of the identifier in the schema.
     has_identifier : bool
-        Whether the table has this column; if not, the scores have the row numbers in a column of their own.
+        Whether the table has this column; if not, the scores have a column with row numbers.
     """
     counts = sorted((row[PART], row["count"]) for row in scored.groupBy(PART).count().collect())
     before = [0, *accumulate(count for _, count in counts)]
@@ -119,7 +119,7 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
 
 
 def quote(name: str) -> str:
-    """Return a column's name as Spark's expressions take it."""
+    """Return the quoted name of a column for Spark expressions."""
     return "`" + name.replace("`", "``") + "`"
 
 

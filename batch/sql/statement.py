@@ -1,4 +1,4 @@
-"""The end of a statement that a person wrote: what may follow it, and may not stand where it is wrapped in brackets."""
+"""Remove semicolons and comments from the end of a user's statement, so that it can be used as a subquery."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MARKS = r"(?P<block>/\*) | (?P<end>;) | (?P<blank>\s+)"
 _LINE = r"(?P<line>--[^\n]*)"
 _POSTGRESQL_LINE = r"(?P<line>--[^\n\r]*)"
 _MYSQL_LINE = r"(?P<line>(?:--(?=\s|\Z)|\#)[^\n]*)"
-"""A comment to the end of its line; in MySQL, two dashes without a blank are an operator and a sign."""
+"""Line comments; in MySQL, two dashes without a following space are an operator and a sign."""
 
-# A quote that never closes reaches to the end, as the database sees it.
+# An unclosed quote extends to the end, as in the database.
 _TEXT = r"'(?:[^']|'')*(?:'|\Z)"
 _NAME = r'"(?:[^"]|"")*(?:"|\Z)'
 _ESCAPED_TEXT = r"(?<!\w)[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)"
@@ -32,20 +32,20 @@ _OTHER = (_LINE, _TEXT, _NAME)
 _COMMENT_MARKS = re.compile(r"/\*|\*/")
 
 _NESTING = ("postgresql", "mssql")
-"""Databases whose comments between ``/*`` and ``*/`` may hold others."""
+"""Databases with nested block comments."""
 
 
 def cut_end(text: str, dialect: str) -> str:
-    """Return a statement without the semicolons, comments and blanks at its end.
+    """Return a statement without trailing semicolons, comments and white space.
 
-    Semicolons and dashes inside texts, quoted names, dollar quotes and comments are left alone, each as the database
-    reads them.
+    Semicolons and dashes in strings, quoted names, dollar quotes and comments are kept, according to the syntax of the
+    database.
 
     Parameters
     ----------
     text : str
     dialect : str
-        SQLAlchemy's name of the database, e.g. ``"postgresql"``.
+        SQLAlchemy's name of the dialect, e.g. ``"postgresql"``.
 
     Raises
     ------
@@ -66,10 +66,12 @@ def cut_end(text: str, dialect: str) -> str:
         elif kind not in ("line", "blank"):
             if is_ended:
                 begins = text[token.start() :][:40]
-                raise TableError(f"--sql holds more than one statement: the next begins {begins!r}; allowed: one query")
+                raise TableError(
+                    f"--sql has more than one statement; the second starts with {begins!r}; allowed: one query"
+                )
             end = position
     if not end:
-        raise TableError("--sql holds no statement; allowed: one query")
+        raise TableError("--sql has no statement; allowed: one query")
     return text[:end].strip()
 
 

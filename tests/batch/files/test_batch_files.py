@@ -312,7 +312,7 @@ def change(text: str, old: str, new: str) -> bytes:
         (change(LINES[0], "Age", "Years"), {}, "columns are absent: Age; there is: RowNumber, CustomerId"),
         (change(LINES[0], "Tenure", " Age"), {}, "columns are absent: Tenure"),
         (change(LINES[0], "Surname", "Age"), {}, "the header names a column twice: Age"),
-        (LINES[0].encode(), {"keep": ("churn",)}, "--keep churn: the result has a column of that name anyway"),
+        (LINES[0].encode(), {"keep": ("churn",)}, "--keep churn: this is the name of an output column"),
         (LINES[0].encode(), {"keep": ("shoe",)}, "columns are absent: shoe"),
         (LINES[0].encode(), {"input_format": "parquet"}, "bank.csv: can't be read: "),
         (LINES[0].encode(), {"input_format": "csv.gz"}, "bank.csv: can't be read: "),
@@ -324,7 +324,7 @@ def change(text: str, old: str, new: str) -> bytes:
         (LINES[0].encode(), {"source": "no.csv"}, "no.csv: no such file"),
         (LINES[0].encode(), {"source": "*.pq"}, "no file matches"),
         (LINES[0].encode(), {"source": "folder.csv"}, "the folder contains no files"),
-        (LINES[0].encode(), {"source": "*.[a-z]*"}, "old.csv: columns are absent that the first file has: CustomerId"),
+        (LINES[0].encode(), {"source": "*.[a-z]*"}, "old.csv: lacks columns that the first file has: CustomerId"),
     ],
 )
 def test_what_can_not_be_scored_is_refused_and_leaves_nothing(
@@ -352,7 +352,7 @@ def test_files_that_do_not_fit_together_are_refused(scorer: Scorer, tmp_path: Pa
         score(scorer, tmp_path, tmp_path / "scores.csv")
     for table, message in (
         (CLEAN.drop(columns="Age"), "b.parquet: columns are absent: Age"),
-        (CLEAN.drop(columns="CustomerId"), "b.parquet: columns are absent that the first file has: CustomerId"),
+        (CLEAN.drop(columns="CustomerId"), "b.parquet: lacks columns that the first file has: CustomerId"),
         (CLEAN.assign(Surname=1), "b.parquet: Surname is int64 here and large_string in the first file"),
     ):
         write(table, tmp_path / "b.parquet")

@@ -79,8 +79,8 @@ def test_uuids_are_passed_through_as_text(scorer: Scorer, tmp_path: Path, form: 
     ("column", "says"),
     [
         (pa.array([[1], [2], [3]]), "in.parquet: the column CustomerId has the type list<element: int64>, which can't"),
-        (pa.array([b"\xff", b"a", b"b"]), r"CustomerId holds bytes that are no text \(binary\)"),
-        (pa.array([b"\x01\x02"] * 3, pa.binary(2)), "CustomerId holds bytes that are no text"),
+        (pa.array([b"\xff", b"a", b"b"]), r"CustomerId has bytes that are not text \(binary\)"),
+        (pa.array([b"\x01\x02"] * 3, pa.binary(2)), "CustomerId has bytes that are not text"),
     ],
 )
 def test_what_names_nobody_is_refused(scorer: Scorer, tmp_path: Path, column: Any, says: str) -> None:
@@ -111,7 +111,7 @@ def test_row_numbers_have_a_name_of_their_own(
     assert rows.column("row").to_pylist() == [1, 2, 3]
     assert rows.schema.field("row").type == pa.int64()
     [note] = summary["notes"]
-    assert note.endswith(f" has no column CustomerId: the result names customers by the number of their row, "
+    assert note.endswith(f" has no column CustomerId: the output identifies customers by row number, "
                          f"counted from 1, in the column row.{hint}")  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_what_is_passed_through_has_no_name_of_the_result(
     column = pa.array([1, 2, 3])
     more = {} if name == "CustomerId" else {name: column}
     source = write(tmp_path / "in.parquet", column if has_identifier else None, **more)
-    with pytest.raises(TableError, match=f"--keep {name}: the result has a column of that name anyway"):
+    with pytest.raises(TableError, match=f"--keep {name}: this is the name of an output column"):
         score(scorer, source, tmp_path / "out.csv", keep=(name,))
 
 

@@ -230,7 +230,7 @@ def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: p
         ("Age,Age\n1,2\n", (), "the header names a column twice: Age"),
         ("", (), "is empty"),
         (None, (), "nowhere|does not exist"),
-        ("own", ("churn",), "--keep churn: the result has a column of that name anyway"),
+        ("own", ("churn",), "--keep churn: this is the name of an output column"),
         ("own", ("shoe",), "columns are absent: shoe"),
     ],
 )

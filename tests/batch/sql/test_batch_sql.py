@@ -436,7 +436,7 @@ def test_a_limit_is_a_number_of_rows_or_a_share(text: str) -> None:
         ({"key": "shoe size"}, "the query has no column shoe size; it has: CustomerId, "),
         (
             {"query": "SELECT *, 1 AS churn FROM customers", "keep": ("churn",)},
-            "--keep churn: the result has a column of",
+            "--keep churn: this is the name of an output",
         ),
         ({"table": "x" * 300}, "the table name must have from 1 to"),
         ({"table": "t", "rejects_table": "t"}, "t: scores and rejects need different tables"),

@@ -63,7 +63,7 @@ def test_identifiers_are_written_as_text(
 
 def test_bytes_name_nobody(scorer: Scorer, tmp_path: Path) -> None:
     url = fill(tmp_path / "bank.db", [uuid.UUID(one).bytes for one in UUIDS])
-    with pytest.raises(TableError, match=r"CustomerId holds bytes that are no text.*allowed: texts, whole"):
+    with pytest.raises(TableError, match=r"CustomerId has bytes that are not text.*allowed: texts, whole"):
         score_query(scorer, SqlJob("SELECT * FROM customers", url, "scores"))
 
 
@@ -74,7 +74,7 @@ def test_row_numbers_have_a_name_of_their_own(scorer: Scorer, tmp_path: Path) ->
     assert "the query has no column CustomerId" in summary["notes"][0]
     assert "Is it Customer_Id? Then rename that column." in summary["notes"][0]
     fill(tmp_path / "other.db", [70, 80, 90], "row")
-    with pytest.raises(TableError, match="--keep row: the result has a column of that name anyway"):
+    with pytest.raises(TableError, match="--keep row: this is the name of an output column"):
         score_query(scorer, SqlJob("SELECT * FROM customers", f"sqlite:///{tmp_path}/other.db", "scores", key="row"))
 
 

@@ -51,13 +51,13 @@ def test_mysql_has_one_more_comment() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", ";", "-- note", "/* note */;", "/* never closed"])
 def test_no_query_is_refused(text: str) -> None:
-    with pytest.raises(TableError, match="--sql holds no statement"):
+    with pytest.raises(TableError, match="--sql has no statement"):
         cut_end(text, PG)
 
 
 @pytest.mark.parametrize("text", ["SELECT 1; SELECT 2", "SELECT 1; -- a\nDELETE FROM t", "SELECT ';'; x"])
 def test_a_second_statement_is_refused(text: str) -> None:
-    with pytest.raises(TableError, match="--sql holds more than one statement: the next begins"):
+    with pytest.raises(TableError, match="--sql has more than one statement; the second starts with"):
         cut_end(text, PG)
 
 
