@@ -1,15 +1,15 @@
-# Everything a newcomer needs: make serve, make test. `make help` lists the rest.
+# Start with make serve and make test; make help lists all targets.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# TensorFlow has wheels for Python 3.11 to 3.13; the first of them on the PATH is taken.
+# TensorFlow has wheels for Python 3.11 to 3.13; the first one on the PATH is used.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?=
-# Processes that run tests. Each that trains imports TensorFlow, so more than a few don't pay.
+# Test processes. Each one that trains imports TensorFlow, so more than a few are not faster.
 JOBS ?= auto --maxprocesses 4
-# The image `make image` builds, and what builds and runs images: DOCKER=podman does too.
+# Target of `make image`, and the container engine; DOCKER=podman works as well.
 TARGET ?= cpu
 DOCKER ?= docker
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' churn/__init__.py)
@@ -22,7 +22,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: help serve setup test test-fast test-deploy test-containers train image up down lint format lock openapi docs clean
 
-help: ## show this list
+help: ## list all targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
@@ -36,26 +36,26 @@ test: $(DEV)/.ready ## run every test on all CPUs, with coverage
 test-fast: $(DEV)/.ready ## run the tests that need no training
 	$(DEV)/bin/pytest -m "not slow"
 
-test-deploy: $(DEV)/.ready ## check and simulate Prometheus' rules (needs promtool), and test what watches the service
+test-deploy: $(DEV)/.ready ## check and simulate the Prometheus rules (needs promtool), and test monitoring
 	promtool check rules deploy/prometheus/rules/*.yml
 	promtool test rules deploy/prometheus/tests/*.yml
 	$(DEV)/bin/pytest tests/deploy
 
-test-containers: $(DEV)/.ready ## build the images and try them in containers (needs docker or podman; minutes)
+test-containers: $(DEV)/.ready ## build the images and test them in containers (needs docker or podman; minutes)
 	DOCKER="$(DOCKER)" COMPOSE="$(COMPOSE)" $(DEV)/bin/pytest -m containers tests/containers
 
 train: $(DEV)/.ready ## train the next version on DATA=table.csv
-	@test -n "$(DATA)" || { echo "make: name a table: make train DATA=customers.csv" >&2; exit 1; }
+	@test -n "$(DATA)" || { echo "make: give a table: make train DATA=customers.csv" >&2; exit 1; }
 	$(DEV)/bin/churn train "$(DATA)"
 
 image: ## build the image churn:cpu (TARGET=cpu, batch, train or gpu; DOCKER=podman)
 	$(DOCKER) build $(if $(findstring podman,$(DOCKER)),--format docker) --target $(TARGET) --tag churn:$(TARGET) \
 	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
-up: ## bring up the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
+up: ## start the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
 	VERSION=$(VERSION) REVISION=$(REVISION) $(COMPOSE) up --build --detach --wait
 
-down: ## take them down; what Prometheus and Grafana stored stays
+down: ## stop them; the data of Prometheus and Grafana is kept
 	$(COMPOSE) down
 
 lint: $(DEV)/.ready ## ruff and mypy --strict
@@ -64,11 +64,11 @@ lint: $(DEV)/.ready ## ruff and mypy --strict
 	$(DEV)/bin/mypy
 	$(DEV)/bin/mypy --config-file tests/mypy.ini
 
-format: $(DEV)/.ready ## write the code as ruff would
+format: $(DEV)/.ready ## format the code with ruff
 	$(DEV)/bin/ruff check --fix
 	$(DEV)/bin/ruff format
 
-lock: $(DEV)/.ready ## write requirements/*.txt anew (names, versions and hashes)
+lock: $(DEV)/.ready ## regenerate requirements/*.txt (names, versions and hashes)
 	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
 
 openapi: $(DEV)/.ready ## regenerate docs/openapi.json
@@ -86,9 +86,9 @@ $(SERVE)/.ready: requirements/serve.txt pyproject.toml
 $(DEV)/.ready: requirements/dev.txt pyproject.toml
 	$(call install,$(DEV),requirements/dev.txt)
 
-# $(1) the environment, $(2) its locked requirements. The mark is written last: an install that was cut off is done again.
+# $(1) environment, $(2) locked requirements. The marker is written last, so that an interrupted install is repeated.
 define install
-@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH (name one: make PYTHON=...)" >&2; exit 1; }
+@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH (choose one: make PYTHON=...)" >&2; exit 1; }
 @echo "setting up $(1) from $(2) with $(PYTHON)"
 @$(PYTHON) -m venv --clear $(1)
 @$(1)/bin/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r $(2)
