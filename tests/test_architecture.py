@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),
-    "service.wire": set(),
+    "service.wire": {"service.observe"},
     "service.observe": set(),
     "service.guard": {"service.observe"},
     "service.tables": {"service.observe", "service.guard"},

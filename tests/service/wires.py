@@ -112,7 +112,7 @@ def feed(parts: Sequence[bytes], app: Any = echo) -> bytes:
     return asyncio.run(run())
 
 
-def list_answers(written: bytes) -> list[tuple[int, list[Any]]]:
+def list_answers(written: bytes) -> list[tuple[int, Any]]:
     """Return the status of each answer and what `echo` understood."""
     answers = []
     while written:

@@ -190,7 +190,8 @@ def test_shutdown_is_told(bank_models: Path, sent: bytes, ends: bool) -> None:
     service.server._drain_seconds = 0.3
     with service.connect() as connection:
         connection.sendall(sent)
-        wait_until(lambda: any(one._reading is Reading.BODY for one in service.server.server_state.connections))
+        connections: set[Any] = service.server.server_state.connections
+        wait_until(lambda: any(one._reading is Reading.BODY for one in connections))
         service.server.handle_exit(15, None)
         if ends:
             wait_until(lambda: (b"connection", b"close") in service.server.server_state.default_headers)

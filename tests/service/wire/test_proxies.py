@@ -99,7 +99,7 @@ def service(bank_models: Path) -> Iterator[Running]:
         yield service
 
 
-@pytest.fixture(scope="module", params=PROXIES.values(), ids=PROXIES.keys())
+@pytest.fixture(scope="module", params=list(PROXIES.values()), ids=list(PROXIES))
 def proxy(
     service: Running, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, int]]:
