@@ -57,13 +57,12 @@ def test_a_version_that_can_not_be_served_is_refused(churn: Any, own_models: Pat
 def test_a_version_is_loaded_as_the_service_loads_it(
     churn: Any, own_models: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import service.state
     from churn.errors import BundleError
 
     def refuse(*_: object) -> None:
         raise BundleError("no answer can be made of it")
 
-    monkeypatch.setattr(service.state, "AnswerEncoder", refuse)
+    monkeypatch.setattr("service.predict.served_model.AnswerEncoder", refuse)
     answer = churn("models", command, 1, "--models", own_models)
     assert answer.code == 1
     assert "no answer can be made of it" in answer.err
