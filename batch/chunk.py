@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from churn import identifiers
-from churn.arrow import encode_batch
 from churn.names import ROW
+from churn.tables.rows import Rows, encode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from churn.errors import Violation
     from churn.schema import Schema
     from churn.scorer import Scorer
 
@@ -34,10 +35,8 @@ REJECTS = pa.schema(
     ]
 )
 """Schema of rejects, one line per value that can't be scored. ``row`` is the number of the input row, counted from 1;
-it is repeated if a row has several such values. ``identifier`` is null if the input has no identifier column."""
-
-MALFORMED = "has a wrong number of fields"
-"""Reason for a line with too many or too few fields; its column is null."""
+it is repeated if a row has several such values. ``column`` is null if the line as a whole is not a row, ``identifier``
+if the input has no identifier column."""
 
 NO_REJECTS = pa.record_batch([pa.array([], field.type) for field in REJECTS], schema=REJECTS)
 
@@ -88,49 +87,40 @@ def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifie
     )
 
 
-def score_batch(
-    scorer: Scorer, batch: pa.RecordBatch, first_row: int | NDArray[np.int64], keep: Sequence[str] = ()
-) -> Chunk:
-    """Score the rows of a batch.
+def score_batch(scorer: Scorer, batch: pa.RecordBatch, first_row: int, keep: Sequence[str] = ()) -> Chunk:
+    """Score the rows of a batch: columns by name, in any order; numbers as numbers or as text; else as `score_rows`."""
+    return score_rows(scorer, Rows(batch, len(batch)), first_row, keep)
+
+
+def score_rows(scorer: Scorer, rows: Rows, first_row: int, keep: Sequence[str] = ()) -> Chunk:
+    """Score rows of a table.
 
     Parameters
     ----------
     scorer : Scorer
-    batch : pyarrow.RecordBatch
-        Columns are found by name, in any order; numbers may be given as text.
-    first_row : int or ndarray of int64, shape (n,)
-        Number of the first row, or of each, counted from 1.
+    rows : Rows
+    first_row : int
+        Number of the first row, counted from 1.
     keep : sequence of str
         Columns to copy to the scores.
     """
-    count = len(batch)
-    numbers = np.arange(first_row, first_row + count) if isinstance(first_row, int) else first_row
-    encoded = encode_batch(scorer.schema, batch)
-    identifier = scorer.schema.identifier
+    encoded = encode_rows(scorer.schema, rows)
+    batch, identifier = rows.batch, scorer.schema.identifier
     has_identifier = identifier in batch.schema.names
     if has_identifier:
         names = identifiers.as_text(batch.column(identifier), identifier)
     else:
-        names = pa.array(numbers, pa.int64())
+        places = np.arange(rows.total) if rows.places is None else rows.places
+        names = pa.array(first_row + places, pa.int64())
     kept = [batch.column(name) for name in keep]
-    raw = encoded.raw
-    rejects = NO_REJECTS
+    raw, rejects = encoded.raw, NO_REJECTS
     if encoded.violations:
-        bad = encoded.violations
-        rows = np.array([violation.row for violation in bad])
-        rejects = pa.record_batch(
-            [
-                pa.array(numbers[rows], pa.int64()),
-                names.take(pa.array(rows)) if has_identifier else pa.nulls(len(rows), pa.string()),
-                pa.array([violation.field for violation in bad], pa.string()),
-                pa.array([_as_text(violation.sent) for violation in bad], pa.string()),
-                pa.array([violation.reason for violation in bad], pa.string()),
-                pa.array([violation.allowed for violation in bad], pa.string()),
-            ],
-            schema=REJECTS,
-        )
-        fine = pa.array(~encoded.wrong)
-        names, kept, raw = names.filter(fine), [column.filter(fine) for column in kept], raw[~encoded.wrong]
+        told = names if has_identifier else pa.nulls(len(batch), pa.string())
+        rejects = _list_rejects(encoded.violations, told, rows, first_row)
+        fine = ~encoded.wrong
+        raw = raw[fine]
+        known = pa.array(fine if rows.places is None else fine[rows.places])
+        names, kept = names.filter(known), [column.filter(known) for column in kept]
     probabilities = score_blocks(scorer, raw)
     decisions = scorer.decide(probabilities)
     fields = [batch.schema.field(name) for name in keep]
@@ -139,7 +129,26 @@ def score_batch(
         [names, *kept, probabilities, decisions, version],
         schema=score_schema(scorer.schema, fields, has_identifier=has_identifier),
     )
-    return Chunk(scores, rejects, count, raw, probabilities, int(np.count_nonzero(decisions)))
+    return Chunk(scores, rejects, rows.total, raw, probabilities, int(np.count_nonzero(decisions)))
+
+
+def _list_rejects(violations: Sequence[Violation], names: pa.Array, rows: Rows, first_row: int) -> pa.RecordBatch:
+    """Return a reject for each violation; a line that is no row has no identifier."""
+    found = np.array([one.row for one in violations])
+    places = np.full(rows.total, -1)
+    places[np.arange(rows.total) if rows.places is None else rows.places] = np.arange(len(rows.batch))
+    known = places[found]
+    return pa.record_batch(
+        [
+            pa.array(found + first_row, pa.int64()),
+            names.take(pa.array(known, mask=known < 0)),
+            pa.array([one.field or None for one in violations], pa.string()),
+            pa.array([_as_text(one.sent) for one in violations], pa.string()),
+            pa.array([one.reason for one in violations], pa.string()),
+            pa.array([one.allowed for one in violations], pa.string()),
+        ],
+        schema=REJECTS,
+    )
 
 
 def score_blocks(scorer: Scorer, raw: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from batch.chunk import score_schema
 from churn import identifiers
 from churn.errors import TableError
 from churn.names import ROW, find_alike, normalize_names
+from churn.tables import columns as tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 
-def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], where: str = "") -> tuple[str, ...]:
+def choose_columns(
+    there: Sequence[str], schema: Schema, keep: Sequence[str], where: str = "", found: str = ""
+) -> tuple[str, ...]:
     """Return the identifier (if the table has it), the features and the kept columns, each once.
 
     Parameters
@@ -29,8 +32,8 @@ def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], wh
     schema : Schema
     keep : sequence of str
         Columns to copy to the scores.
-    where : str
-        Beginning of error messages.
+    where, found : str
+        Beginning of error messages, and the columns they list if not those of `there`.
 
     Raises
     ------
@@ -38,15 +41,10 @@ def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str], wh
         If a column is missing or occurs twice, or a kept column has the name of an output column.
     """
     check_kept(keep, schema, has_identifier=schema.identifier in there)
-    own = [schema.identifier] if schema.identifier in there else []
-    chosen = tuple(dict.fromkeys([*own, *schema.names, *keep]))
-    absent = [name for name in chosen if name not in there]
-    if absent:
-        raise TableError(f"{where}columns are absent: {', '.join(absent)}; there is: {', '.join(there)}")
-    twice = [name for name in chosen if there.count(name) > 1]
-    if twice:
-        raise TableError(f"{where}the header names a column twice: {', '.join(twice)}")
-    return chosen
+    try:
+        return tables.choose_columns(there, schema, keep, found)
+    except tables.ColumnsError as error:
+        raise TableError(f"{where}{error}") from None
 
 
 def check_kept(keep: Sequence[str], schema: Schema, *, has_identifier: bool) -> None:
@@ -100,6 +98,8 @@ class Columns:
     schema : Schema
     keep : sequence of str
         Columns to copy to the scores.
+    described : str
+        Columns that error messages list. Defaults to those of `found`.
 
     Attributes
     ----------
@@ -120,10 +120,10 @@ class Columns:
         See `choose_columns`.
     """
 
-    def __init__(self, where: str, found: pa.Schema, schema: Schema, keep: Sequence[str]) -> None:
+    def __init__(self, where: str, found: pa.Schema, schema: Schema, keep: Sequence[str], described: str = "") -> None:
         self.schema = schema
         self.keep = tuple(dict.fromkeys(normalize_names(keep)))
-        self.names = choose_columns(found.names, schema, self.keep, f"{where}: ")
+        self.names = choose_columns(found.names, schema, self.keep, f"{where}: ", described)
         self.kept = tuple(pa.field(name, _widen(found.field(name).type)) for name in self.keep)
         has_identifier = schema.identifier in self.names
         if has_identifier:

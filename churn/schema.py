@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from churn.errors import SchemaError
 from churn.names import find_alike, find_fault, normalize, shorten
+from churn.numerals import Decimal, read_number
 
 Kind = Literal["number", "integer", "flag", "category"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -136,24 +137,31 @@ class Feature:
             return _encode_flag(value)
         return self._encode_quantity(value)
 
-    def parse(self, text: str) -> float:
-        """Turn one cell of a text table into its number; an empty cell is a missing value.
+    def parse(self, text: str, decimal: Decimal = ".") -> float:
+        """Turn one cell of a text table into its number: blanks around it are taken off, `MISSING_WORDS` are missing.
+
+        Parameters
+        ----------
+        text : str
+        decimal : {".", ",", "?"}
+            How the column writes numbers.
 
         Raises
         ------
         InvalidValueError
             If the text does not say an allowed value.
         """
-        if not text:
+        text = text.strip()
+        if text in MISSING_WORDS:
             return self.encode(None)
         if self.kind == "category":
             return self._encode_category(text)
         if self.kind == "flag" and text.lower() in FLAG_WORDS:
             return _encode_flag(text)
         try:
-            number = _read_number(text)
-        except ValueError:
-            raise InvalidValueError("is not a flag" if self.kind == "flag" else "is not a number") from None
+            number = read_number(text, decimal)
+        except ValueError as error:
+            raise InvalidValueError("is not a flag" if self.kind == "flag" else str(error)) from None
         return _encode_flag(number) if self.kind == "flag" else self._encode_quantity(number)
 
     def _encode_category(self, value: object) -> float:
@@ -302,13 +310,6 @@ def _refuse_unknown_keys(where: str, data: Mapping[str, Any], known: set[str]) -
     unknown = sorted(set(data) - known)
     if unknown:
         raise SchemaError(f"{where}: unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-
-
-def _read_number(text: str) -> float:
-    """Read a number as table readers do; `float` alone would also take ``1_000`` and the digits of other scripts."""
-    if "_" in text or not text.isascii():
-        raise ValueError(text)
-    return float(text)
 
 
 def _encode_flag(value: object) -> float:

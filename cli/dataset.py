@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from churn.numerals import MARKS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,9 +21,14 @@ _FIXED_BY_SCHEMA = {
     "--drop": "drop",
     "--category": "category",
 }
-_READING = (*_FIXED_BY_SCHEMA.values(), "positive", "on_bad_row")
+_READING = (*_FIXED_BY_SCHEMA.values(), "positive", "on_bad_row", "decimal")
 
 _OPTIONS = [
+    click.option(
+        "--decimal",
+        type=click.Choice(MARKS),
+        help="Decimal mark of the numbers in a CSV; a comma lets points group thousands.  [default: inferred]",
+    ),
     click.option("--label", help="Label column.  [default: found by name]"),
     click.option("--positive", help="Label value that means the customer left, if it is not obvious."),
     click.option("--id", "identifier", help="Column that identifies a customer.  [default: found by name]"),

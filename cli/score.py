@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 @score_files.add_options
 @score_sql.add_options
 @score_spark.add_options
+@click.option(
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="Decimal mark of numbers in text; a comma lets points group thousands.  [default: inferred for each CSV]",
+)
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy an input column to the output; repeatable.")
 @click.option("--max-rejects", metavar="N|P%", help="Fail if more rows than this can't be scored.")
 @click.option("--resume", is_flag=True, help="Continue a job that was killed or interrupted.")
@@ -53,7 +58,7 @@ def score(source: str | None, output: str | None, models: Path, engine: EngineCh
             raise click.UsageError(
                 "--sql reads from --url and writes to --table; it can't be combined with INPUT, --output or --spark"
             )
-        _refuse(options, score_files.NAMES, "not allowed with --sql")
+        _refuse(options, (*score_files.NAMES, "decimal"), "not allowed with --sql")
         return score_sql.run(models, engine, options)
     _refuse(options, ("table", "rejects_table", "key"), "allowed only with --sql")
     if options["spark"] is not None:

@@ -81,6 +81,7 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         summary=options["summary"],
         input_format=options["input_format"],
         output_format=options["output_format"],
+        decimal=options["decimal"],
         keep=tuple(options["keep"]),
         max_rejects=None if limit is None else RejectLimit.parse(limit),
         if_exists=options["if_exists"],

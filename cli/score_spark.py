@@ -59,7 +59,13 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     from churn.runtime.files import replace_text
 
     limit = options["max_rejects"]
-    job = SparkJob(source, output, tuple(options["keep"]), None if limit is None else RejectLimit.parse(limit))
+    job = SparkJob(
+        source,
+        output,
+        tuple(options["keep"]),
+        None if limit is None else RejectLimit.parse(limit),
+        options["decimal"],
+    )
     model = Registry(models).current_folder()
     with exit_codes("nothing was published"), open_session(options["spark"]) as session:
         summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)

@@ -70,7 +70,7 @@ def pop_streaming_options(data: Path, options: dict[str, Any]) -> Streaming | No
     UsageError
         If options contradict each other.
     """
-    from training.streaming.read import count_rows
+    from training.source import count_rows
     from training.streaming.settings import STREAM_ROWS, Streaming
 
     values = {name: options.pop(name) for name in _ONLY_STREAMED}

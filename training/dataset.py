@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
-from churn.columns import find_wrong_numbers
 from churn.errors import TableError
 from churn.names import normalize
-from churn.schema import FLAG_WORDS, Feature, InvalidValueError, Schema
-from training.infer import as_word, find_label, infer, plain
-from training.tables import Fault, Table, as_numbers, list_faults, read_table
+from churn.tables.encode import encode_batch
+from training.infer import find_label, infer, plain
+from training.source import refuse_unreadable
+from training.tables import Fault, Table, list_faults, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import NDArray
+
+    from churn.schema import Schema
 
 OnBadRow = Literal["refuse", "drop"]
 
@@ -68,6 +71,7 @@ def load_dataset(
     drop: Collection[str] = (),
     category: Collection[str] = (),
     on_bad_row: OnBadRow = "refuse",
+    decimal: str | None = None,
 ) -> Dataset:
     """Read a table, find or check its schema and encode it.
 
@@ -85,13 +89,15 @@ def load_dataset(
         Columns that are categories, though they hold numbers.
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
+    decimal : {".", ","}, optional
+        How the numbers of a CSV are written; found out by its first rows if not given.
 
     Raises
     ------
     TableError
         Naming file, line and column of what can't be understood.
     """
-    table = read_table(path)
+    table = read_table(path, schema, decimal)
     label = find_label(table, schema.label if schema is not None else label)
     labels, label_faults = read_labels(table, label, positive)
     notes: tuple[str, ...] = ()
@@ -103,14 +109,13 @@ def load_dataset(
         has_identifier = inference.has_identifier
     else:
         has_identifier = schema.identifier in table.frame.columns
-        absent = [name for name in schema.names if name not in table.frame.columns]
-        if absent:
-            raise TableError(f"{path}: line 1: the schema's columns are absent: {', '.join(absent)}")
+    refuse_unreadable(path, schema, table.unreadable)
     raw, faults = encode_table(table, schema)
     faults = [*table.faults, *label_faults, *faults]
     check_faults(path, faults, on_bad_row)
     good = ~np.isin(table.lines, [fault.line for fault in faults])
-    bad = len(table.faults) + int((~good).sum())
+    ragged = len({fault.line for fault in table.faults})
+    bad = ragged + int((~good).sum())
     if bad:
         notes = (*notes, f"{bad} rows are dropped for {len(faults)} faults:\n{list_faults(faults)}")
     repeated = _find_repeated(table.frame) & good if has_identifier else np.zeros(len(good), dtype=bool)
@@ -122,7 +127,7 @@ def load_dataset(
     source = {
         "file": path.name,
         "sha256": table.sha256,
-        "rows": len(table.frame) + len(table.faults),
+        "rows": len(table.frame) + ragged,
         "rows_used": len(labels),
         "rows_with_faults": bad,
         "rows_repeated": int(repeated.sum()),
@@ -188,45 +193,9 @@ def encode_table(table: Table, schema: Schema) -> tuple[NDArray[np.float64], lis
     raw : ndarray of float64, shape (n, features)
     faults : list of Fault
     """
-    raw = np.empty((len(table.frame), len(schema.features)), dtype=np.float64)
-    faults: list[Fault] = []
-    for position, feature in enumerate(schema.features):
-        column = table.frame[feature.name]
-        raw[:, position], wrong = _encode_column(feature, column)
-        lines, cells, absent = table.lines[wrong], column[wrong], column[wrong].isna()
-        faults += [
-            Fault(int(line), feature.name, _explain(feature, None if gap else cell))
-            for line, cell, gap in zip(lines, cells, absent, strict=True)
-        ]
-    return raw, faults
-
-
-def _encode_column(feature: Feature, column: pd.Series[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    present = column.notna().to_numpy()
-    if feature.kind == "category":
-        codes = {category: float(code) for code, category in enumerate(feature.categories)}
-        numbers = column.astype(object).map(lambda cell: codes.get(as_word(cell), np.nan)).to_numpy(dtype=np.float64)
-        numbers = np.where(present, numbers, np.nan)
-        unknown = np.isnan(numbers)
-        return numbers, unknown & present if feature.nullable else unknown
-    if feature.kind == "flag" and column.dtype.kind not in "iufb":
-        numbers = column.str.lower().map(dict(FLAG_WORDS)).to_numpy(dtype=np.float64, na_value=np.nan)
-        rest, _ = as_numbers(column)
-        numbers = np.where(np.isnan(numbers), rest, numbers)
-        return numbers, (np.isnan(numbers) & present) | find_wrong_numbers(feature, numbers)
-    numbers, wrong = as_numbers(column)
-    return numbers, wrong | find_wrong_numbers(feature, numbers)
-
-
-def _explain(feature: Feature, cell: Any) -> str:  # noqa: ANN401  a cell of any type
-    if cell is None:
-        return f"the cell is empty; allowed: {feature.allowed}"
-    word = as_word(cell)
-    try:
-        feature.parse(word)
-    except InvalidValueError as error:
-        return f"{word!r} {error}; allowed: {feature.allowed}"
-    return f"{word!r} is not allowed"  # pragma: no cover  the vectorised check and `parse` agree
+    columns = [table.arrow(name) for name in schema.names]
+    encoded = encode_batch(schema, pa.record_batch(columns, list(schema.names)), table.decimals)
+    return encoded.raw, [Fault.of(one, int(table.lines[one.row])) for one in encoded.violations]
 
 
 def _find_repeated(frame: pd.DataFrame) -> NDArray[np.bool_]:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from batch.chunk import NO_REJECTS
-
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from batch.columns import Columns
     from batch.files.locations import InputFile
     from batch.files.standard_streams import StandardInput
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """A block's rows as columns.
-
-    Attributes
-    ----------
-    batch : pyarrow.RecordBatch
-        The rows of the table.
-    total : int
-        All rows, with those that are none of the table.
-    places : ndarray of int64, shape (rows of the batch,), or None
-        Which of all rows these are, counted from 0; None: all.
-    rejects : pyarrow.RecordBatch
-        In the form of `batch.chunk.REJECTS`: the rows that are none of the table, by their place counted from 0.
-    """
-
-    batch: pa.RecordBatch
-    total: int
-    places: NDArray[np.int64] | None = None
-    rejects: pa.RecordBatch = field(default_factory=lambda: NO_REJECTS)
+    from churn.tables.rows import Rows
 
 
 class Block(Protocol):
@@ -53,10 +26,6 @@ class Block(Protocol):
         TableError
             If they can't be read at all.
         """
-        ...
-
-    def parse_again(self, wrong: set[str]) -> Rows | None:
-        """Return the rows with the cells of these columns as they are written; None if `parse` gave them so."""
         ...
 
 
@@ -84,9 +53,12 @@ class TableFile(Protocol):
     ----------
     schema : pyarrow.Schema
         Its columns, with those its folders tell.
+    described : str
+        What a message about an absent column says there is; the columns if empty.
     """
 
     schema: pa.Schema
+    described: str
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield the blocks from an offset on; the same offset always gives the same blocks.

@@ -52,6 +52,8 @@ class FileJob:
         JSON file for the summary.
     input_format, output_format : str, optional
         One of `batch.files.formats.NAMES`. Defaults to the format given by the file name.
+    decimal : {".", ","}, optional
+        Decimal mark of numbers in text. Inferred for each CSV file if not given.
     keep : tuple of str
         Columns to copy to the output.
     max_rejects : RejectLimit, optional
@@ -69,6 +71,7 @@ class FileJob:
     summary: Path | None = None
     input_format: str | None = None
     output_format: str | None = None
+    decimal: str | None = None
     keep: tuple[str, ...] = ()
     max_rejects: RejectLimit | None = None
     if_exists: IfExists = "fail"
@@ -100,7 +103,7 @@ def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     started = time.perf_counter()
     if job.resume and job.source == STANDARD:
         raise TableError("--resume is not possible with standard input, which can't be read again")
-    source = Source(job.source, scorer.schema, job.keep, job.input_format)
+    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal)
     target = Target.find(job.output, job.rejects, job.output_format)
     target.check_apart(source)
     if job.summary is not None:
@@ -123,6 +126,7 @@ def _begin(scorer: Scorer, job: FileJob, source: Source, target: Target, folder:
     essence = {
         "files": [[file.name, file.size, file.modified] for file in source.files],
         "input_format": source.form.name,
+        "decimal": job.decimal,
         "keep": list(source.columns.keep),
         "output": target.scores.name,
         "output_format": target.form.name,

@@ -59,7 +59,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     if job.resume:
         raise TableError("--resume is not possible with standard output, which can't be withdrawn")
     form = find_format(STANDARD, job.output_format or "csv")
-    source = Source(job.source, scorer.schema, job.keep, job.input_format)
+    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal)
     tally = Tally(scorer.manifest)
     output = HashedOutput(sys.stdout.buffer)
     with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:

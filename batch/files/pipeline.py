@@ -11,10 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from batch.chunk import REJECTS, Chunk, score_batch
+from batch.chunk import Chunk, score_rows
 from batch.files.source import explaining
 from batch.read_ahead import read_ahead
 from churn.runtime.cpus import count_cpus
@@ -22,7 +19,8 @@ from churn.runtime.cpus import count_cpus
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from batch.files.blocks import Rows
+    import pyarrow as pa
+
     from batch.files.source import Position, Source, Step
     from churn.scorer import Scorer
 
@@ -109,21 +107,6 @@ def _work(
     except BaseException as error:
         after.set_exception(error)
         raise
-    chunk = _score_rows(scorer, source, rows, first)
-    columns, values = (chunk.rejects.column(name).to_pylist() for name in ("column", "value"))
-    wrong = {column for column, value in zip(columns, values, strict=True) if value is not None}
-    if wrong and (again := step.block.parse_again(wrong)):
-        chunk = _score_rows(scorer, source, again, first)
+    rows = replace(rows, batch=source.columns.widen_kept(rows.batch))
+    chunk = score_rows(scorer, rows, first + 1, source.columns.keep)
     return Scored(chunk, encode(chunk.scores), step.after, step.share)
-
-
-def _score_rows(scorer: Scorer, source: Source, rows: Rows, first: int) -> Chunk:
-    numbers = first + 1 if rows.places is None else first + 1 + rows.places
-    chunk = score_batch(scorer, source.columns.widen_kept(rows.batch), numbers, source.columns.keep)
-    if not len(rows.rejects):
-        return chunk
-    places = np.asarray(rows.rejects.column("row"))
-    shifted = rows.rejects.set_column(0, REJECTS.field("row"), pa.array(places + (first + 1)))
-    merged = pa.Table.from_batches([chunk.rejects, shifted]).combine_chunks().to_batches()[0]
-    order = np.argsort(np.asarray(merged.column("row")), kind="stable")
-    return replace(chunk, rejects=merged.take(pa.array(order)), rows=rows.total)

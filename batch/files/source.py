@@ -13,7 +13,7 @@ from batch.columns import Columns
 from batch.files.formats import Format, find_format
 from batch.files.locations import STANDARD, find_files, hide_password
 from batch.files.source_arrow import ArrowFile, ArrowStream, ParquetTable
-from batch.files.source_csv import CsvFile
+from batch.files.source_csv import CsvTable
 from batch.files.standard_streams import StandardInput
 from churn.errors import TableError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from batch.files.locations import InputFile
     from churn.schema import Schema
 
-_TABLES: dict[Kind, Any] = {"csv": CsvFile, "parquet": ParquetTable, "arrow": ArrowFile, "arrows": ArrowStream}
+_TABLES: dict[Kind, Any] = {"csv": CsvTable, "parquet": ParquetTable, "arrow": ArrowFile, "arrows": ArrowStream}
 
 _STREAMS = ("csv", "arrows")
 """Kinds that need not be read from anywhere but the start."""
@@ -79,6 +79,8 @@ class Source:
         Columns to pass through.
     told : str, optional
         The form, where the name does not say it.
+    decimal : {".", ","}, optional
+        How numbers in text are written; found out for each CSV file if not given.
 
     Attributes
     ----------
@@ -94,7 +96,14 @@ class Source:
         If there is no such file, it can't be read, or a column is absent or stands twice.
     """
 
-    def __init__(self, name: str, schema: Schema, keep: Sequence[str] = (), told: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        schema: Schema,
+        keep: Sequence[str] = (),
+        told: str | None = None,
+        decimal: str | None = None,
+    ) -> None:
         self.name = hide_password(name)
         self.files: Sequence[InputFile | StandardInput]
         if name == STANDARD:
@@ -108,8 +117,9 @@ class Source:
             files = find_files(name)
             self.files = files
             self.form = _find_common_form(files, told)
-        self._tables = [self._open(index) for index in range(len(self.files))]
-        self.columns = Columns(self.files[0].name, self._tables[0].schema, schema, keep)
+        self._tables = [self._open(file, schema, decimal) for file in self.files]
+        first = self._tables[0]
+        self.columns = Columns(self.files[0].name, first.schema, schema, keep, first.described)
         for file, table in zip(self.files[1:], self._tables[1:], strict=True):
             self.columns.check_another(file.name, table.schema)
 
@@ -152,10 +162,9 @@ class Source:
         """Return name, bytes and SHA-256 of all files, of which those that can be read again are given."""
         return hashed + [file.describe() for file in self.files if isinstance(file, StandardInput)]
 
-    def _open(self, index: int) -> TableFile:
-        file = self.files[index]
+    def _open(self, file: InputFile | StandardInput, schema: Schema, decimal: str | None) -> TableFile:
         with explaining(file.name):
-            table: TableFile = _TABLES[self.form.kind](file, self.form)
+            table: TableFile = _TABLES[self.form.kind](file, self.form, schema, decimal)
         return table
 
 

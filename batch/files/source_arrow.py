@@ -3,68 +3,120 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
-from batch.files.blocks import BlockStep, Rows, add_partitions, fill_partitions
+from batch.files.blocks import BlockStep, add_partitions, fill_partitions
+from churn.errors import TableError
 from churn.names import normalize, normalize_names
+from churn.tables.encode import READABLE, is_readable
+from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from batch.columns import Columns
     from batch.files.formats import Format
     from batch.files.locations import InputFile
     from batch.files.standard_streams import StandardInput
+    from churn.numerals import Decimal
+    from churn.schema import Schema
 
 BATCH_ROWS = 65_536
 """Rows that are scored at once."""
 
+_DICTIONARY_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnBlock:
-    """Rows that are columns already."""
+    """Rows that are columns already, and how their texts write numbers."""
 
     batch: pa.RecordBatch
+    decimals: Mapping[str, Decimal]
 
     def parse(self) -> Rows:
         """Return them."""
-        return Rows(self.batch, len(self.batch))
-
-    def parse_again(self, wrong: set[str]) -> None:  # noqa: ARG002
-        """Say that cells are given as they stand in the file."""
-        return
+        return Rows(self.batch, len(self.batch), decimals=self.decimals)
 
 
-class ParquetTable:
-    """A Parquet file.
+class _ColumnTable:
+    """What files that hold columns have in common.
 
     Parameters
     ----------
-    file : InputFile
+    file : InputFile or StandardInput
     form : Format
+    schema : Schema
+        Of the model.
+    decimal : {".", ","}, optional
+        How numbers in columns of text are written; with a decimal point if not given.
 
     Attributes
     ----------
     schema : pyarrow.Schema
         Its columns, with those its folders tell.
+
+    Raises
+    ------
+    TableError
+        If a column that the model needs is of a type that can't be read.
     """
 
-    def __init__(self, file: InputFile, form: Format) -> None:  # noqa: ARG002  as all tables are made
+    described = ""
+
+    def __init__(
+        self,
+        file: InputFile | StandardInput,
+        form: Format,  # noqa: ARG002  as all tables are made
+        schema: Schema,
+        decimal: str | None,
+    ) -> None:
         self._file = file
-        with file.open() as opened, parquet.ParquetFile(opened) as table:
-            self._own = table.schema_arrow
-        self.schema = add_partitions(_normalize(self._own), file)
+        self._decimals: dict[str, Decimal] = dict.fromkeys(schema.names, ",") if decimal == "," else {}
+        stored = self._read_schema()
+        self._stored = stored.names
+        self._own = pa.schema([field.with_name(normalize(field.name.strip())) for field in stored])
+        for field in self._own:
+            if field.name in schema.names and not is_readable(field.type):
+                raise TableError(f"{file.name}: the column {field.name} has the type {field.type}; allowed: {READABLE}")
+        self.schema = add_partitions(self._own, file)
+
+    def _read_schema(self) -> pa.Schema:
+        raise NotImplementedError
+
+    def _step(
+        self, batches: Iterable[pa.RecordBatch], columns: Columns, row: int, offset: int, total: int
+    ) -> Iterator[BlockStep]:
+        """Yield those of some batches, the first of which begins with a row, that are not before the offset."""
+        for batch in batches:
+            row += len(batch)
+            if row > offset:
+                batch = batch.rename_columns(normalize_names(batch.schema.names))
+                own = batch.select([name for name in columns.names if name in batch.schema.names])
+                block = ColumnBlock(fill_partitions(own, columns, self._file), self._decimals)
+                yield BlockStep(block, row, row / total)
+
+
+class ParquetTable(_ColumnTable):
+    """A Parquet file."""
+
+    def _read_schema(self) -> pa.Schema:
+        with self._file.open() as opened, parquet.ParquetFile(opened) as table:
+            self._words = {*_find_dictionaries(table.metadata)}
+            return table.schema_arrow
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; reading begins with the group of rows that holds it."""
-        fields = [field for field in self._own if normalize(field.name.strip()) in columns.names]
-        own = [field.name for field in fields]
+        fields = [
+            (name, field) for name, field in zip(self._stored, self._own, strict=True) if field.name in columns.names
+        ]
+        own = [name for name, _ in fields]
         # Features that are text are read as they are stored, each different one once.
-        words = [field.name for field in fields if _is_text(field.type)]
-        words = [name for name in words if normalize(name.strip()) in {*columns.schema.names} - {*columns.keep}]
+        texts = {*columns.schema.names} - {*columns.keep}
+        words = [name for name, field in fields if _is_text(field.type) and field.name in texts and name in self._words]
         with self._file.open() as opened, parquet.ParquetFile(opened, read_dictionary=words) as table:
             total = table.metadata.num_rows
             row = 0
@@ -72,107 +124,118 @@ class ParquetTable:
                 end = row + table.metadata.row_group(group).num_rows
                 if end > offset:
                     batches = table.iter_batches(BATCH_ROWS, [group], columns=own, use_threads=False)
-                    yield from _step(batches, columns, self._file, row, offset, total)
+                    yield from self._step(batches, columns, row, offset, total)
                 row = end
 
 
-class ArrowFile:
-    """A file in Arrow's IPC format, as Feather's second version.
+def _find_dictionaries(metadata: parquet.FileMetaData) -> Iterator[str]:
+    """Yield the columns that can be read as dictionaries: Arrow can't where a text is stored as the end of another."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    for index in range(metadata.num_columns):
+        used = {encoding for group in groups for encoding in group.column(index).encodings}
+        if used <= _DICTIONARY_ENCODINGS:
+            yield metadata.schema.column(index).path
 
-    Parameters
-    ----------
-    file : InputFile
-    form : Format
 
-    Attributes
-    ----------
-    schema : pyarrow.Schema
-        Its columns, with those its folders tell.
-    """
+class ArrowFile(_ColumnTable):
+    """A file in Arrow's IPC format, as Feather's second version."""
 
-    def __init__(self, file: InputFile, form: Format) -> None:  # noqa: ARG002
-        self._file = file
-        with file.open() as opened, ipc.open_file(opened) as reader:
-            self.schema = add_partitions(_normalize(reader.schema), file)
+    def _read_schema(self) -> pa.Schema:
+        with self._file.open() as opened, ipc.open_file(opened) as reader:
+            return reader.schema
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; the columns not needed are not read."""
-        with self._file.open() as opened:
-            with ipc.open_file(opened) as reader:
-                names = normalize_names(reader.schema.names)
-                own = [index for index, name in enumerate(names) if name in columns.names]
-            with ipc.open_file(opened, options=ipc.IpcReadOptions(included_fields=own)) as reader:
-                count = reader.num_record_batches
-                row = 0
-                for index in range(count):
-                    batch = reader.get_batch(index)
-                    end = row + len(batch)
-                    if end > offset:
-                        for step in _step(_slice(batch), columns, self._file, row, offset, end):
-                            yield step._replace(share=(index + step.share) / count)
-                    row = end
+        own = [index for index, name in enumerate(self._own.names) if name in columns.names]
+        options = ipc.IpcReadOptions(included_fields=own)
+        with self._file.open() as opened, ipc.open_file(opened, options=options) as reader:
+            count = reader.num_record_batches
+            row = 0
+            for index in range(count):
+                batch = reader.get_batch(index)
+                end = row + len(batch)
+                if end > offset:
+                    for step in self._step(_slice(batch), columns, row, offset, end):
+                        yield step._replace(share=(index + step.share) / count)
+                row = end
 
 
-class ArrowStream:
-    """A stream in Arrow's IPC format.
+class ArrowStream(_ColumnTable):
+    """A stream in Arrow's IPC format; it must have its end marker, and nothing behind it."""
 
-    Parameters
-    ----------
-    file : InputFile or StandardInput
-    form : Format
+    def _read_schema(self) -> pa.Schema:
+        raw, reader = self._open()
+        # What can't be opened again is read on.
+        self._opened = None if self._file.can_reopen else (raw, reader)
+        return reader.schema
 
-    Attributes
-    ----------
-    schema : pyarrow.Schema
-        Its columns, with those its folders tell.
-    """
-
-    def __init__(self, file: InputFile | StandardInput, form: Format) -> None:  # noqa: ARG002
-        self._file = file
-        raw = file.open()
-        reader = ipc.open_stream(raw)
-        # What stands in no file is read once.
-        self._opened = None if file.can_reopen else (raw, reader)
-        self.schema = add_partitions(_normalize(reader.schema), file)
+    def _open(self) -> tuple[_WatchedFile, ipc.RecordBatchStreamReader]:
+        raw = _WatchedFile(self._file.open())
+        return raw, ipc.open_stream(pa.PythonFile(raw, mode="r"))
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
         """Yield batches from a row on; those before are read and dropped."""
-        raw, reader = self._opened or (raw := self._file.open(), ipc.open_stream(raw))
+        raw, reader = self._opened or self._open()
         row = 0
         for batch in reader:
             end = row + len(batch)
             if end > offset:
                 share = raw.tell() / self._file.size if self._file.size else float("nan")
-                for step in _step(_slice(batch), columns, self._file, row, offset, end):
+                for step in self._step(_slice(batch), columns, row, offset, end):
                     yield step._replace(share=share)
             row = end
+        if raw.has_ended:
+            raise TableError(f"{self._file.name}: the stream has no end marker, so it may be cut off; close its writer")
+        if raw.read(1):
+            raise TableError(
+                f"{self._file.name}: the stream ends at byte {raw.tell() - 1}, and more bytes follow; write one "
+                "stream, with all batches"
+            )
 
 
-def _step(
-    batches: Iterable[pa.RecordBatch],
-    columns: Columns,
-    file: InputFile | StandardInput,
-    row: int,
-    offset: int,
-    total: int,
-) -> Iterator[BlockStep]:
-    """Yield those of some batches, the first of which begins with a row, that are not before the offset."""
-    for batch in batches:
-        row += len(batch)
-        if row > offset:
-            batch = batch.rename_columns(normalize_names(batch.schema.names))
-            own = batch.select([name for name in columns.names if name in batch.schema.names])
-            yield BlockStep(ColumnBlock(fill_partitions(own, columns, file)), row, row / total)
+class _WatchedFile:
+    """A file that knows whether its end was met.
+
+    Attributes
+    ----------
+    has_ended : bool
+        Whether more bytes were asked for than there are.
+    """
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401  Arrow has no types for mypy
+        self._file = file
+        self.has_ended = False
+
+    def read(self, count: int) -> bytes:
+        """Return as many bytes, fewer only at the end."""
+        data: bytes = self._file.read(count)
+        while len(data) < count and (more := self._file.read(count - len(data))):  # a pipe gives fewer at a time
+            data += more
+        self.has_ended |= len(data) < count
+        return data
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return int(self._file.tell())
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be read from another byte."""
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def _slice(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     for start in range(0, len(batch), BATCH_ROWS):
         yield batch.slice(start, BATCH_ROWS)
-
-
-def _normalize(schema: pa.Schema) -> pa.Schema:
-    names = normalize_names(schema.names)
-    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)], schema.metadata)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, ipc, parquet
 
-from batch.files.csv_records import count_records, cut_records
+from churn.tables.records import cut_records, find_begins, find_quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,12 @@ def _count_lines(path: Path, form: Format) -> int:
         while read := stream.read(_BYTES):
             data += read
             end = cut_records(data, b",").end
-            count += count_records(data[:end])
+            count += _count_records(data[:end])
             data = data[end:]
-    return count + count_records(data)
+    return count + _count_records(data)
+
+
+def _count_records(data: bytes) -> int:
+    if b'"' not in data:
+        return data.count(b"\n")
+    return len(find_begins(data, find_quoted(data, b",", is_last=True)))

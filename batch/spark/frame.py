@@ -21,7 +21,7 @@ from pyspark.sql.types import (
 
 from batch.columns import choose_columns
 from batch.spark.bundle import load_packed
-from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, score_rows
+from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, TextForm, score_rows
 from batch.spark.session import quiet_about_pandas
 from churn.names import ROW, normalize_names
 
@@ -47,7 +47,11 @@ class Outcome(NamedTuple):
 
 
 def score_frame(
-    frame: DataFrame, packed: Broadcast[PackedBundle], schema: Schema, keep: Sequence[str] = ()
+    frame: DataFrame,
+    packed: Broadcast[PackedBundle],
+    schema: Schema,
+    keep: Sequence[str] = (),
+    text: TextForm | None = None,
 ) -> DataFrame:
     """Score every row of a DataFrame into one output row; `split` separates scores from rejects.
 
@@ -61,6 +65,8 @@ def score_frame(
         Schema of that model.
     keep : sequence of str
         Columns to copy to the scores.
+    text : TextForm, optional
+        How columns of text are written. Defaults to decimal points.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def score_frame(
     # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.
     names = chosen.columns
     plain = chosen.toDF(*(f"c{position}" for position in range(len(names))))
-    score = partial(_score_partition, packed=packed, keep=keep, names=names)
+    score = partial(_score_partition, packed=packed, keep=keep, names=names, text=text or TextForm())
     with quiet_about_pandas():
         return plain.mapInArrow(score, StructType(form))
 
@@ -124,12 +130,17 @@ def quote(name: str) -> str:
 
 
 def _score_partition(
-    batches: Iterator[pa.RecordBatch], packed: Broadcast[PackedBundle], keep: Sequence[str], names: Sequence[str]
+    batches: Iterator[pa.RecordBatch],
+    packed: Broadcast[PackedBundle],
+    keep: Sequence[str],
+    names: Sequence[str],
+    text: TextForm,
 ) -> Iterator[pa.RecordBatch]:
     """Score one partition in a Python worker."""
     scorer = load_packed(packed.value)
     task = TaskContext.get()
     done = 0
     for batch in batches:
-        yield from score_rows(scorer, batch.rename_columns(names), done, task.partitionId() if task else 0, keep)
+        part = task.partitionId() if task else 0
+        yield from score_rows(scorer, batch.rename_columns(names), done, part, keep, text)
         done += len(batch)

@@ -44,12 +44,15 @@ class SparkJob:
     keep : tuple of str
         Columns to copy to the scores.
     max_rejects : RejectLimit, optional
+    decimal : {".", ","}, optional
+        How numbers in text are written; found out by the first rows of a CSV if not given.
     """
 
     source: str
     output: str
     keep: tuple[str, ...] = ()
     max_rejects: RejectLimit | None = None
+    decimal: str | None = None
 
 
 def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: SparkJob) -> dict[str, Any]:
@@ -84,9 +87,9 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     for folder in (scores, rejects):
         folder.require_absent()
     with _explaining(job.source):
-        frame = read_table(spark, job.source)
+        frame, text = read_table(spark, job.source, manifest.schema, job.decimal)
         packed = spark.sparkContext.broadcast(pack_bundle(model, engine))
-        scored = score_frame(frame, packed, manifest.schema, job.keep).persist(StorageLevel.MEMORY_AND_DISK)
+        scored = score_frame(frame, packed, manifest.schema, job.keep, text).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             counts = _count(scored)
             if job.max_rejects is not None:

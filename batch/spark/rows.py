@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from batch.chunk import MALFORMED, REJECTS, score_batch
+from batch.chunk import REJECTS
+from batch.chunk import score_rows as score_rows_of_table
+from churn.errors import Violation
+from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from churn.numerals import Decimal
     from churn.scorer import Scorer
 
 PART, INDEX, NAME, WRONG = "__part", "__index", "__name", "__wrong"
@@ -23,12 +27,28 @@ column of identifiers; and what is wrong with it, else null."""
 RAGGED = "__ragged_line__"
 """Column that holds a CSV's line if it has too many or too few fields, else null."""
 
+
+class TextForm(NamedTuple):
+    """How the text of a table is written.
+
+    Attributes
+    ----------
+    decimals : mapping of str to {".", ",", "?"}
+        How columns write numbers, as in `churn.tables.form.Form`.
+    delimiter : str
+        What separates the fields of a CSV.
+    """
+
+    decimals: Mapping[str, Decimal] = MappingProxyType({})
+    delimiter: str = ","
+
+
 REASONS = pa.struct([field for field in REJECTS if field.name not in ("row", "identifier")])
 """What rejects say of one value."""
 
 
 def score_rows(
-    scorer: Scorer, batch: pa.RecordBatch, first: int, part: int, keep: Sequence[str]
+    scorer: Scorer, batch: pa.RecordBatch, first: int, part: int, keep: Sequence[str], text: TextForm
 ) -> Iterator[pa.RecordBatch]:
     """Score the rows of a batch.
 
@@ -43,23 +63,16 @@ def score_rows(
         The partition.
     keep : sequence of str
         Columns to pass through.
+    text : TextForm
 
     Yields
     ------
     pyarrow.RecordBatch
         `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema` but for the first, `WRONG`: the rows that
-        could be scored, those that could not, and those that are no rows of the table. A row that has no score has
-        only its identifier.
+        could be scored, and those that could not. A row that has no score has only its identifier.
     """
+    chunk = score_rows_of_table(scorer, _take_apart(batch, text), first, keep)
     numbers = np.arange(first, first + len(batch))
-    if RAGGED in batch.schema.names:
-        lines = batch.column(RAGGED)
-        whole = np.asarray(lines.is_null())
-        malformed = _reject_lines(lines.filter(pa.array(~whole)), numbers[~whole], fields=batch.num_columns - 1)
-        batch, numbers = batch.filter(pa.array(whole)), numbers[whole]
-    else:
-        malformed = pa.record_batch([[]] * len(REJECTS), schema=REJECTS)
-    chunk = score_batch(scorer, batch, numbers, keep)
     scored = numbers[~np.isin(numbers, chunk.rejects.column("row").to_numpy())]
     names, *others = chunk.scores.columns
     if scorer.schema.identifier not in batch.schema.names:
@@ -76,16 +89,23 @@ def score_rows(
     parts = pa.array(np.full(len(scored), part, dtype=np.int32))
     columns = [parts, pa.array(scored), names, *others, pa.nulls(len(scored), pa.list_(REASONS))]
     yield pa.record_batch(columns, schema=form)
-    for rejects in (chunk.rejects, malformed):
-        if len(rejects):
-            yield _gather(rejects, part, form)
+    if len(chunk.rejects):
+        yield _gather(chunk.rejects, part, form)
 
 
-def _reject_lines(lines: pa.Array, numbers: NDArray[np.int64], fields: int) -> pa.RecordBatch:
-    count = len(lines)
-    absent = pa.nulls(count, pa.string())
-    reason, allowed = pa.array([MALFORMED] * count, pa.string()), pa.array([f"{fields} fields"] * count, pa.string())
-    return pa.record_batch([numbers, absent, absent, lines, reason, allowed], schema=REJECTS)
+def _take_apart(batch: pa.RecordBatch, text: TextForm) -> Rows:
+    """Tell lines with too many or too few fields from rows."""
+    if RAGGED not in batch.schema.names:
+        return Rows(batch, len(batch), decimals=text.decimals)
+    lines = batch.column(RAGGED)
+    whole = np.asarray(lines.is_null())
+    allowed = f"{batch.num_columns - 1} fields, as the header has"
+    broken = []
+    for row in np.flatnonzero(~whole).tolist():
+        line = lines[row].as_py()
+        fields = len(next(csv.reader([line], delimiter=text.delimiter), []))
+        broken.append(Violation(row, "", f"has {fields} field{'s' * (fields != 1)}", line, allowed))
+    return Rows(batch.filter(pa.array(whole)), len(batch), broken, np.flatnonzero(whole), text.decimals)
 
 
 def _gather(rejects: pa.RecordBatch, part: int, form: pa.Schema) -> pa.RecordBatch:

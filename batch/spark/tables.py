@@ -7,35 +7,49 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StringType, StructField, StructType
 
-from batch.spark.rows import RAGGED
+from batch.spark.rows import RAGGED, TextForm
 from churn.errors import TableError
 from churn.names import normalize_names
-from churn.runtime.files import find_delimiter
+from churn.tables.encoding import LONGEST_MARK, find_encoding
+from churn.tables.form import find_form
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from churn.numerals import Decimal
+    from churn.schema import Schema
+
 KINDS = ("csv", "parquet", "orc")
 
+HEAD_LINES = 1000
+"""Lines of a CSV by which it is found out how it is written."""
 
-def read_table(spark: SparkSession, source: str) -> DataFrame:
+
+def read_table(
+    spark: SparkSession, source: str, schema: Schema, decimal: str | None = None
+) -> tuple[DataFrame, TextForm]:
     """Read a file, a folder or a glob from any file system Spark knows.
 
     Parameters
     ----------
     source : str
-        What its names end with says what it is: ``.csv`` (also ``.csv.gz`` and others Spark unpacks; comma or
-        semicolon), ``.parquet`` or ``.orc``. A folder is Parquet unless it says otherwise.
+        What its names end with says what it is: ``.csv`` (also ``.csv.gz`` and others Spark unpacks), ``.parquet`` or
+        ``.orc``. A folder is Parquet unless it says otherwise.
+    schema : Schema
+        Of the model.
+    decimal : {".", ","}, optional
+        How numbers in text are written; found out by the first rows of a CSV if not given.
 
     Raises
     ------
     TableError
-        If it is empty, or the header names a column twice.
+        If it is empty, or its header can't be used.
     """
     if _kind(source) == "csv":
-        return _read_csv(spark, source)
+        return _read_csv(spark, source, schema, decimal)
+    decimals: dict[str, Decimal] = dict.fromkeys(schema.names, ",") if decimal == "," else {}
     frame = spark.read.format(_kind(source)).load(source)
-    return frame.toDF(*normalize_names(frame.columns))
+    return frame.toDF(*normalize_names(frame.columns)), TextForm(decimals)
 
 
 class Folder:
@@ -105,27 +119,32 @@ def _kind(source: str) -> str:
     return next((kind for kind in KINDS if kind in parts), "csv" if "txt" in parts else "parquet")
 
 
-def _read_csv(spark: SparkSession, source: str) -> DataFrame:
-    first = spark.read.text(source).first()
-    if first is None:
-        raise TableError(f"{source}: is empty")
-    header = first[0].removeprefix("\ufeff")
-    delimiter = find_delimiter(header)
-    written = next(text_csv.reader([header], delimiter=delimiter))
-    names = normalize_names(written)
-    twice = sorted({name for name in names if names.count(name) > 1})
+def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | None) -> tuple[DataFrame, TextForm]:
+    lines = [row[0] for row in spark.read.text(source).take(HEAD_LINES)]
+    head = "\n".join(lines).removeprefix("\ufeff").encode()
+    numeric = [feature.name for feature in schema.features if feature.kind != "category"]
+    try:
+        find_encoding(head[:LONGEST_MARK])
+        form = find_form(head, is_whole=True, wanted=schema.names, numeric=numeric, decimal=decimal)
+    except TableError as error:
+        raise TableError(f"{source}: can't be read: {error}") from None
+    if form is None or any(line.strip() for line in lines[: form.header_line - 1]):
+        raise TableError(f"{source}: Spark reads no lines above the header; remove those with sep= or comments")
+    twice = sorted({name for name in form.names if form.names.count(name) > 1})
     if twice:
         raise TableError(f"{source}: the header names a column twice: {', '.join(twice)}")
+    written = next(text_csv.reader([lines[form.header_line - 1].removeprefix("\ufeff")], delimiter=form.delimiter))
     fields = [StructField(name, StringType()) for name in [*written, RAGGED]]
     frame = spark.read.csv(
         source,
         schema=StructType(fields),
         header=True,
         enforceSchema=False,  # a file of the folder with another header is refused, not read by position
-        sep=delimiter,
+        sep=form.delimiter,
         escape='"',
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=RAGGED,
     )
     folders = frame.columns[len(fields) :]  # columns that folders' names tell
-    return frame.toDF(*names, RAGGED, *normalize_names(folders))
+    named = frame.toDF(*form.names, RAGGED, *normalize_names(folders))
+    return named, TextForm(form.decimals, form.delimiter)

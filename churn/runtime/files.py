@@ -56,8 +56,3 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def find_delimiter(header: str) -> str:
-    """Return what separates the fields of a CSV file, by its first line: a comma or a semicolon."""
-    return ";" if header.count(";") > header.count(",") else ","

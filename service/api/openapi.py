@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from churn.names import BATCH
 from service.api.contracts import ProblemDocument, make_example, make_request_models, make_response_models
-from service.api.tables import PARAMETER, describe_answers, describe_requests
+from service.api.tables import PARAMETERS, describe_answers, describe_requests
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
 
@@ -74,7 +74,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
             "service allows, or a table of any length as CSV or as an Arrow stream, which is answered in kind; the "
             "answers come in the same order.",
             "operationId": "predict",
-            "parameters": [PARAMETER],
+            "parameters": PARAMETERS,
             "requestBody": {
                 "required": True,
                 "content": {

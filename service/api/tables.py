@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from churn.names import ROW
+from churn.numerals import MARKS
 from service.api.contracts import make_example
 from service.media_types import ARROW, CSV
 from service.tables.endpoint import ON_ERROR
@@ -14,14 +15,23 @@ from service.tables.endpoint import ON_ERROR
 if TYPE_CHECKING:
     from churn.schema import Schema
 
-PARAMETER = {
-    "name": "on_error",
-    "in": "query",
-    "description": "What becomes of a table of which rows can't be scored: `fail` refuses it with a 422 that lists "
-    "them, `reject` answers the other rows, and these with what is wrong with them in the column `error`. JSON is "
-    "always scored whole or not at all.",
-    "schema": {"type": "string", "enum": list(ON_ERROR), "default": ON_ERROR[0]},
-}
+PARAMETERS = [
+    {
+        "name": "on_error",
+        "in": "query",
+        "description": "What happens to a table with rows that can't be scored: `fail` refuses it with a 422 listing "
+        "them, `reject` scores the other rows and describes the error of these in the column `error`. JSON is always "
+        "scored completely or not at all.",
+        "schema": {"type": "string", "enum": list(ON_ERROR), "default": ON_ERROR[0]},
+    },
+    {
+        "name": "decimal",
+        "in": "query",
+        "description": "Decimal mark of numbers in text; with a comma, points may group thousands. Inferred from the "
+        "first rows of a CSV if not given.",
+        "schema": {"type": "string", "enum": list(MARKS)},
+    },
+]
 
 
 def describe_requests(schema: Schema) -> dict[str, Any]:
@@ -29,8 +39,9 @@ def describe_requests(schema: Schema) -> dict[str, Any]:
     example = make_example(schema)
     rows = [(schema.identifier, *schema.names), *((number, *example.values()) for number in (15634602, 15634603))]
     return _content(
-        "A header line, then a line for each customer, as RFC 4180 has it; UTF-8, comma or semicolon. Columns are "
-        f"taken by name, in any order: {', '.join(schema.names)}, and maybe {schema.identifier}. Others are ignored.",
+        "A header line, then a line for each customer, as in RFC 4180; UTF-8 or UTF-16; commas, semicolons, tabs or "
+        "pipes. Columns are "
+        f"found by name, in any order: {', '.join(schema.names)}, and maybe {schema.identifier}. Others are ignored.",
         _write_csv(rows),
     )
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyarrow import ipc, types
+from pyarrow import ipc
 
 from churn import identifiers
 from churn.errors import Violation
 from churn.names import normalize_names
+from churn.tables.encode import READABLE, is_readable
+from churn.tables.rows import Rows
 from service.errors import ALLOWED_IDENTIFIER, RequestProblem
 from service.tables.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
-from service.tables.rows import Rows, check_columns
+from service.tables.rows import check_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from churn.numerals import Decimal
     from churn.schema import Schema
 
 SLICE_ROWS = 8192
@@ -26,10 +29,6 @@ END = b"\xff\xff\xff\xff\0\0\0\0"
 """What ends a stream."""
 
 _ADVICE = "write smaller batches"
-ALLOWED = "numbers, booleans, texts, or dictionaries of them"
-
-_FLAT = (types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_decimal,
-         types.is_string, types.is_large_string, types.is_string_view)  # fmt: skip
 
 
 class ArrowReader:
@@ -40,10 +39,13 @@ class ArrowReader:
     schema : Schema
     max_message : int
         Size of the longest message, which is a batch of rows or a dictionary, in bytes; and of all dictionaries.
+    decimal : {".", ","}, optional
+        How numbers in columns of text are written; with a decimal point if not given.
     """
 
-    def __init__(self, schema: Schema, max_message: int) -> None:
+    def __init__(self, schema: Schema, max_message: int, decimal: str | None = None) -> None:
         self._schema = schema
+        self._decimals: dict[str, Decimal] = dict.fromkeys(schema.names, ",") if decimal == "," else {}
         self._max_message = max_message
         self._waiting = bytearray()
         self._source = _Source()
@@ -51,6 +53,7 @@ class ArrowReader:
         self._dictionaries: dict[int, int] = {}
         self._is_ended = False
         self._names: list[str] = []
+        self._total = 0
 
     @property
     def buffered(self) -> int:
@@ -73,12 +76,20 @@ class ArrowReader:
             400 if it is no Arrow stream, 413 if a batch is too large, 422 if a column is absent or of a wrong type.
         """
         self._waiting += data
+        self._total += len(data)
         while not self._is_ended and (message := self._take_message()) is not None:
             if message.kind == RECORD_BATCH:
                 yield from self._read_batch()
-        if last and (self._reader is None or (self._waiting and not self._is_ended)):
-            what = "is cut off in the middle of a message" if self._waiting else "is empty"
-            raise RequestProblem.malformed_table("arrow", f"the stream {what}")
+        if self._is_ended and self._waiting:
+            end = self._total - len(self._waiting)
+            raise _malformed(f"the stream ends at byte {end}, and more bytes follow; send one stream, with all batches")
+        if last and not self._is_ended:
+            raise _malformed(f"the stream {self._explain_end()}")
+
+    def _explain_end(self) -> str:
+        if self._waiting:
+            return "is cut off in the middle of a message"
+        return "is empty" if self._reader is None else "has no end marker, so it may be cut off; close its writer"
 
     def _take_message(self) -> Message | None:
         """Hand the next message to Arrow's reader, if it is whole."""
@@ -133,11 +144,9 @@ class ArrowReader:
     def _check_types(self, fields: list[pa.Field]) -> None:
         errors = []
         for field in fields:
-            kind = field.type.value_type if types.is_dictionary(field.type) else field.type
             is_name = field.name == self._schema.identifier
-            is_fine = identifiers.is_possible(kind) if is_name else any(is_one(kind) for is_one in _FLAT)
-            if not is_fine:
-                reason, allowed = f"has the type {field.type}", identifiers.ALLOWED if is_name else ALLOWED
+            if not (identifiers.is_possible(field.type) if is_name else is_readable(field.type)):
+                reason, allowed = f"has the type {field.type}", identifiers.ALLOWED if is_name else READABLE
                 errors.append(
                     {"customer": None, "field": field.name, "reason": reason, "sent": None, "allowed": allowed}
                 )
@@ -155,7 +164,7 @@ class ArrowReader:
             raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
         for first in range(0, len(batch), SLICE_ROWS):
             part = batch.slice(first, SLICE_ROWS)
-            yield Rows(part, len(part), self._find_broken(part))
+            yield Rows(part, len(part), self._find_broken(part), decimals=self._decimals)
 
     def _find_broken(self, batch: pa.RecordBatch) -> list[Violation]:
         """Find the rows whose identifier is a fraction or too large."""

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from churn.numerals import MARKS
 from service.errors import Problem, RequestProblem, report_failure
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
@@ -19,7 +20,7 @@ from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -51,11 +52,26 @@ def read_on_error(scope: Scope) -> bool:
     RequestProblem
         400 if it is something else.
     """
+    return _read_parameter(scope, "on_error", ON_ERROR) == "reject"
+
+
+def read_decimal(scope: Scope) -> str | None:
+    """Return how the numbers of a table are written, if ``?decimal=`` says it.
+
+    Raises
+    ------
+    RequestProblem
+        400 if it is neither a point nor a comma.
+    """
+    return _read_parameter(scope, "decimal", MARKS)
+
+
+def _read_parameter(scope: Scope, name: str, allowed: Sequence[str]) -> str | None:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    wanted = query.get("on_error", ["fail"])[-1]
-    if wanted not in ON_ERROR:
-        raise RequestProblem.parameter("on_error", wanted, " or ".join(ON_ERROR))
-    return bool(wanted == "reject")
+    value: str | None = query.get(name, [None])[-1]
+    if value is not None and value not in allowed:
+        raise RequestProblem.parameter(name, value, " or ".join(allowed))
+    return value
 
 
 class Body:
@@ -141,7 +157,7 @@ class BulkEndpoint:
             Afterwards.
         """
         headers = dict(scope["headers"])
-        rejects = read_on_error(scope)
+        rejects, decimal = read_on_error(scope), read_decimal(scope)
         if form == "csv":
             check_parameters(headers[b"content-type"].decode("latin-1"))
         find_encoding(scope["headers"], allowed=())
@@ -158,7 +174,7 @@ class BulkEndpoint:
             with self._intake.reserve() as hold:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._intake.limit(receive))
-                job = await self._intake.run(self._open, scorer, form, rejects)
+                job = await self._intake.run(self._open, scorer, form, rejects, decimal)
                 await self._score(job, body, response, hold)
 
                 def count_all() -> None:
@@ -175,11 +191,11 @@ class BulkEndpoint:
         finally:
             await response.close()
 
-    def _open(self, scorer: Scorer, form: Form, rejects: bool) -> TableJob:
+    def _open(self, scorer: Scorer, form: Form, rejects: bool, decimal: str | None) -> TableJob:
         # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
         from service.tables.job import TableJob
 
-        return TableJob(scorer, form, rejects=rejects, max_part=self._max_part)
+        return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
 
     async def _score(self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]) -> None:
         """Score the table; a piece arrives while the one before is worked on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from churn import identifiers
-from churn.arrow import Encoded, encode_batch
 from churn.columns import MAX_VIOLATIONS
 from churn.names import ROW
+from churn.tables.rows import encode_rows
 from service.errors import RequestProblem, shorten
 from service.tables.arrow_table import ArrowReader, ArrowWriter
 from service.tables.csv_table import CsvReader, CsvWriter
@@ -23,11 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.errors import Violation
-    from churn.schema import Schema
     from churn.scorer import Scorer
+    from churn.tables.encode import Encoded
+    from churn.tables.rows import Rows
     from service.media_types import Form
     from service.observe.stages import Stamps
-    from service.tables.rows import Rows, TableReader
+    from service.tables.rows import TableReader
 
 _CODEC = pa.Codec("zstd", compression_level=1)
 
@@ -78,6 +78,8 @@ class TableJob:
         Whether rows that can't be scored are answered with what is wrong; else the whole table is refused.
     max_part : int
         Size of the largest part of a table that must be held whole, in bytes.
+    decimal : {".", ","}, optional
+        How numbers in text are written.
 
     Attributes
     ----------
@@ -85,10 +87,11 @@ class TableJob:
         Rows read.
     """
 
-    def __init__(self, scorer: Scorer, form: Form, *, rejects: bool, max_part: int) -> None:
+    def __init__(self, scorer: Scorer, form: Form, *, rejects: bool, max_part: int, decimal: str | None = None) -> None:
         schema = scorer.schema
         self._scorer = scorer
-        self._reader: TableReader = CsvReader(schema, max_part) if form == "csv" else ArrowReader(schema, max_part)
+        reader: type[CsvReader | ArrowReader] = CsvReader if form == "csv" else ArrowReader
+        self._reader: TableReader = reader(schema, max_part, decimal)
         self._writer = CsvWriter() if form == "csv" else ArrowWriter()
         self._rejects = rejects
         self._form: pa.Schema | None = None
@@ -147,7 +150,7 @@ class TableJob:
 
     def _score(self, rows: Rows, received: float, *, pack: bool) -> Block | None:
         """Score some rows; None if the table can't be answered any more."""
-        encoded = _judge(self._scorer.schema, rows)
+        encoded = encode_rows(self._scorer.schema, rows)
         parsed = perf_counter()
         first, self.rows = self.rows, self.rows + len(encoded.raw)
         if encoded.violations and not self._rejects:
@@ -207,21 +210,6 @@ class TableJob:
         if self._rejects:
             columns.append(_describe(encoded.violations, count))
         return pa.record_batch(columns, schema=self._form)
-
-
-def _judge(schema: Schema, rows: Rows) -> Encoded:
-    """Encode rows, together with what the reader found wrong with them."""
-    encoded = encode_batch(schema, rows.batch)
-    if encoded.violations and rows.read_texts:
-        encoded = encode_batch(schema, rows.read_texts())
-    if not rows.broken:
-        return encoded
-    places = np.arange(rows.total) if rows.places is None else rows.places
-    raw, wrong = np.zeros((rows.total, encoded.raw.shape[1])), np.ones(rows.total, dtype=bool)
-    raw[places], wrong[places] = encoded.raw, encoded.wrong
-    wrong[[broken.row for broken in rows.broken]] = True
-    moved = [replace(violation, row=int(places[violation.row])) for violation in encoded.violations]
-    return Encoded(raw, wrong, sorted([*moved, *rows.broken], key=lambda violation: violation.row))
 
 
 def _spread(values: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:

@@ -1,47 +1,19 @@
-"""What the readers of tables hand on: some rows, as they came."""
+"""What the readers of tables have in common."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from churn.tables.columns import ColumnsError, choose_columns
 from service.errors import RequestProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-    from churn.errors import Violation
     from churn.schema import Schema
-
-
-class Rows(NamedTuple):
-    """Rows that follow one another in a table.
-
-    Attributes
-    ----------
-    batch : pyarrow.RecordBatch
-        The schema's columns and, if the table has one, the identifier.
-    broken : list of Violation
-        What is wrong, by their position among all, with rows that have no such columns, and with identifiers.
-    places : ndarray of int64, shape (len(batch),), or None
-        Position of each row of `batch` among all; None if they are all.
-    total : int
-        All rows.
-    read_texts : callable or None
-        Returns the batch with every cell as it was written, where that is something else.
-    find_lines : callable or None
-        Returns the line each row begins on, counted from 1, where there are lines.
-    """
-
-    batch: pa.RecordBatch
-    total: int
-    broken: Sequence[Violation] = ()
-    places: NDArray[np.int64] | None = None
-    read_texts: Callable[[], pa.RecordBatch] | None = None
-    find_lines: Callable[[], Sequence[int]] | None = None
+    from churn.tables.rows import Rows
 
 
 class TableReader(Protocol):
@@ -65,27 +37,30 @@ class TableReader(Protocol):
         """
 
 
-def check_columns(schema: Schema, names: Sequence[str]) -> list[str]:
+def check_columns(schema: Schema, names: Sequence[str], found: str = "") -> tuple[str, ...]:
     """Return the columns to read: the identifier, if there is one, and the features.
 
-    Columns the schema does not know are ignored, as `churn score` does; so none that it knows may be absent, not even
-    where values may be missing: a misspelt name would pass for a gap in every row.
+    Parameters
+    ----------
+    schema : Schema
+    names : sequence of str
+        The table's columns.
+    found : str
+        What a message says there is; the columns if not given.
 
     Raises
     ------
     RequestProblem
         422 if a column is absent or stands twice.
     """
-    wanted = [*([schema.identifier] if schema.identifier in names else []), *schema.names]
-    errors = [
-        {"customer": None, "field": name, "reason": reason, "sent": None, "allowed": f"one column {name}"}
-        for name in wanted
-        for reason, is_wrong in (
-            ("is absent from the columns", name not in names),
-            ("stands twice among the columns", names.count(name) > 1),
-        )
-        if is_wrong
-    ]
-    if errors:
-        raise RequestProblem.invalid(errors, more=False)
-    return wanted
+    try:
+        return choose_columns(names, schema, found=found)
+    except ColumnsError as error:
+        reasons = dict.fromkeys(error.absent, "is absent from the columns")
+        reasons |= dict.fromkeys(error.twice, "stands twice among the columns")
+        errors = [
+            {"customer": None, "field": name, "reason": reasons[name], "sent": None,
+             "allowed": f"one column {name}; there is: {error.found}"}
+            for name in (schema.identifier, *schema.names) if name in reasons
+        ]  # fmt: skip
+        raise RequestProblem.invalid(errors, more=False) from None

@@ -13,8 +13,8 @@ from churn.errors import SchemaError, TableError
 from training.dataset import load_dataset
 from training.doubts import find_zeros, hint_at_separator
 from training.schema_file import read_schema
+from training.source import open_source
 from training.streaming.inspect import inspect
-from training.streaming.read import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path

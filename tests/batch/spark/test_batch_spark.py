@@ -12,7 +12,7 @@ from bank import REAL_TABLE, draw_customers, with_gaps
 from pyarrow import csv, parquet
 
 from batch.chunk import REJECTS, score_batch
-from batch.spark.rows import MALFORMED, RAGGED, WRONG, score_rows
+from batch.spark.rows import RAGGED, WRONG, TextForm, score_rows
 from churn.errors import BundleError, EngineError, TableError, TooManyRejectsError
 
 if TYPE_CHECKING:
@@ -136,10 +136,11 @@ def test_a_ragged_line_is_rejected(
     source.write_text("\n".join(lines))
     summary, scores, rejects = score(spark, models, source, tmp_path / "scores")
     assert len(scores) == 200 - 5
-    ragged = [row for row in rejects.to_pylist() if row["reason"] == MALFORMED]
+    ragged = [row for row in rejects.to_pylist() if row["column"] is None]
     assert [(row["row"], row["value"]) for row in ragged] == [(3, lines[3]), (190, lines[190])]
-    assert {(row["identifier"], row["column"], row["allowed"]) for row in ragged} == {(None, None, "14 fields")}
-    assert summary["reasons"][f"a line {MALFORMED}"] == 2
+    assert {(row["identifier"], row["allowed"]) for row in ragged} == {(None, "14 fields, as the header has")}
+    assert [row["reason"] for row in ragged] == ["has 13 fields", "has 15 fields"]
+    assert summary["reasons"]["a line has 13 fields"] == summary["reasons"]["a line has 15 fields"] == 1
     fine = [number for number in range(200) if number + 1 not in (1, 3, 18, 19, 190)]
     whole, _ = expect(scorer, pa.Table.from_pandas(customers.iloc[fine], preserve_index=False))
     assert scores.to_pylist() == whole
@@ -276,13 +277,15 @@ def test_each_row_gives_one_row(scorer: Scorer, customers: pd.DataFrame) -> None
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
     lines: list[str | None] = [None] * LINES
     lines[4] = "a;line"
-    found = pa.Table.from_batches(list(score_rows(scorer, batch.append_column(RAGGED, pa.array(lines)), 100, 7, ())))
+    batch = batch.append_column(RAGGED, pa.array(lines))
+    found = pa.Table.from_batches(list(score_rows(scorer, batch, 100, 7, (), TextForm())))
     assert sorted(found.column("__index").to_pylist()) == list(range(100, 100 + LINES))
     assert set(found.column("__part").to_pylist()) == {7}
     wrong = {row["__index"]: row[WRONG] for row in found.to_pylist() if row[WRONG] is not None}
     assert sorted(wrong) == [100, 104, 117, 118, 400, 401, 699]
     assert [value["column"] for value in wrong[100]] == ["Gender", "Age"]
-    assert wrong[104] == [{"column": None, "value": "a;line", "reason": MALFORMED, "allowed": "14 fields"}]
+    allowed = "14 fields, as the header has"
+    assert wrong[104] == [{"column": None, "value": "a;line", "reason": "has 1 field", "allowed": allowed}]
 
 
 def test_a_packed_model_scores_as_its_folder_and_is_loaded_once(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from churn.runtime.files import find_delimiter, find_left_aside, replace_text, sha256, write_aside
+from churn.runtime.files import find_left_aside, replace_text, sha256, write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +54,3 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.mark.parametrize(("header", "delimiter"), [("a,b", ","), ("a;b", ";"), ("a", ","), ("a;b;c,d", ";")])
-def test_the_delimiter_is_found_by_the_header(header: str, delimiter: str) -> None:
-    assert find_delimiter(header) == delimiter

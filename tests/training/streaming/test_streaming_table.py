@@ -11,9 +11,11 @@ import pytest
 from bank import draw_customers, with_gaps, write_csv
 
 from churn.errors import TableError
+from churn.tables import csv_file
+from training import source
 from training.dataset import load_dataset
 from training.evaluate import score
-from training.streaming import inspect, keys, read, shards, spread
+from training.streaming import inspect, keys, shards, spread
 from training.streaming.count import Tally
 from training.streaming.records import BLOCK_ROWS, write_records
 from training.streaming.shards import PARTS, Shards
@@ -35,8 +37,8 @@ def customers() -> pd.DataFrame:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a table of a thousand rows be a large one."""
-    monkeypatch.setattr(read, "BATCH_ROWS", 97)
-    monkeypatch.setattr(read, "BLOCK_BYTES", 6000)
+    monkeypatch.setattr(source, "BATCH_ROWS", 97)
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", 6000)
     monkeypatch.setattr(inspect, "INFER_ROWS", 300)
     monkeypatch.setattr(shards, "SHARD_ROWS", 100)
     monkeypatch.setattr(spread, "REPORT_ROWS", 50)
@@ -94,7 +96,7 @@ def test_no_array_holds_more_than_a_shard_or_a_sample(
 
     encode = spread.encode_batch
     monkeypatch.setattr(Shards, "load", watched)
-    monkeypatch.setattr(spread, "encode_batch", lambda schema, rows: lengths.append(len(rows)) or encode(schema, rows))
+    monkeypatch.setattr(spread, "encode_batch", lambda *given: lengths.append(len(given[1])) or encode(*given))
     path = tmp_path / "bank.parquet"
     pd.concat([customers] * 3).drop(columns="CustomerId").to_parquet(path, index=False)
     with open_streamed(path, SPLIT) as table:
@@ -163,7 +165,7 @@ def test_bad_rows_are_refused_by_line_as_in_memory(customers: pd.DataFrame, tmp_
         messages.append(str(caught.value))
     assert messages[0].count("line") > 4
     assert sorted(messages[1].split("\n")) == sorted(messages[0].split("\n"))
-    assert "line 11: 3 fields, and the header has 14" in messages[1]
+    assert "line 11: has 3 fields; allowed: 14 fields, as the header has" in messages[1]
     assert "line 405, column Gender: '?' is an unknown category; allowed: one of Female, Male" in messages[1]
     assert list(tmp_path.glob(f"{spread.PREFIX}*")) == []
 
@@ -202,19 +204,19 @@ def test_a_table_that_can_not_be_used_is_refused(
 
 def test_a_folder_that_can_not_be_used_is_refused(customers: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(TableError, match="holds no Parquet file"):
-        read.open_source(tmp_path)
+        source.open_source(tmp_path)
     folder = write_folder(tmp_path / "folder", customers)
     customers.drop(columns="Age").to_parquet(folder / "d.parquet", index=False)
     with pytest.raises(TableError, match=r"d\.parquet: its columns .* are not those before"):
-        list(read.open_source(folder).read())
+        list(source.open_source(folder).read())
     (tmp_path / "hive" / "country=DE").mkdir(parents=True)
     customers.to_parquet(tmp_path / "hive" / "country=DE" / "a.parquet")
     with pytest.raises(TableError, match="columns told by folders"):
-        read.open_source(tmp_path / "hive")
+        source.open_source(tmp_path / "hive")
     for name in ("absent.csv", "table.xlsx"):
         (tmp_path / "table.xlsx").touch()
         with pytest.raises(TableError, match=r"no such file|unknown kind of file"):
-            read.open_source(tmp_path / name)
+            source.open_source(tmp_path / name)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from churn.arrow import encode_batch
 from churn.columns import MAX_VIOLATIONS
 from churn.errors import InvalidCustomersError
 from churn.schema import MISSING_WORDS, Feature, InvalidValueError, Schema
+from churn.tables.encode import encode_batch
 
 # --- Reading a batch: the vectorised way says what the rule for one value says ----------------------------------------
 

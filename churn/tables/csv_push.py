@@ -1,0 +1,98 @@
+"""A CSV that arrives bit by bit, as blocks of whole records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from churn.errors import TableError
+from churn.tables.cells import Block
+from churn.tables.encoding import LONGEST_MARK, find_encoding, make_recoder
+from churn.tables.form import SAMPLE_BYTES, find_form
+from churn.tables.records import count_lines, cut_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from churn.tables.form import Form
+
+
+class RecordTooLongError(TableError):
+    """A record that would have to be held is longer than it may be."""
+
+
+class CsvPush:
+    """A CSV with a header that is fed with bytes.
+
+    Parameters
+    ----------
+    max_record : int
+        Size of the longest record, in bytes.
+    wanted, numeric, decimal
+        As for `churn.tables.form.find_form`.
+
+    Attributes
+    ----------
+    form : Form or None
+        Known before the first block.
+    """
+
+    def __init__(
+        self,
+        max_record: int,
+        wanted: Collection[str] = (),
+        numeric: Collection[str] | None = None,
+        decimal: str | None = None,
+    ) -> None:
+        self.form: Form | None = None
+        self._max_record = max_record
+        self._look = (wanted, numeric, decimal)
+        self._recode: Callable[[bytes, bool], bytes] | None = None
+        self._rest = b""
+        self._line = 1
+        self._needed = SAMPLE_BYTES
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for more."""
+        return len(self._rest)
+
+    def feed(self, data: bytes, *, last: bool) -> Iterator[Block]:
+        """Take the next bytes and yield the records that are whole.
+
+        Raises
+        ------
+        TableError
+            If it can't be told how the table is written.
+        RecordTooLongError
+        """
+        if self._recode is None:
+            data, self._rest = self._rest + data, b""
+            if len(data) < LONGEST_MARK and not last:
+                self._rest = data
+                return
+            encoding, mark = find_encoding(data[:LONGEST_MARK])
+            self._recode, data = make_recoder(encoding), data[mark:]
+        self._rest += self._recode(data, last)
+        if self.form is None and not self._find_form(is_whole=last):
+            return
+        yield from self._cut(last=last)
+
+    def _find_form(self, *, is_whole: bool) -> bool:
+        if not is_whole and len(self._rest) < self._needed:
+            return False
+        self._needed = len(self._rest) * 5 // 4  # so that small pieces are not looked at each time
+        wanted, numeric, decimal = self._look
+        self.form = find_form(self._rest, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
+        if self.form is not None:
+            self._rest, self._line = self._rest[self.form.start :], self.form.line
+        return self.form is not None
+
+    def _cut(self, *, last: bool) -> Iterator[Block]:
+        assert self.form is not None  # noqa: S101
+        cut = cut_records(self._rest, self.form.delimiter.encode(), is_last=last)
+        block, self._rest = Block(self._rest[: cut.end], cut.unclosed, self._line), self._rest[cut.end :]
+        self._line += count_lines(block.data)
+        if len(self._rest) > self._max_record:
+            raise RecordTooLongError(f"the record on line {self._line} has more than {self._max_record} bytes")
+        if block.data:
+            yield block

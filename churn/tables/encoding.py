@@ -1,0 +1,103 @@
+"""The bytes of a text table to UTF-8 without a byte-order mark."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING, Any
+
+from churn.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST_MARK = 4
+"""Bytes that tell the encoding."""
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which begins alike
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def find_encoding(head: bytes) -> tuple[str, int]:
+    """Return the encoding that the first bytes of a table tell, and the length of its mark.
+
+    Raises
+    ------
+    TableError
+        If it is none that is read.
+    """
+    mark, name = next(((mark, name) for mark, name in _MARKS.items() if head.startswith(mark)), (b"", "utf-8"))
+    if name == "utf-32" or (not mark and b"\0" in head):
+        found = "UTF-32" if mark else "UTF-16 without a byte-order mark, or no text"
+        raise TableError(f"it is {found}; allowed: UTF-8, or UTF-16 with a byte-order mark")
+    return name, len(mark)
+
+
+def make_recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
+    """Return what brings the next bytes, and whether they are the last, to UTF-8; what can't be read becomes U+FFFD."""
+    if encoding == "utf-8":
+        return lambda data, last: data  # noqa: ARG005
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    return lambda data, last: decoder.decode(data, last).encode("utf-8", "replace")
+
+
+class TextStream:
+    """A stream of bytes as UTF-8 without a byte-order mark.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its start. May give fewer bytes at a time than it is asked for, as a pipe does.
+
+    Attributes
+    ----------
+    skipped : int
+        Bytes of the byte-order mark.
+    is_recoded : bool
+        Whether the bytes differ from the stream's.
+
+    Raises
+    ------
+    TableError
+        If the encoding is none that is read.
+    """
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401  a stream of Arrow or Python
+        self._stream = stream
+        head = _read(stream, LONGEST_MARK)
+        encoding, self.skipped = find_encoding(head)
+        self.is_recoded = encoding != "utf-8"
+        self._recode = make_recoder(encoding)
+        self._waiting = self._recode(head[self.skipped :], len(head) < LONGEST_MARK)
+
+    def read(self, count: int) -> bytes:
+        """Return `count` bytes; fewer only at the end."""
+        while len(self._waiting) < count:
+            data = _read(self._stream, count - len(self._waiting))
+            self._waiting += self._recode(data, not data)
+            if not data:
+                break
+        data, self._waiting = self._waiting[:count], self._waiting[count:]
+        return data
+
+    def seek(self, position: int) -> None:
+        """Read on from a byte behind the byte-order mark; only where the stream is in UTF-8."""
+        self._stream.seek(self.skipped + position)
+        self._waiting = b""
+
+    def skip(self, count: int) -> None:
+        """Read and drop bytes."""
+        while count and (data := self.read(min(count, 1 << 22))):
+            count -= len(data)
+
+
+def _read(stream: Any, count: int) -> bytes:  # noqa: ANN401
+    parts = []
+    while count > 0 and (part := stream.read(count)):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,236 @@
+"""How a CSV is written: its separator, its header, and what stands above it; how its columns write numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from churn.errors import TableError
+from churn.names import normalize_names
+from churn.numerals import MARKS, find_decimal, is_number
+from churn.schema import MISSING_WORDS
+from churn.tables.records import count_lines, cut_records, drop_lines, find_first_end
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from churn.numerals import Decimal
+
+SEPARATORS: Mapping[str, str] = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+"""What may separate the fields, and its name."""
+
+HEAD_BYTES = 1 << 20
+"""Bytes in which the header must end."""
+
+SAMPLE_BYTES = 1 << 16
+"""Bytes of rows by which it is found out how the columns write numbers."""
+
+NUMERIC_SHARE = 0.9
+"""A column is one of numbers if this share of its cells are."""
+
+_SHORT = 1 << 12
+"""Bytes in which nearly every header ends."""
+
+_SEP = re.compile(rb'"?sep=([^\r\n"\x80-\xff])"?(\r\n|\r|\n)', re.IGNORECASE)
+_BLANK = re.compile(rb"[ \t]*(\r\n|\r|\n)")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a CSV is written.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns, without blanks around their names.
+    delimiter : str
+    start : int
+        Where the first row begins: bytes of the table in UTF-8, without its byte-order mark.
+    line : int
+        The line it begins on, counted from 1.
+    header_line : int
+        The line of the header.
+    decimals : mapping of str to {".", ",", "?"}
+        How columns write numbers; those that are not named have a decimal point.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    start: int
+    line: int
+    header_line: int
+    decimals: Mapping[str, Decimal]
+
+    @property
+    def described(self) -> str:
+        """The columns, what separates them, and what else was tried, for a message about a column that is absent."""
+        names = ", ".join(self.names[:30]) + (f", … ({len(self.names)} in all)" if len(self.names) > 30 else "")
+        separator = SEPARATORS.get(self.delimiter, repr(self.delimiter))
+        tried = ", ".join(SEPARATORS.values())
+        return f"{names} (line {self.header_line}, read with the separator {separator}; tried: {tried})"
+
+
+def find_form(
+    head: bytes,
+    *,
+    is_whole: bool,
+    wanted: Collection[str] = (),
+    numeric: Collection[str] | None = None,
+    decimal: str | None = None,
+) -> Form | None:
+    """Find out how a CSV is written by its first bytes.
+
+    Lines that are blank, ``sep=;`` as Excel writes it, and lines that begin with ``#`` may stand above the header.
+
+    Parameters
+    ----------
+    head : bytes
+        In UTF-8, without a byte-order mark.
+    is_whole : bool
+        Whether this is the whole table.
+    wanted : collection of str
+        Columns that are looked for. The separator that shows most of them is taken, and else the one that makes the
+        most fields.
+    numeric : collection of str, optional
+        Columns of numbers and flags; found by their cells if not given.
+    decimal : {".", ","}, optional
+        How all columns write numbers; found by their cells if not given.
+
+    Returns
+    -------
+    Form or None
+        None if more bytes are needed.
+
+    Raises
+    ------
+    TableError
+        If there is no header, or it can't be read.
+    """
+    start, told = _skip_to_header(head)
+    form = _find_header(head, start, [told] if told else list(SEPARATORS), wanted, is_whole=is_whole)
+    if form is None and is_whole:
+        raise TableError("it is empty, without a header")
+    if form is None and len(head) > HEAD_BYTES:
+        raise TableError(f"line {1 + count_lines(head[:start])}: the header has more than {HEAD_BYTES} bytes")
+    if form is None or (not is_whole and len(head) < form.start + SAMPLE_BYTES):
+        return None
+    if not any(form.names):
+        raise TableError(f"line {form.header_line} must name the columns, and is blank")
+    return replace(form, decimals=_find_decimals(form, head[form.start :], numeric, decimal, is_whole=is_whole))
+
+
+def check_decimal(decimal: str | None) -> None:
+    """Refuse what is no way to write numbers.
+
+    Raises
+    ------
+    TableError
+    """
+    if decimal is not None and decimal not in MARKS:
+        raise TableError(f"decimal is {decimal!r}; allowed: {' or '.join(MARKS)}")
+
+
+def _skip_to_header(head: bytes, start: int = 0) -> tuple[int, str | None]:
+    """Return where the first line is that says something, and the separator that a line above it told."""
+    told = None
+    while True:
+        if told is None and (match := _SEP.match(head, start)):
+            told = match[1].decode("latin-1")
+        elif not (match := _BLANK.match(head, start)):
+            return start, told
+        start = match.end()
+
+
+def _find_header(
+    head: bytes, start: int, delimiters: Sequence[str], wanted: Collection[str], *, is_whole: bool
+) -> Form | None:
+    """Read the header by the separator that fits best, below comment lines; None if it is not whole."""
+    if start == len(head):
+        return None
+    forms = [_read_header(head, start, mark, is_whole=is_whole) for mark in delimiters]
+    if None in forms:
+        return None
+    form = max((form for form in forms if form), key=lambda form: _rank(form, head, wanted, is_whole=is_whole))
+    if len(form.names) == 1 and b'"' in head[start : form.start]:
+        _refuse_open_quote(head[start : form.start], delimiters, form.header_line)
+    if not form.names[0].startswith("#") or {*wanted} & {*form.names}:
+        return form
+    # A comment, unless it has as many fields as what is below: then it is a header that begins so.
+    below = _find_header(head, _skip_to_header(head, form.start)[0], delimiters, wanted, is_whole=is_whole)
+    if below is None:
+        return form if is_whole else None
+    own = next(own for own in forms if own and own.delimiter == below.delimiter)
+    return own if len(own.names) == len(below.names) > 1 else below
+
+
+def _rank(form: Form, head: bytes, wanted: Collection[str], *, is_whole: bool) -> tuple[int, bool, bool, int]:
+    """Return what speaks for a separator, the weightiest first."""
+    has_quotes = any('"' in name for name in form.names)  # as fields have that begin or end in the middle of a quote
+    start = _skip_to_header(head, form.start)[0]
+    row = _split(head, start, form.delimiter, is_whole=is_whole)[:SAMPLE_BYTES].decode("utf-8", "replace")
+    is_like_row = len(_read_cells(row, form.delimiter)) == len(form.names) > 1
+    return len({*wanted} & {*form.names}), not has_quotes, is_like_row, len(form.names)
+
+
+def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> Form | None:
+    """Read a header by one separator; None if it is not whole."""
+    header = _split(head, start, delimiter, is_whole=is_whole)
+    if not header:
+        return None
+    line = 1 + count_lines(head[:start])
+    try:
+        cells = _read_cells(header.decode(), delimiter)
+    except UnicodeDecodeError as error:
+        raise TableError(f"line {line}: the header is not UTF-8: byte {start + error.start}") from None
+    except csv.Error as error:
+        raise TableError(f"line {line}: the header can't be read: {error}") from None
+    return Form(tuple(normalize_names(cells)), delimiter, start + len(header), line + count_lines(header), line, {})
+
+
+def _split(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> bytes:
+    """Return the record that begins at `start`; nothing if it is not whole."""
+    mark = delimiter.encode()
+    length = find_first_end(head[start : start + _SHORT], mark) or find_first_end(head[start:], mark, is_last=is_whole)
+    return head[start : start + length]
+
+
+def _read_cells(record: str, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
+
+
+def _refuse_open_quote(header: bytes, delimiters: Sequence[str], line: int) -> None:
+    if any(cut_records(header, mark.encode(), is_last=True).unclosed for mark in delimiters):
+        raise TableError(f"line {line}: the header has a quote that does not close")
+
+
+def _find_decimals(
+    form: Form, rows: bytes, numeric: Collection[str] | None, decimal: str | None, *, is_whole: bool
+) -> dict[str, Decimal]:
+    """Find out which columns write numbers with something else than a decimal point.
+
+    A column that does not tell is taken to be written as all the others that do. If there are none, a table that is
+    separated by commas has decimal points, and another one may have either.
+    """
+    check_decimal(decimal)
+    if decimal is not None:
+        return {} if decimal == "." else dict.fromkeys(form.names if numeric is None else numeric, ",")
+    is_last = is_whole and len(rows) <= SAMPLE_BYTES
+    cut = cut_records(rows[:SAMPLE_BYTES], form.delimiter.encode(), is_last=is_last)
+    sample = drop_lines(rows[: cut.end], cut.unclosed)
+    if form.delimiter == "," and b'"' not in sample:
+        return {}
+    text = io.StringIO(sample.decode("utf-8", "replace"), newline="")
+    records = [row for row in csv.reader(text, delimiter=form.delimiter) if len(row) == len(form.names)]
+    marks: dict[str, Decimal | None] = {}
+    for place, name in enumerate(form.names):
+        cells = [cell for cell in (row[place].strip() for row in records) if cell not in MISSING_WORDS]
+        share = sum(map(is_number, cells)) / len(cells) if numeric is None and cells else 0.0
+        if share >= NUMERIC_SHARE if numeric is None else name in numeric:
+            marks[name] = find_decimal(cells)
+    told = {mark for mark in marks.values() if mark not in (None, "?")}
+    rest: Decimal | None = told.pop() if len(told) == 1 else "." if form.delimiter == "," else "?"
+    found = {name: rest if mark is None else mark for name, mark in marks.items()}
+    return {name: mark for name, mark in found.items() if mark is not None and mark != "."}
