@@ -19,7 +19,7 @@ from service.api import docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
 from service.guard.request_body import Intake
 from service.observe.access_log import AccessLog, find_request_id
-from service.observe.logs import bind_request_id, choose_form
+from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
 from service.observe.recorder import Recorder
 from service.observe.responses import ObservedResponse
@@ -73,7 +73,7 @@ class ChurnService(FastAPI):
         self.model_state = ModelState(settings, self.metrics)
         self.intake = Intake(self.metrics, settings)
         self.recorder = Recorder(self.metrics)
-        self.access = AccessLog(choose_form(settings)) if settings.access_log else None
+        self.access = AccessLog(choose_format(settings)) if settings.access_log else None
         self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None

@@ -1,1 +1,1 @@
-"""What operators see: metrics, access lines, logs and traces."""
+"""Metrics, logs and traces of the service."""

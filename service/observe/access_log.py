@@ -1,4 +1,4 @@
-"""What names a request, and the line that is logged of it."""
+"""Request identifiers and the access log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Literal
 
-from service.observe.deferred import Soon
+from service.observe.deferred import DeferredCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 
 LINES_AT_ONCE = 10
-"""A pipe takes 4,096 bytes at once (POSIX: PIPE_BUF), so that lines of several workers don't cut each other up."""
+"""Lines per write. Writes of up to 4,096 bytes to a pipe are atomic (PIPE_BUF), so workers' lines do not interleave."""
 
 VALUES = 7
 VALUES_AT_ONCE = VALUES * LINES_AT_ONCE
@@ -30,7 +30,7 @@ JSON_LINE = (
 )
 TEXT_LINE = "%s.%06dZ info request_id=%s %s %s %d %.6f s\n"
 
-# Only what needs no escaping in a header or in JSON, and not so long that it could flood a log.
+# Characters that need no escaping in a header or in JSON; short enough not to flood a log.
 _is_request_id = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
 _match_traceparent = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _prefix = secrets.token_hex(6)
@@ -38,13 +38,18 @@ _numbers = itertools.count(1)
 
 
 def find_request_id(headers: Mapping[bytes, bytes]) -> str:
-    """Return the name a request came with, or a new one.
+    """Return the identifier sent with a request, or generate one.
 
     Parameters
     ----------
     headers : mapping of bytes to bytes
-        Names in lower case. ``X-Request-ID`` comes first, then the trace of a W3C ``traceparent``; one with other
-        characters than letters, digits and ``._:/+=@-``, or more than 128, counts as none.
+        Request headers, with names in lower case. ``X-Request-ID`` takes precedence over the trace ID of a W3C
+        ``traceparent``. A value is ignored if it is longer than 128 characters or has characters other than letters,
+        digits and ``._:/+=@-``.
+
+    Returns
+    -------
+    str
     """
     sent = headers.get(REQUEST_ID)
     if sent is not None and _is_request_id(sent):
@@ -57,15 +62,15 @@ def find_request_id(headers: Mapping[bytes, bytes]) -> str:
 
 
 class AccessLog:
-    """Writes a line for each request to standard error, several lines at a time; nothing about a customer.
+    """Writes one line per request to standard error, in batches, without customer data.
 
-    What a line says is kept as it is and put into words with its neighbours: that takes half the time.
+    Values are collected and formatted together, which takes half the time of formatting each line.
 
     Parameters
     ----------
     form : {"json", "text"}
     descriptor : int, optional
-        File descriptor to write to.
+        File descriptor to write to; standard error by default.
     """
 
     def __init__(self, form: Literal["json", "text"], descriptor: int | None = None) -> None:
@@ -73,11 +78,22 @@ class AccessLog:
         self._lines = self._line * LINES_AT_ONCE
         self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
         self._values: list[str | float] = []
-        self._soon = Soon(self.flush)
+        self._deferred_flush = DeferredCall(self.flush)
         self._second, self._date = 0, ""
 
     def log(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
-        """Log an answered request; `route` is one of the service's own paths, not what was asked for."""
+        """Log a completed request.
+
+        Parameters
+        ----------
+        request_id, method : str
+        route : str
+            Path template of the route, never the requested path.
+        status : int
+            HTTP status; 499 if the client disconnected.
+        seconds : float
+            Duration of the request.
+        """
         moment = time.time()
         second = int(moment)
         if second != self._second:
@@ -86,10 +102,10 @@ class AccessLog:
         if len(self._values) == VALUES_AT_ONCE:
             self._write(self._lines)
         else:
-            self._soon.ask()
+            self._deferred_flush.schedule()
 
     def flush(self) -> None:
-        """Write what is gathered."""
+        """Write the collected lines."""
         if self._values:
             self._write(self._line * (len(self._values) // VALUES))
 

@@ -1,4 +1,4 @@
-"""Work that may wait a moment, done once for all that came meanwhile."""
+"""Deferred calls, which combine several requests for the same work."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DELAY_SECONDS = 0.1
-"""How long what is gathered may wait."""
+"""Delay before the call."""
 
-PATIENCE_SECONDS = 0.02
-"""How much longer it waits for a request, behind whose answer it would not be noticed."""
+GRACE_SECONDS = 0.02
+"""Additional time to wait for the next request, directly after whose response the call is made."""
 
 
-class Soon:
-    """Calls a function `DELAY_SECONDS` after it was first asked to. Belongs to the event loop's thread.
+class DeferredCall:
+    """Calls a function once, `DELAY_SECONDS` or more after it was scheduled. Not thread-safe: use it in the event loop.
 
-    Clients that send at a steady pace would find the work under way at their very next request, each time. So the
-    work is done behind the answer to it, when that client is least likely to send another.
+    With clients that send at a constant rate, a fixed delay could make the same client wait for the call every time.
+    The call is therefore made directly after the next response, or after `GRACE_SECONDS` without a request.
 
     Parameters
     ----------
-    work : callable
+    function : callable
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
         self._is_due = self._is_overdue = False
 
-    def ask(self) -> None:
-        """See that the function is called."""
+    def schedule(self) -> None:
+        """Schedule the call, unless it is scheduled already."""
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(DELAY_SECONDS, self._wait)
+            asyncio.get_running_loop().call_later(DELAY_SECONDS, self._begin_grace)
         elif self._is_overdue:
             self._is_overdue = False
             asyncio.get_running_loop().call_soon(self._call)
 
-    def _wait(self) -> None:
+    def _begin_grace(self) -> None:
         self._is_overdue = True
-        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._stop_waiting)
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_grace)
 
-    def _stop_waiting(self) -> None:
+    def _end_grace(self) -> None:
         if self._is_overdue:
             self._is_overdue = False
             self._call()
 
     def _call(self) -> None:
         self._is_due = False
-        self._work()
+        self._function()

@@ -1,4 +1,4 @@
-"""Training's bins as Prometheus series: how many customers fell into each, and how many of training's had."""
+"""Drift metrics: customers per histogram bin of the training data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 class DriftMetrics:
-    """Counts one model's customers per bin; every series exists from the start, so that a first customer is seen.
+    """Counts the scored customers of one model per feature and bin.
+
+    All series are created at once, so that Prometheus sees the first increment of each.
 
     Parameters
     ----------
     drift : Drift
     bins, unusual, score_bins : Counter
-        Labelled by feature and bin, by feature, by bin.
+        Labelled by feature and bin, by feature, and by bin.
     bin_shares, score_bin_shares : Gauge
-        Of training, labelled like the counters.
+        Shares of the training data, with the labels of `bins` and `score_bins`.
     """
 
     def __init__(
@@ -34,7 +36,13 @@ class DriftMetrics:
         self._unusual = [unusual.labels(feature.name) for feature in drift.features]
 
     def count(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
-        """Count customers: a raw matrix, shape (n, features), and their probabilities, shape (n,)."""
+        """Count scored customers.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        probabilities : ndarray of float64, shape (n,)
+        """
         for children, counts in zip(self._bins, self._drift.count(raw), strict=True):
             _add(children, counts)
         _add(self._unusual, self._drift.count_unusual(raw))

@@ -1,4 +1,4 @@
-"""How the service logs: one JSON object a line for machines, text on a terminal; every library's lines alike."""
+"""Logging configuration: JSON lines, or text on a terminal, also for the messages of libraries."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
-def choose_form(settings: Settings) -> Literal["json", "text"]:
-    """Resolve ``auto``: text on a terminal, else JSON."""
+def choose_format(settings: Settings) -> Literal["json", "text"]:
+    """Return the configured log format; "auto" is text on a terminal and JSON otherwise."""
     if settings.log_format != "auto":
         return settings.log_format
     return "text" if sys.stderr.isatty() else "json"
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Write what is logged anywhere in this process to standard error, in the form the settings say.
+    """Configure the root logger of this process to write to standard error.
 
-    Tracebacks are without local variables, which hold customers.
+    Tracebacks contain no local variables, since these may hold customer data.
     """
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -31,7 +31,7 @@ def set_up_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.CallsiteParameterAdder([structlog.processors.CallsiteParameter.PROCESS]),
     ]
-    if choose_form(settings) == "json":
+    if choose_format(settings) == "json":
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         last: list[Any] = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
@@ -47,5 +47,5 @@ def set_up_logging(settings: Settings) -> None:
 
 
 def bind_request_id(request_id: str) -> None:
-    """Add a request's identifier to whatever its task logs."""
+    """Add the request identifier to all messages that are logged in the current task."""
     structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -1,4 +1,4 @@
-"""The folder in which several workers share their metrics, from its making to its removal."""
+"""The directory in which several workers share their metrics, and its removal."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder; prometheus_client reads it when it is imported."""
+"""Environment variable with the directory; prometheus_client reads it on import."""
 
 PREFIX = "churn-metrics-"
 
 LOCK = "lock"
-"""A file that is locked as long as the folder's supervisor lives."""
+"""File in the directory that is locked while its supervisor runs."""
 
 
 @contextmanager
 def share_metrics() -> Iterator[None]:
-    """Have processes that are started inside the block share their metrics; remove what they shared when it ends.
+    """Create the directory for processes that are started inside the block, and remove it afterwards.
 
-    Folders that killed services left are removed as well.
+    Directories of services that were killed are removed as well.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with (folder / f".{LOCK}").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            (folder / f".{LOCK}").rename(folder / LOCK)  # locked before another service can look at it
+            (folder / f".{LOCK}").rename(folder / LOCK)  # visible to other services only once it is locked
             os.environ[VARIABLE] = name
             try:
                 yield
@@ -44,18 +44,18 @@ def share_metrics() -> Iterator[None]:
 
 
 def forget_worker(pid: int | None) -> None:
-    """Drop the gauges of a worker that has ended; its counters stay, so that no total falls."""
+    """Remove the gauges of a worker that has ended; its counters are kept, so that totals never decrease."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def remove_shared_metrics() -> None:
-    """Remove the folder in the supervisor's place, for workers that outlive it."""
+    """Remove the directory from a worker that outlives its supervisor."""
     if VARIABLE in os.environ:
         shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
 
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError), (folder / LOCK).open("rb") as lock:  # OSError: another's, or locked
+        with suppress(OSError), (folder / LOCK).open("rb") as lock:  # OSError: locked, or another user's
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What this worker takes of the machine. The client library's own collector knows one process only, not several."""
+"""Memory and CPU metrics of the worker processes. prometheus_client's own collector does not support several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATM = Path("/proc/self/statm")
 
 
 class ProcessMetrics:
-    """Memory and CPU of the worker, summed over workers when scraped.
+    """Memory and CPU time of this worker, summed over all workers in a scrape.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class ProcessMetrics:
         self._device = ""
 
     def watch_gpu(self, device: str) -> None:
-        """Read this GPU's memory from now on; TensorFlow, whose import takes seconds, must have been loaded for it."""
+        """Report the memory of a GPU from now on; requires that TensorFlow is already imported."""
         self._device = device
 
     def update(self) -> None:
-        """Read them anew."""
+        """Set the metrics to their current values."""
         self._memory.set(read_resident_memory())
         used = time.process_time()
         self._cpu.inc(used - self._counted)
@@ -60,7 +60,7 @@ class ProcessMetrics:
 
 
 def read_resident_memory() -> int:
-    """Return this process's resident memory in bytes; 0 where the system does not tell (other than Linux)."""
+    """Return the resident memory of this process in bytes; 0 on systems other than Linux."""
     if not _STATM.exists():
         return 0
     return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
-"""All that leans on private parts of prometheus_client; pyproject.toml therefore bounds its version from above.
+"""All code that uses private parts of prometheus_client, whose version pyproject.toml therefore bounds from above.
 
-tests/service/observe/test_prometheus_internals.py names the part that has changed.
+tests/service/observe/test_prometheus_internals.py fails with the name of a part that has changed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class FastHistogram(Histogram):
-    """A histogram that finds a value's bucket by bisection, and counts a whole array at once."""
+    """A histogram that finds buckets by bisection and can observe an array."""
 
     def _metric_init(self) -> None:
         super()._metric_init()
         self._bounds = np.array(self._upper_bounds)
 
     def observe(self, amount: float, exemplar: Any = None) -> None:  # noqa: ANN401, ARG002  the parent's signature
-        """Count one value."""
+        """Observe one value."""
         self._sum.inc(amount)
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
     def observe_many(self, amounts: NDArray[np.float64] | NDArray[np.int64]) -> None:
-        """Count every value of an array."""
+        """Observe each value of an array."""
         for position, count in enumerate(np.bincount(self._bounds.searchsorted(amounts)).tolist()):
             if count:
                 self._buckets[position].inc(count)
@@ -41,13 +41,13 @@ class FastHistogram(Histogram):
 
 
 class WorkersCollector(MultiProcessCollector):
-    """Sums the metrics of all workers, of which some may be starting or ending meanwhile.
+    """Aggregates the metrics of all workers, also while workers start and end.
 
-    A worker's file is empty for a moment when it is made; its parent fails on it with a `struct.error`.
+    The parent class raises `struct.error` for a file that a worker has created but not yet given its size.
     """
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics of every worker's files, summed as each metric says."""
+        """Return the metrics in the files of all workers, aggregated by the mode of each metric."""
         files = [str(file) for file in Path(self._path).glob("*.db") if _has_content(file)]
         return self.merge(files)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -55,5 +55,5 @@ class WorkersCollector(MultiProcessCollector):
 def _has_content(file: Path) -> bool:
     try:
         return file.stat().st_size > 0
-    except FileNotFoundError:  # the gauges of a worker that has ended
+    except FileNotFoundError:  # removed with the gauges of a worker that has ended
         return False

@@ -1,4 +1,4 @@
-"""Counts scored requests: what is scored within a moment is counted together, at a fraction of the price."""
+"""Records scored requests in the metrics, in batches, which costs a fraction of recording each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.observe.deferred import Soon
+from service.observe.deferred import DeferredCall
 from service.observe.stages import STAMPS
 
 if TYPE_CHECKING:
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from service.observe.stages import ScoredBatch, Stamps
 
     Stacked = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-    """Customers, their probabilities, how many each request had, the requests' stamps: `Metrics.count_scored`'s."""
+    """Arguments of `Metrics.count_scored`: raw matrix, probabilities, customers per request, timestamps."""
 
-GATHERED_BYTES = 64 * 1024
-"""Lone customers, as bytes, that are counted together at most: few enough to stay in the processor's cache."""
+BUFFER_BYTES = 64 * 1024
+"""Maximum size of the buffer of single customers, which fits into the processor's cache."""
 
-GATHERED_ROWS = 4096
-"""Customers scored together that are counted together at most."""
+BUFFER_ROWS = 4096
+"""Maximum number of buffered customers that were scored together."""
 
 
 class Recorder:
-    """Counts what was scored in the metrics; a scrape sees all of the worker that it asks.
+    """Buffers scored requests and records them in the metrics shortly afterwards, and before each scrape.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class Recorder:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._soon = Soon(self.flush)
-        # Packed numbers: as many tuples would keep the garbage collector busy.
+        self._deferred_flush = DeferredCall(self.flush)
+        # Packed numbers: tuples would be tracked by the garbage collector.
         self._lone = bytearray()
         self._features = 0
         self._pack = struct.Struct("").pack
@@ -48,39 +48,39 @@ class Recorder:
         metrics.before_exposing = self.flush
 
     def record_lone(self, row: Sequence[float], probability: float, stamps: Stamps) -> None:
-        """Count an answered request with one customer."""
-        if len(row) != self._features:  # another model's
+        """Record a request with a single customer."""
+        if len(row) != self._features:  # of another model
             self.flush()
             self._features = len(row)
             self._pack = struct.Struct(f"{len(row) + 1 + STAMPS}d").pack
         self._lone += self._pack(*row, probability, *stamps)
-        if len(self._lone) >= GATHERED_BYTES:
+        if len(self._lone) >= BUFFER_BYTES:
             self.flush()
         else:
-            self._soon.ask()
+            self._deferred_flush.schedule()
 
     def record_together(
         self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: NDArray[np.float64]
     ) -> None:
-        """Count answered requests with one customer each, that were scored together; stamps of shape (requests, 6)."""
-        self._keep((raw, probabilities, np.ones(len(raw), np.int64), stamps))
+        """Record requests with a single customer each that were scored together; `stamps` has shape (requests, 6)."""
+        self._append((raw, probabilities, np.ones(len(raw), np.int64), stamps))
 
     def record_batch(self, scored: ScoredBatch) -> None:
-        """Count an answered request with several customers."""
-        self._keep((scored.raw, scored.probabilities, np.array([len(scored.raw)]), np.array([scored.stamps])))
+        """Record a request with several customers."""
+        self._append((scored.raw, scored.probabilities, np.array([len(scored.raw)]), np.array([scored.stamps])))
 
-    def _keep(self, stacked: Stacked) -> None:
-        if self._stacked and stacked[0].shape[1] != self._stacked[0][0].shape[1]:  # another model's
+    def _append(self, stacked: Stacked) -> None:
+        if self._stacked and stacked[0].shape[1] != self._stacked[0][0].shape[1]:  # of another model
             self.flush()
         self._stacked.append(stacked)
         self._rows += len(stacked[0])
-        if self._rows >= GATHERED_ROWS:
+        if self._rows >= BUFFER_ROWS:
             self.flush()
         else:
-            self._soon.ask()
+            self._deferred_flush.schedule()
 
     def flush(self) -> None:
-        """Count what is gathered."""
+        """Record the buffered requests."""
         if self._lone:
             records = np.frombuffer(bytes(self._lone)).reshape(-1, self._features + 1 + STAMPS)
             self._lone.clear()

@@ -1,4 +1,4 @@
-"""The stages of a scored request, and what is known of one that was scored: what scoring hands to its observers."""
+"""Stages of a scored request and their timestamps, as passed from scoring to metrics and traces."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Stamps = tuple[float, float, float, float, float, float]
-"""When a request was received, parsed, started (when the engine was free for it: what lies before is the queue),
-prepared, inferred and serialised, in seconds of `time.perf_counter`."""
+"""Times at which a request was received, parsed, started (after waiting for the engine), preprocessed, inferred and
+serialised, from `time.perf_counter`."""
 
 STAMPS = 6
 
 STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
-"""What lies between one stamp and the next."""
+"""Names of the intervals between consecutive timestamps."""
 
 
 class ScoredLone(NamedTuple):
-    """A customer scored alone."""
+    """A request with a single customer, scored."""
 
     row: Sequence[float]
     probability: float
@@ -29,7 +29,7 @@ class ScoredLone(NamedTuple):
 
 
 class ScoredBatch(NamedTuple):
-    """Customers scored together."""
+    """A request with several customers, scored."""
 
     raw: NDArray[np.float64]
     probabilities: NDArray[np.float64]

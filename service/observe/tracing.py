@@ -1,7 +1,7 @@
-"""OpenTelemetry traces: a span a request and, for `POST /predict`, a span for each stage in it. Off by default.
+"""OpenTelemetry traces: one span per request and, for `POST /predict`, one per stage. Off by default.
 
-The exporter speaks OTLP over HTTP and reads OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and so on).
-Nothing about a customer is in a span.
+The exporter uses OTLP over HTTP and is configured with OpenTelemetry's own environment variables, such as
+`OTEL_EXPORTER_OTLP_ENDPOINT`. Spans contain no customer data.
 """
 
 from __future__ import annotations
@@ -20,46 +20,47 @@ if TYPE_CHECKING:
 
     from service.observe.stages import ScoredBatch
 
-QUIET = "health,metrics"
-"""What is asked every few seconds, by those who watch the service, is not traced."""
+EXCLUDED_URLS = "health,metrics"
+"""Comma-separated patterns of URLs that are not traced: probes and scrapes."""
 
 
 class TracingError(ChurnError):
-    """Tracing is asked for and can't be had."""
+    """Tracing is enabled but not available."""
 
 
 def check_tracing() -> None:
-    """Refuse where OpenTelemetry is missing.
+    """Check that OpenTelemetry is installed.
 
     Raises
     ------
     TracingError
+        If it is not.
     """
     try:
         found = importlib.util.find_spec("opentelemetry.instrumentation.asgi")
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise TracingError("CHURN_TRACING is on, and OpenTelemetry is not installed; install churn[tracing]")
+        raise TracingError("CHURN_TRACING is on, but OpenTelemetry is not installed: pip install 'churn[tracing]'")
 
 
 def make_provider() -> TracerProvider:
-    """Return what sends spans where OpenTelemetry's variables say, in a thread of its own."""
+    """Return a provider that exports spans from a thread of its own, as configured by environment variables."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say comes before these.
-    named = OTELResourceDetector().detect()
-    ours = Resource.create({"service.name": "churn", "service.version": __version__})
-    provider = TracerProvider(resource=ours.merge(named))
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence over the defaults.
+    configured = OTELResourceDetector().detect()
+    defaults = Resource.create({"service.name": "churn", "service.version": __version__})
+    provider = TracerProvider(resource=defaults.merge(configured))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
 class Tracing:
-    """Makes spans.
+    """Creates spans.
 
     Raises
     ------
@@ -73,16 +74,16 @@ class Tracing:
         self._tracer = self._provider.get_tracer("service", __version__)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """Return an application that makes a span of each request, a child of the caller's if it sent one."""
+        """Return an application that creates a span for each request, as a child of the span in its headers, if any."""
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
         wrapped: Any = OpenTelemetryMiddleware(
-            app, excluded_urls=QUIET, tracer_provider=self._provider, exclude_spans=["receive", "send"]
+            app, excluded_urls=EXCLUDED_URLS, tracer_provider=self._provider, exclude_spans=["receive", "send"]
         )
         return wrapped  # type: ignore[no-any-return]
 
     def add_stages(self, scored: ScoredLone | ScoredBatch) -> None:
-        """Add to the current span how many customers were scored, and a span for each stage of it."""
+        """Add the number of customers to the current span, and a child span for each stage."""
         from opentelemetry import trace
 
         trace.get_current_span().set_attribute(
@@ -94,5 +95,5 @@ class Tracing:
             self._tracer.start_span(stage, start_time=started).end(ended)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Export the remaining spans and stop."""
         self._provider.shutdown()

@@ -111,5 +111,5 @@ def test_without_opentelemetry_the_service_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, bank_models: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(tracing.TracingError, match=r"install churn\[tracing\]"):
+    with pytest.raises(tracing.TracingError, match=r"pip install 'churn\[tracing\]'"):
         serve(Settings(models=bank_models, engine="onnx", tracing=True), port=0)
