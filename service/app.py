@@ -101,7 +101,7 @@ class ChurnService(FastAPI):
         ]
         for router in routers:
             self.include_router(router)
-        self.mount(docs.STATIC, docs.files())
+        self.mount(docs.STATIC, docs.make_static_files())
         self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,1 +1,1 @@
-"""The routes around scoring, one file per resource, and the OpenAPI document."""
+"""HTTP routes other than scoring, one module per resource, and the OpenAPI document."""

@@ -1,7 +1,7 @@
-"""Request and response models made from the schema: what the OpenAPI page shows.
+"""Request and response models, derived from the schema, for the OpenAPI document.
 
-`service.predict.parse` and `service.predict.fast_parse` read the requests; these models describe them, and the tests
-hold the two together.
+They only describe requests; `service.predict.parse` and `service.predict.fast_parse` validate them. Tests check that
+both agree.
 """
 
 from __future__ import annotations
@@ -18,74 +18,74 @@ if TYPE_CHECKING:
 
 
 class Warned(BaseModel):
-    """A value that was scored although training saw none like it."""
+    """A value outside the range of the training data, which was scored nevertheless."""
 
     field: str = Field(description="Name of the field.", examples=["Age"])
-    sent: float = Field(description="The value as it was scored.", examples=[101])
+    sent: float = Field(description="The value.", examples=[101])
     trained_minimum: float | None = Field(description="Smallest value seen in training.", examples=[18])
     trained_maximum: float | None = Field(description="Largest value seen in training.", examples=[92])
 
 
 class WrongValue(BaseModel):
-    """One value that can't be scored."""
+    """An invalid value."""
 
-    customer: int | None = Field(description="Position of the customer, from 0; null: the request as a whole.")
-    row: int | None = Field(None, description="Row of a table, from 1. Not with JSON.")
-    line: int | None = Field(None, description="Line of a CSV on which the row begins, from 1.")
-    field: str | None = Field(description="Name of the field; null: the customer, or the request, as a whole.")
+    customer: int | None = Field(description="Position of the customer, from 0; null: the whole request.")
+    row: int | None = Field(None, description="Row of the table, from 1. Only for tables.")
+    line: int | None = Field(None, description="Line on which the row begins, from 1. Only for CSV.")
+    field: str | None = Field(description="Name of the field; null: the whole customer or request.")
     reason: str = Field(description="What is wrong.", examples=["is too small"])
-    sent: Any = Field(description="What was sent, shortened; null where the field is missing.")
-    allowed: str = Field(description="What would have been accepted.")
+    sent: Any = Field(description="The value that was sent, shortened; null if the field is missing.")
+    allowed: str = Field(description="Allowed values.")
 
 
 class ProblemDocument(BaseModel):
-    """An error, as RFC 9457 has it (`application/problem+json`)."""
+    """An error as a problem document (RFC 9457, `application/problem+json`)."""
 
-    type: str = Field(description="The kind of problem.", examples=["urn:churn:invalid-customers"])
-    title: str = Field(description="The kind of problem, in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What went wrong this time, and what is allowed.")
-    errors: list[WrongValue] | None = Field(None, description="Each wrong value, the first 100. Only with status 422.")
+    type: str = Field(description="Type of the problem.", examples=["urn:churn:invalid-customers"])
+    title: str = Field(description="Summary of the problem type.")
+    status: int = Field(description="HTTP status code.")
+    detail: str = Field(description="Explanation of this occurrence, with what is allowed.")
+    errors: list[WrongValue] | None = Field(None, description="The first 100 invalid values. Only with status 422.")
 
 
 def make_request_models(schema: Schema) -> tuple[type[BaseModel], type[BaseModel]]:
-    """Make the models of one customer and of a batch."""
+    """Create the request models of a single customer and of a batch."""
     closed = ConfigDict(extra="forbid")
     fields: dict[str, Any] = {f"f{i}": _describe(feature) for i, feature in enumerate(schema.features)}
-    about = "Names the customer; echoed in the answer, never scored. Null or left out: not sent."
+    about = "Identifier of the customer; returned in the response, not used for scoring. Null or omitted: none."
     fields["identifier"] = _identifier_field(schema, about, may_be_null=True)
     customer: type[BaseModel] = create_model("Customer", __config__=closed, __doc__="One bank customer.", **fields)
     batch: type[BaseModel] = create_model(
         "Customers",
         __config__=closed,
-        __doc__="Many customers.",
-        **dict[str, Any]({BATCH: (list[customer], Field(description="The customers, in the order of the answer."))}),  # type: ignore[valid-type]
+        __doc__="Several customers.",
+        **dict[str, Any]({BATCH: (list[customer], Field(description="In the order of the predictions."))}),  # type: ignore[valid-type]
     )
     return customer, batch
 
 
 def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseModel]]:
-    """Make the models of the answer to one customer and to a batch."""
+    """Create the response models of a single customer and of a batch."""
     fields: dict[str, Any] = {
         "probability": (
             float,
-            Field(ge=0, le=1, description="How likely the customer is to leave.", examples=[0.1234]),
+            Field(ge=0, le=1, description="Probability that the customer leaves.", examples=[0.1234]),
         ),
         "churn": (bool, Field(description="Whether the probability is above the model's threshold.")),
-        "identifier": _identifier_field(schema, "What was sent with the customer."),
+        "identifier": _identifier_field(schema, "Identifier that was sent with the customer."),
         "warnings": (
             list[Warned],
-            Field(None, description="Values outside the range seen in training; left out where there are none."),
+            Field(None, description="Values outside the range of the training data; omitted if there are none."),
         ),
     }
-    version = (str, Field(description="Version of the model that scored.", examples=["1"]))
-    prediction: type[BaseModel] = create_model("Prediction", __doc__="What is said of one customer.", **fields)
+    version = (str, Field(description="Version of the model.", examples=["1"]))
+    prediction: type[BaseModel] = create_model("Prediction", __doc__="The prediction for one customer.", **fields)
     answer: type[BaseModel] = create_model(
-        "Answer", __doc__="The answer to one customer.", **fields, model_version=version
+        "Answer", __doc__="The response for one customer.", **fields, model_version=version
     )
     answers: type[BaseModel] = create_model(
         "Answers",
-        __doc__="The answer to many customers.",
+        __doc__="The response for several customers.",
         predictions=(list[prediction], Field(description="In the order of the customers.")),  # type: ignore[valid-type]
         model_version=version,
     )
@@ -93,12 +93,12 @@ def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseMode
 
 
 def make_example(schema: Schema) -> dict[str, Any]:
-    """Return a typical customer as a request holds one."""
+    """Return a typical customer in the form of a request."""
     return {feature.name: _example(feature) for feature in schema.features}
 
 
 def _identifier_field(schema: Schema, description: str, *, may_be_null: bool = False) -> Any:  # noqa: ANN401
-    # The names are aliases because a column may be called what no Python attribute can be.
+    # Names are aliases, because a column name may not be a valid Python identifier.
     whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
     details: Any = {"alias": schema.identifier, "title": schema.identifier, "examples": [15634602]}
     kind = str | whole | None if may_be_null else str | whole
@@ -142,6 +142,6 @@ def _words(feature: Feature) -> str:
     seen = ""
     if feature.trained_minimum is not None and feature.trained_maximum is not None:
         seen = f" Seen in training: {feature.trained_minimum:.15g} to {feature.trained_maximum:.15g}."
-    missing = " Null or left out: not known." if feature.nullable else ""
+    missing = " Null or omitted: unknown." if feature.nullable else ""
     described = feature.description or f"{feature.allowed[0].upper()}{feature.allowed[1:]}."
     return f"{described}{unit}{seen}{missing}"

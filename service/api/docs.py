@@ -1,4 +1,4 @@
-"""The OpenAPI document and the page that shows it, with its scripts served from here: no CDN is asked."""
+"""Routes of the OpenAPI document and of the interactive documentation, which works offline, without a CDN."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATIC = "/docs-static"
 
 
 def make_router(app: FastAPI, state: ModelState) -> APIRouter:
-    """Make the routes of the page and of the document, whose fields are those of the loaded model."""
+    """Create the routes of the page and of the OpenAPI document, which describes the fields of the loaded model."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/openapi.json")
@@ -34,7 +34,7 @@ def make_router(app: FastAPI, state: ModelState) -> APIRouter:
 
     @router.get("/docs")
     async def page() -> HTMLResponse:
-        # Relative addresses, so that the page also works behind a proxy that adds a path.
+        # Relative URLs, so that the page also works behind a proxy that adds a path prefix.
         return get_swagger_ui_html(
             openapi_url="openapi.json",
             title=app.title,
@@ -46,6 +46,6 @@ def make_router(app: FastAPI, state: ModelState) -> APIRouter:
     return router
 
 
-def files() -> StaticFiles:
-    """Return the application that serves the page's scripts, to be mounted at `STATIC`."""
+def make_static_files() -> StaticFiles:
+    """Create the application that serves the scripts of the page, to be mounted at `STATIC`."""
     return StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")

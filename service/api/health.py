@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it should get requests. Neither ever waits for scoring."""
+"""Health checks: liveness and readiness. Neither waits for requests that are being scored."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"] = "live"
 
 
 class Ready(BaseModel):
-    """Requests to score are welcome."""
+    """The service accepts scoring requests."""
 
     status: Literal["ready"] = "ready"
-    model_version: str = Field(description="Version of the model that is served.", examples=["1"])
+    model_version: str = Field(description="Version of the served model.", examples=["1"])
 
 
 def make_router(state: ModelState) -> APIRouter:
-    """Make the routes."""
+    """Create the routes."""
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live", summary="Does the process answer?")
+    @router.get("/live", summary="Liveness: the process responds")
     async def live() -> Live:
         return Live()
 
     @router.get(
         "/ready",
-        summary="Is a model loaded, verified and warm, and is the service not shutting down?",
+        summary="Readiness: a model is loaded and verified, and the service is not shutting down",
         response_model=Ready,
         responses=describe_problems({503: "Not ready; the detail says why."}),  # type: ignore[arg-type]
     )

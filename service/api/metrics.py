@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The route that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def make_router(metrics: Metrics) -> APIRouter:
-    """Make the route."""
+    """Create the route."""
     router = APIRouter(tags=["metrics"])
 
-    @router.get("/metrics", summary="Metrics in Prometheus' text format", response_class=PlainTextResponse)
+    @router.get("/metrics", summary="Metrics in the Prometheus text format", response_class=PlainTextResponse)
     async def expose() -> PlainTextResponse:
         return PlainTextResponse(metrics.expose(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the routes' own, and `POST /predict` from the models of the schema."""
+"""The OpenAPI document: the routes of the application, and `POST /predict` as described by the schema of the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REF = "#/components/schemas/{model}"
 _ANSWERS = {
     "one": {"summary": "One customer", "value": {"probability": 0.1234, "churn": False, "model_version": "1"}},
     "many": {
-        "summary": "Many customers",
+        "summary": "Several customers",
         "value": {
             "predictions": [{"probability": 0.1234, "churn": False}, {"probability": 0.8765, "churn": True}],
             "model_version": "1",
@@ -35,23 +35,27 @@ _ANSWERS = {
 }
 
 _PREDICT_PROBLEMS = {
-    400: "The body is not the JSON (line and column are named) or table that is announced, or a parameter is wrong.",
-    413: "The body, the number of customers, or the answer to a table is over its limit, which is named.",
-    415: "The content type is none of those that are read, or the body is compressed.",
-    422: "Some values can't be scored: all of them are listed, the first 100.",
-    500: "The service failed; the log says more under the identifier that is named.",
-    503: "No model is ready, or too much is waiting: try again after Retry-After.",
+    400: "The body is not valid JSON (with line and column) or not a valid table, or a parameter is invalid.",
+    413: "The body, the number of customers or the response to a table exceeds its limit, which is stated.",
+    415: "The content type is not supported, or the body is compressed.",
+    422: "Some values are invalid; the first 100 are listed.",
+    500: "Internal error; see the log entry with the given identifier.",
+    503: "No model is ready, or the service is overloaded; retry after Retry-After.",
 }
 
 
 def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
-    """Return the OpenAPI document of a service that serves a model of this schema.
+    """Build the OpenAPI document of a service with a model of the given schema.
 
     Parameters
     ----------
     app : FastAPI
-        Has the other routes.
+        Application with the other routes.
     schema : Schema
+
+    Returns
+    -------
+    dict
     """
     document = get_openapi(
         title=app.title,
@@ -69,10 +73,10 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
     document["paths"][PATH] = {
         "post": {
             "tags": ["scoring"],
-            "summary": "Score one customer, or many",
-            "description": 'Send one customer as an object, or `{"customers": [...]}` with up to as many as the '
-            "service allows, or a table of any length as CSV or as an Arrow stream, which is answered in kind; the "
-            "answers come in the same order.",
+            "summary": "Score one customer or several",
+            "description": 'The body is one customer as an object, or `{"customers": [...]}`, or a table of any length '
+            "as CSV or as an Arrow stream, for which the response has the same format. Results are in the order of the "
+            "customers.",
             "operationId": "predict",
             "parameters": PARAMETERS,
             "requestBody": {
@@ -82,7 +86,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
                         "schema": _any_of(requests),
                         "examples": {
                             "one": {"summary": "One customer", "value": example},
-                            "many": {"summary": "Many customers", "value": {BATCH: [example, example]}},
+                            "many": {"summary": "Several customers", "value": {BATCH: [example, example]}},
                         },
                     }
                 }
@@ -90,7 +94,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
             },
             "responses": {
                 "200": {
-                    "description": "The probability that the customer, or each customer, leaves.",
+                    "description": "The probability that each customer leaves.",
                     "content": {"application/json": {"schema": _any_of(responses), "examples": _ANSWERS}}
                     | describe_answers(schema),
                 }
@@ -102,7 +106,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
 
 
 def describe_problems(problems: dict[int, str]) -> dict[str, Any]:
-    """Return the responses of an operation that are problem documents, by status."""
+    """Return the OpenAPI responses of an operation for the given statuses and descriptions, all problem documents."""
     reference = {"$ref": _REF.format(model=ProblemDocument.__name__)}
     return {
         str(status): {"description": words, "content": {MEDIA_TYPE: {"schema": reference}}}

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of tables at `POST /predict`."""
+"""OpenAPI description of tables in `POST /predict`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PARAMETERS = [
     {
         "name": "on_error",
         "in": "query",
-        "description": "What happens to a table with rows that can't be scored: `fail` refuses it with a 422 listing "
-        "them, `reject` scores the other rows and describes the error of these in the column `error`. JSON is always "
-        "scored completely or not at all.",
+        "description": "Handling of invalid rows in a table: `fail` rejects the table with a 422 that lists them, "
+        "`reject` scores the other rows and describes the error of each invalid row in the column `error`. A JSON "
+        "request is always scored completely or not at all.",
         "schema": {"type": "string", "enum": list(ON_ERROR), "default": ON_ERROR[0]},
     },
     {
@@ -35,27 +35,27 @@ PARAMETERS = [
 
 
 def describe_requests(schema: Schema) -> dict[str, Any]:
-    """Return the content of a request with a table, by media type."""
+    """Return the OpenAPI content of a request with a table, by media type."""
     example = make_example(schema)
     rows = [(schema.identifier, *schema.names), *((number, *example.values()) for number in (15634602, 15634603))]
     return _content(
-        "A header line, then a line for each customer, as in RFC 4180; UTF-8 or UTF-16; commas, semicolons, tabs or "
+        "A header and one record per customer (RFC 4180), in UTF-8 or UTF-16, separated by commas, semicolons, tabs or "
         "pipes. Columns are "
-        f"found by name, in any order: {', '.join(schema.names)}, and maybe {schema.identifier}. Others are ignored.",
+        f"found by name, in any order: {', '.join(schema.names)}, optionally {schema.identifier}. Others are ignored.",
         _write_csv(rows),
     )
 
 
 def describe_answers(schema: Schema) -> dict[str, Any]:
-    """Return the content of the answer to a table, by media type."""
+    """Return the OpenAPI content of the response to a table, by media type."""
     rows = [
         (schema.identifier, "probability", "churn", "model_version"),
         (15634602, 0.1234, "false", 1),
         (15634603, 0.8765, "true", 1),
     ]
     return _content(
-        f"A row for each row that was sent, in the same order: {schema.identifier} (if it was not sent, `{ROW}`: the "
-        "row's number, from 1), probability, churn, model_version; with `on_error=reject` also error.",
+        f"One row per row of the request, in the same order: {schema.identifier} (or, if it was not sent, `{ROW}`: the "
+        "number of the row, from 1), probability, churn, model_version; with `on_error=reject` also error.",
         _write_csv(rows),
     )
 

@@ -65,7 +65,7 @@ def test_a_field_that_may_be_missing_shows_it(odd_client: TestClient) -> None:
     field = fields_of(odd_client.get("/openapi.json").json())["_income"]
     assert {"type": "null"} in field["anyOf"]
     assert {"type": "number", "minimum": -10.5, "maximum": 1e6} in field["anyOf"]
-    assert field["description"].endswith("Null or left out: not known.")
+    assert field["description"].endswith("Null or omitted: unknown.")
 
 
 @pytest.mark.parametrize("name", ["client", "odd_client"])
