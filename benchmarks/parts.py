@@ -67,7 +67,7 @@ async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds
     """Return the microseconds of each part of `POST /predict`; a coroutine, because counting needs an event loop."""
     model = app.model_state.model
     if model is None:
-        raise SystemExit(f"the model can't be loaded: {app.model_state.reason}")
+        raise SystemExit(f"failed to load the model: {app.model_state.reason}")
     body = json.dumps({"customers": customers} if len(customers) > 1 else customers[0]).encode()
     scorer, recorder, request = model.scorer, app.recorder, model.parser.parse(body)
     parts: dict[str, Callable[[], object]] = {"parse and validate": lambda: model.parser.parse(body)}

@@ -1,7 +1,7 @@
-"""Where customers fall among training's bins: what drift is told by, in the service as in batch jobs.
+"""Drift detection: counts of customers in the histogram bins of the training data, for the service and batch jobs.
 
-The bins are those of the manifest's histograms. The population stability index over them says how far today's
-customers have moved: below 0.1 hardly, above 0.25 much (Siddiqi, 2006, "Credit Risk Scorecards").
+The population stability index over these bins measures the shift between two distributions: below 0.1 it is
+insignificant, above 0.25 it is large (Siddiqi, 2006, "Credit Risk Scorecards").
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from churn.schema import Feature
 
 MISSING = "missing"
-"""The bin of a nullable feature's gaps."""
+"""Label of the bin of missing values."""
 
 SHARE_FLOOR = 1e-4
-"""Shares below count as this much, so that an empty bin moves the index without making it infinite."""
+"""Lower bound of a bin's share, which keeps the index finite if a bin is empty."""
 
 
 class Bins:
-    """Training's bins of one feature, or of the score, and how training's customers were spread over them.
+    """Histogram bins of a feature or of the score, with the distribution of the training data.
 
     Parameters
     ----------
     name : str
     histogram : mapping
-        As the manifest holds it: ``counts``, and ``edges`` (inner edges, ascending; a value equal to an edge belongs
-        above it) or ``values``; maybe ``missing``.
+        Histogram of the manifest: ``counts``, and ``edges`` (inner edges, ascending; each bin includes its lower edge)
+        or ``values``; optionally ``missing``.
     has_gaps : bool
-        Whether a value may be missing: its bin is the last, then.
+        Whether values may be missing; the last bin then counts them.
 
     Attributes
     ----------
     labels : tuple of str
     edges : list of float
     counts : ndarray of int64, shape (bins,)
-        Training's customers.
+        Number of customers in the training data.
     shares : ndarray of float64, shape (bins,)
-        Of training's customers, zero in every bin if there were none.
+        Shares of the training data; all zero if it is empty.
     """
 
     def __init__(self, name: str, histogram: Mapping[str, Any], *, has_gaps: bool = False) -> None:
@@ -56,7 +56,7 @@ class Bins:
         try:
             if "values" in histogram:
                 labels = [str(value) for value in histogram["values"]]
-                # A category is its position in the raw matrix, a flag 0 or 1.
+                # In the raw matrix, a category is its position and a flag is 0 or 1.
                 self.edges = [position - 0.5 for position in range(1, len(labels))]
             else:
                 self.edges = [float(edge) for edge in histogram["edges"]]
@@ -72,8 +72,8 @@ class Bins:
         self.shares: NDArray[np.float64] = self.counts / max(int(self.counts.sum()), 1)
 
     def count(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count values, shape (n,), per bin: shape (bins,)."""
-        # How many are at or above each edge, then differences: several times faster than searching each value's bin.
+        """Count values of shape (n,) per bin; returns shape (bins,)."""
+        # Differences of the counts at or above each edge are several times faster than finding the bin of each value.
         above = [np.count_nonzero(values >= edge) for edge in self.edges]
         gaps = np.count_nonzero(np.isnan(values)) if self.has_gaps else 0
         reached = np.array([len(values) - gaps, *above, 0], dtype=np.int64)
@@ -82,7 +82,7 @@ class Bins:
 
 
 class Drift:
-    """Counts customers in the bins of one model's training.
+    """Counts customers in the histogram bins of a model's training data.
 
     Parameters
     ----------
@@ -127,28 +127,28 @@ class Drift:
         return [bins.count(column) for bins, column in zip(self.features, columns, strict=True)]
 
     def count_unusual(self, raw: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count, per feature, the values outside the range that training saw: shape (features,)."""
+        """Count the values outside the range of the training data per feature; returns shape (features,)."""
         unusual = (raw < self._low) | (raw > self._high)
         counts: NDArray[np.int64] = np.zeros(len(self.features), dtype=np.int64)
         return np.count_nonzero(unusual, axis=0) if unusual.any() else counts
 
     def count_scores(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Count probabilities, shape (n,), per bin of the score: shape (bins,)."""
+        """Count probabilities of shape (n,) per bin of the score; returns shape (bins,)."""
         return self.score.count(probabilities)
 
 
 def population_stability_index(expected: ArrayLike, found: ArrayLike) -> float:
-    """Say how far one distribution is from another: the sum of (q - p) ln(q / p) over the bins.
+    """Compute the population stability index of two distributions: the sum of (q - p) ln(q / p) over the bins.
 
     Parameters
     ----------
     expected, found : array_like, shape (bins,)
-        Counts or shares; each is divided by its sum, and shares below `SHARE_FLOOR` count as that much.
+        Counts or shares. Each is divided by its sum, and shares are at least `SHARE_FLOOR`.
 
     Returns
     -------
     float
-        0 if they are the same; NaN if one of them is empty.
+        0 for equal distributions; NaN if one of them is empty.
     """
     shares = []
     for counts in (expected, found):

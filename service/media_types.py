@@ -1,4 +1,4 @@
-"""Which of the forms that `POST /predict` reads a request announces."""
+"""Content types of `POST /predict`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from service.errors import RequestProblem
 
 Form = Literal["csv", "arrow"]
-"""The forms of a table."""
+"""Format of a table."""
 
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -18,17 +18,17 @@ CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
 def find_table(content_type: bytes) -> Form | None:
-    """Return the form of the table that a request's Content-Type announces; None if it announces none."""
+    """Return the format of a table with the given Content-Type; None if it is not a table."""
     return TABLES.get(content_type.partition(b";")[0].strip().lower())
 
 
 def check_parameters(content_type: str) -> None:
-    """Check what a CSV's Content-Type says beside its name (RFC 7111: ``charset`` and ``header``).
+    """Check the parameters ``charset`` and ``header`` of a CSV's Content-Type (RFC 7111).
 
     Raises
     ------
     RequestProblem
-        415 if it is not UTF-8, or without a header line.
+        415 if the charset is not UTF-8 or the header is absent.
     """
     message = Message()
     message["content-type"] = content_type
@@ -36,6 +36,6 @@ def check_parameters(content_type: str) -> None:
         str(message.get_param(name, allowed)) for name, allowed in (("charset", "utf-8"), ("header", "present"))
     )
     if charset.strip().lower() not in CHARSETS:
-        raise RequestProblem.media_type_parameter("charset", charset, "UTF-8 is read, with or without byte-order mark")
+        raise RequestProblem.media_type_parameter("charset", charset, "allowed: utf-8 (a byte-order mark is optional)")
     if header.strip().lower() != "present":
-        raise RequestProblem.media_type_parameter("header", header, "the first line must name the columns")
+        raise RequestProblem.media_type_parameter("header", header, "allowed: present (the first line has the names)")

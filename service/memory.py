@@ -1,4 +1,4 @@
-"""Memory of the C library's heap, which a large request would otherwise enlarge for good."""
+"""Configuration of the C library's allocator, so that a large request does not increase memory use permanently."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import ctypes
 import sys
 
 M_MMAP_THRESHOLD = -3
-"""glibc's malloc.h."""
+"""Parameter number in glibc's malloc.h."""
 
 LARGE_BYTES = 1 << 20
 
 
 def return_large_blocks() -> None:
-    """Have blocks of `LARGE_BYTES` and more given back to the system when they are freed.
+    """Return freed blocks of `LARGE_BYTES` or more to the system.
 
-    glibc raises that size by itself, up to 32 MiB, at the first large block that is freed; from then on bodies and
-    answers of megabytes stay in the heap (mallopt(3)). Does nothing where there is another C library.
+    By default glibc raises this threshold to the size of freed blocks, up to 32 MiB, and then keeps bodies and
+    responses of several megabytes in the heap; see mallopt(3). Does nothing with other C libraries.
     """
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,7 +1,6 @@
-"""Asks the service on this machine whether it is ready: the health check of the images, which have no curl.
+"""Health check of the container images, which have no curl: ``python -I -S service/probe.py [PORT]``.
 
-Run by its path (``python -I -S service/probe.py``), so it imports the standard library's sockets and nothing else: a
-check every few seconds must cost less than what it checks.
+It runs every few seconds, so it imports only the socket module of the standard library.
 """
 
 import socket
@@ -12,8 +11,8 @@ TIMEOUT_SECONDS = 2.0
 REQUEST = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-def ask(port: int) -> tuple[bool, str]:
-    """Ask a service on the loopback interface.
+def check_readiness(port: int) -> tuple[bool, str]:
+    """Request the readiness of a service on the loopback interface.
 
     Parameters
     ----------
@@ -22,9 +21,9 @@ def ask(port: int) -> tuple[bool, str]:
     Returns
     -------
     ready : bool
-        Whether it answered 200.
+        Whether the status is 200.
     answer : str
-        The answer's body, or why there is none.
+        Body of the response, or the error.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as connection:
@@ -37,6 +36,6 @@ def ask(port: int) -> tuple[bool, str]:
 
 
 if __name__ == "__main__":
-    is_ready, answer = ask(int(sys.argv[1]) if len(sys.argv) > 1 else PORT)
-    print(answer)  # noqa: T201  kept by the container's engine, beside the check's outcome
+    is_ready, answer = check_readiness(int(sys.argv[1]) if len(sys.argv) > 1 else PORT)
+    print(answer)  # noqa: T201  the container engine stores the output
     sys.exit(not is_ready)

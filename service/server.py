@@ -1,4 +1,4 @@
-"""Runs the service: one process, or several that share the socket, from start to an orderly end."""
+"""Runs the service in one process, or in several that share the listening socket, until it is shut down."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ _log = logging.getLogger(__name__)
 
 
 class ServeError(ChurnError):
-    """The service can't be started, e.g. because its port is taken."""
+    """The service can't be started, e.g. because the port is in use."""
 
 
 @block_imports()
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    At the first of them /health/ready says 503 at once; requests are still answered for ``settings.drain_seconds``,
-    then no more are accepted, those in flight finish, and the function returns. A second signal ends it abruptly.
-    At SIGHUP several workers are restarted one after the other, with the model that is current by then.
+    After the first signal, /health/ready returns 503 while requests are still accepted for ``settings.drain_seconds``.
+    Then the requests in flight finish and the function returns. A second signal stops the service immediately. SIGHUP
+    restarts several workers one after the other, with the model that is then current.
 
     Parameters
     ----------
@@ -62,20 +62,20 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     port : int
         Port to listen on; 0 takes a free one, which the log names.
     workers : int
-        Processes that answer; each has the model in memory.
+        Number of processes, each with the model in memory.
 
     Raises
     ------
     BundleError, RegistryError
-        If there is no model to serve or its files are not what they were.
+        If there is no model to serve, or its files have changed.
     EngineError
         If a GPU is required and there is none.
     ServeError
-        If the address can't be listened on.
+        If the address can't be bound.
     SupervisorError
-        If workers can't be started, again and again.
+        If workers repeatedly fail to start.
     TracingError
-        If traces are asked for and OpenTelemetry is not installed.
+        If traces are enabled and OpenTelemetry is not installed.
     """
     set_up_logging(settings)
     if settings.tracing:
@@ -104,11 +104,11 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
             start_seconds=settings.worker_start_seconds,
             reload=lambda: (_verify_model(settings), listener),
         ).run()
-    _log.info("the service has ended")
+    _log.info("the service has stopped")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which drains before it ends, and answers its supervisor if it has one.
+    """uvicorn's server with a drain phase before the shutdown, and a connection to its supervisor, if there is one.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Server(uvicorn.Server):
         self._drain_until = float("inf")
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to end."""
+        """Serve until shut down."""
         loop = asyncio.get_running_loop()
         if self._supervisor is not None:
             supervisor = self._supervisor
@@ -141,30 +141,30 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
 
     def describe_phase(self) -> str:
-        """Return the model's phase and, after a space, why it is not "ready"."""
+        """Return the phase of the model, followed by a space and the reason if it is not "ready"."""
         state = self._app.model_state
         return f"{state.phase} {state.reason}"
 
     def retire(self) -> None:
-        """Accept no more connections and drain, still ready to clients: other workers serve those that come."""
-        for server in getattr(self, "servers", ()):  # none yet while it starts
+        """Stop accepting connections, drain and exit; other workers accept them, so the readiness does not change."""
+        for server in getattr(self, "servers", ()):  # not yet set during the start
             server.close()
         self._drain_until = time.monotonic() + self._drain_seconds
 
     def end_orphaned(self) -> None:
-        """Drain and end, unless that has begun."""
+        """Drain and exit, unless the drain has begun."""
         if self._drain_until == float("inf"):
-            _log.warning("the supervisor is gone; ending")
+            _log.warning("the supervisor has ended; shutting down")
             self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler's signature
-        """Begin to drain at the first signal; die of the second.
+        """Begin the drain at the first signal; terminate at the second.
 
-        A signal handler: it only assigns, since a lock taken here might be held by the code it interrupted.
-        Nothing is kept for uvicorn to raise again, so that the process ends with status 0.
+        A signal handler must not take locks, since the interrupted code may hold them, so this only assigns. The signal
+        is not recorded for uvicorn to raise it again, so that the process exits with status 0.
         """
         if sig == signal.SIGINT and self._supervisor is not None:
-            return  # Ctrl-C in a terminal reaches every process; the supervisor acts on it
+            return  # a terminal sends Ctrl-C to all processes; the supervisor handles it
         if self._drain_until < float("inf"):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
@@ -172,16 +172,16 @@ class Server(uvicorn.Server):
         self._drain_until = time.monotonic() + self._drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: see whether it is time to end."""
+        """Update metrics and advance the shutdown; called ten times per second."""
         if self._drain_until < float("inf"):
             self._app.metrics.set_ready(ready=False)
-            # Clients that keep connections open are told, answer by answer, to open no more here.
+            # Ask clients with open connections to close them after their next response.
             if (b"connection", b"close") not in self.config.encoded_headers:
                 _log.info("shutting down: draining for %g s", self._drain_seconds)
                 self.config.encoded_headers.append((b"connection", b"close"))
-                counter = 0  # lets uvicorn rebuild the headers it adds to answers
+                counter = 0  # makes uvicorn rebuild its default headers
             self.should_exit = time.monotonic() >= self._drain_until
-        if counter % 10 == 0:  # for scrapes that another worker answers
+        if counter % 10 == 0:  # for scrapes that another worker responds to
             self._app.metrics.process.update()
         return await super().on_tick(counter)
 
@@ -216,16 +216,16 @@ def _run(settings: Settings, listener: socket.socket, supervisor: SupervisorPipe
 
 @block_imports()
 def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
-    """Serve in a worker process."""
+    """Run a worker process."""
     set_up_logging(settings)
     with connect_supervisor(pipe) as supervisor:
         _run(settings, listener, supervisor)
 
 
 def _verify_model(settings: Settings) -> Settings:
-    """Return settings that name the version to serve, whose files are what they were when it was published.
+    """Verify the model to serve, and return settings with its version number.
 
-    So every worker serves that version, even if another becomes current meanwhile.
+    All workers then serve the same version, even if another one becomes current in the meantime.
     """
     bundle = read_bundle(find_folder(settings))
     return settings.model_copy(update={"model_version": bundle.manifest.version})
@@ -248,6 +248,6 @@ def _listen(host: str, port: int) -> socket.socket:
             _notice_dead_peers(listener)
             listener.bind(address[4])
         except OSError as error:
-            raise ServeError(f"{host}:{port} can't be listened on: {error.strerror}") from error
+            raise ServeError(f"{host}:{port} can't be bound: {error.strerror}") from error
         undo.pop_all()
     return listener

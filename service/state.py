@@ -1,4 +1,4 @@
-"""The loaded model and its life: loading, then ready, then draining; or failed, with the reason."""
+"""Lifecycle of the served model: loading, ready, draining or failed."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 Phase = Literal["loading", "ready", "draining", "failed"]
 
 WARM_UP_ROWS = (1, 1_000, 1, 10_000)
-"""Batch sizes scored before the first request, which would otherwise pay for buffers and lazy imports."""
+"""Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request."""
 
 _log = logging.getLogger(__name__)
 
 
 class ModelState:
-    """Holds the model that is served.
+    """The served model and its phase.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ class ModelState:
     Attributes
     ----------
     model : ServedModel or None
-        None until one is loaded.
+        None until a model is loaded.
     phase : {"loading", "ready", "draining", "failed"}
     reason : str
-        Why the service is not ready; empty when it is.
+        Why the service is not ready; empty if it is.
     on_loaded : callable
-        Called when the model is loaded or has failed to, before a client can learn of it.
+        Called when loading has succeeded or failed, before the readiness check reports it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -60,20 +60,20 @@ class ModelState:
         self.on_loaded: Callable[[], None] = lambda: None
 
     async def load(self) -> None:
-        """Load the model in a thread; the event loop answers health checks meanwhile."""
+        """Load the model in a thread, while the event loop responds to health checks."""
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load)
-        except Exception as error:  # noqa: BLE001  whatever it was, the process stays up to say so
+        except Exception as error:  # noqa: BLE001  reported by the readiness check
             self._fail(str(error) if isinstance(error, ChurnError) else f"{type(error).__name__}: see the log", error)
             return
         self.model = model
-        # What lives now lives long: the garbage collector need not look at it again and again.
+        # All current objects are long-lived: exclude them from further garbage collections.
         gc.collect()
         gc.freeze()
         self._metrics.set_model(model.scorer)
         self._metrics.count_load("ok")
-        if self.phase == "loading":  # not if it was told to stop meanwhile
+        if self.phase == "loading":  # not if the service is shutting down already
             self.phase, self.reason = "ready", ""
             self.on_loaded()
             self._metrics.set_ready(ready=True)
@@ -86,14 +86,14 @@ class ModelState:
         )
 
     def drain(self) -> None:
-        """Be ready no more. Only assigns, so a signal handler may call it at any moment."""
+        """Report the service as not ready from now on. Safe to call from a signal handler, as it only assigns."""
         self.phase, self.reason = "draining", "the service is shutting down"
 
     def _fail(self, reason: str, error: Exception) -> None:
         self.phase, self.reason = "failed", reason
         self.on_loaded()
         self._metrics.count_load("failed")
-        _log.error("the model can't be loaded: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
+        _log.error("failed to load the model: %s", reason, exc_info=None if isinstance(error, ChurnError) else error)
 
     def _load(self) -> ServedModel:
         settings = self._settings
@@ -103,22 +103,22 @@ class ModelState:
 def load_model(
     folder: Path, engine: EngineChoice = "auto", threads: int = 1, max_customers: int = MAX_CUSTOMERS
 ) -> ServedModel:
-    """Load and verify a model, make what reads its requests and writes its answers, and warm it up.
+    """Load a model, verify it, create its request parser and response encoder, and warm it up.
 
     Parameters
     ----------
     folder : Path
-        A version's folder.
+        Folder of the version.
     engine : {"auto", "onnx", "tensorflow"}
     threads : int
-        Threads inside one operation of the engine.
+        Number of threads per operation of the engine.
     max_customers : int
-        Most customers in one request.
+        Maximum number of customers per request.
 
     Raises
     ------
     BundleError
-        If a check fails, or the model can't be served.
+        If a check fails or the model can't be served.
     EngineError
         If the engine is not installed or can't read its file.
     """
@@ -136,7 +136,7 @@ def find_folder(settings: Settings) -> Path:
     Raises
     ------
     RegistryError
-        If there is none.
+        If there is no such version.
     """
     registry = Registry(settings.models)
     if settings.model_version == "current":

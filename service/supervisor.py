@@ -1,6 +1,6 @@
-"""Keeps a fixed number of worker processes serving: replaces what dies or hangs, restarts on SIGHUP, ends in order.
+"""Supervisor of worker processes: replaces workers that die or hang, restarts them on SIGHUP, and shuts them down.
 
-docs/decisions/supervisor.md says why this is not uvicorn's own.
+docs/decisions/supervisor.md explains why uvicorn's supervisor is not used.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.1
 
 MAX_START_FAILURES = 5
-"""A worker that can't be started so many times in a row ends the service, unless another worker is ready."""
+"""Number of consecutive start failures of a worker after which the service exits, unless another worker is ready."""
 
-YOUNG_SECONDS = 10.0
-"""A worker that ends within this time from its start died young: the next ones wait, twice as long each time."""
+EARLY_DEATH_SECONDS = 10.0
+"""Age below which a worker has died early: further starts are delayed, each time twice as long."""
 
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 30.0
@@ -32,29 +32,29 @@ _log = logging.getLogger(__name__)
 
 
 class SupervisorError(ChurnError):
-    """No worker can be started."""
+    """Workers repeatedly fail to start."""
 
 
 class _Slot:
-    """The place of one worker: the process that fills it, and how often those before it failed in a row."""
+    """One of the workers: its current process, and how often its processes have failed in a row."""
 
     def __init__(self) -> None:
         self.worker: Worker | None = None
         self.wait_seconds = 0.0
         self.start_failures = 0
-        self._young_deaths = 0
+        self._early_deaths = 0
 
     @property
     def is_ready(self) -> bool:
         return self.worker is not None and self.worker.phase == "ready"
 
     def note_failure(self, worker: Worker | None = None) -> None:
-        """Set when to start another worker, after this one failed or could not be spawned at all."""
+        """Record that the process failed, or could not be spawned (None), and set the delay of the next one."""
         self.worker = None
-        self._young_deaths = self._young_deaths + 1 if worker is None or worker.age < YOUNG_SECONDS else 0
+        self._early_deaths = self._early_deaths + 1 if worker is None or worker.age < EARLY_DEATH_SECONDS else 0
         self.start_failures = 0 if worker is not None and worker.was_ready else self.start_failures + 1
-        # The first that dies after it was ready is replaced at once.
-        count = max(self._young_deaths - 1, self.start_failures)
+        # The first process that dies after it was ready is replaced without delay.
+        count = max(self._early_deaths - 1, self.start_failures)
         self.wait_seconds = min(FIRST_DELAY_SECONDS * 2 ** (count - 1), LAST_DELAY_SECONDS) if count else 0.0
 
 
@@ -64,15 +64,15 @@ class Supervisor:
     Parameters
     ----------
     target : callable
-        What a worker runs; see `Worker`.
+        Function that a worker runs; see `Worker`.
     arguments : tuple
-        What it is called with; picklable.
+        Its arguments; picklable.
     workers : int
     answer_seconds, start_seconds : float
         See `Worker`.
     reload : callable
-        Called at SIGHUP; returns the arguments of the workers that are started from then on. If it raises a
-        `ChurnError` or an `OSError`, that is logged and the workers stay as they are.
+        Called on SIGHUP; returns the arguments of new workers. If it raises `ChurnError` or `OSError`, the error is
+        logged and no worker is restarted.
     """
 
     def __init__(
@@ -92,20 +92,20 @@ class Supervisor:
         self._slots = [_Slot() for _ in range(workers)]
         self._retiring: list[Worker] = []
         self._coming: Worker | None = None
-        """Takes the next slot of a restart as soon as it is ready."""
+        """Replaces a worker during a restart as soon as it is ready."""
         self._restart: Iterator[None] | None = None
         self._elapsed = 0.0
         self._signals: list[int] = []
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then wait until the workers have drained; a second signal kills them.
+        """Run until SIGTERM or SIGINT, then wait for the workers to drain; a second signal kills them.
 
-        SIGHUP restarts them one after the other: each is replaced by one that is ready before it ends.
+        SIGHUP restarts the workers one after the other: each one runs until its replacement is ready.
 
         Raises
         ------
         SupervisorError
-            If a worker failed to start `MAX_START_FAILURES` times in a row while no other was ready.
+            If a worker fails to start `MAX_START_FAILURES` times in a row while no other worker is ready.
         """
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in numbers}
@@ -132,7 +132,7 @@ class Supervisor:
         return [worker for worker in (*serving, self._coming, *self._retiring) if worker is not None]
 
     def _watch(self, elapsed: float) -> None:
-        """Replace what failed, and go on with a restart."""
+        """Replace failed workers, and continue a restart in progress."""
         for slot in self._slots:
             self._watch_slot(slot, elapsed)
         self._retiring = [worker for worker in self._retiring if not self._has_ended(worker, elapsed)]
@@ -142,7 +142,7 @@ class Supervisor:
             self._restart = self._restart_workers()
         if self._restart is not None:
             self._elapsed = elapsed
-            if next(self._restart, True):  # it yields None until it is done
+            if next(self._restart, True):  # the default, when the generator is exhausted
                 self._restart = None
 
     def _watch_slot(self, slot: _Slot, elapsed: float) -> None:
@@ -168,7 +168,7 @@ class Supervisor:
         _log.error("%s; starting another %s", failure, when)
 
     def _restart_workers(self) -> Iterator[None]:
-        """Replace the workers one after the other; each step is one tick's."""
+        """Replace the workers one after the other; yields while it waits."""
         try:
             arguments = self._reload()
         except (ChurnError, OSError) as error:
@@ -217,7 +217,7 @@ class Supervisor:
         return Worker(self._target, arguments, *self._limits)
 
     def _has_ended(self, worker: Worker, elapsed: float) -> bool:
-        """Return whether a worker that was told to end has done so; kill it if it hangs."""
+        """Return whether a worker that is shutting down has exited; kill it if it hangs."""
         fault = worker.check(elapsed)
         if fault and worker.is_alive:
             _log.error("worker %s %s; killing it", worker.pid, fault)
@@ -232,10 +232,10 @@ class Supervisor:
 
 
 def _tick() -> Iterator[float]:
-    """Yield ten times a second, for ever, the seconds that passed, but at most two ticks' worth.
+    """Yield the elapsed time in seconds, ten times per second, without end.
 
-    Where this process could not run, e.g. because the machine was suspended or is overloaded, its workers could not
-    be expected to answer either.
+    The time is limited to two ticks: while this process did not run, e.g. because the machine was suspended or
+    overloaded, its workers may not have run either and are not to be treated as hung.
     """
     before = time.monotonic()
     while True:

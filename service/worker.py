@@ -1,4 +1,4 @@
-"""A worker process and the pipe between it and its supervisor: pings one way, the worker's phase the other."""
+"""Worker processes, and the pipe over which a supervisor pings a worker and the worker reports its phase."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ PING = b"ping"
 RETIRE = b"retire"
 
 PING_SECONDS = 0.5
-"""Time between an answer and the next ping, at most; a quarter of what a worker may take to answer, if that is less."""
+"""Maximum interval between a response and the next ping; at most a quarter of the response timeout."""
 
 
 class Worker:
-    """A spawned worker process, as its supervisor sees it.
+    """The supervisor's view of a worker process.
 
-    Spawned, not forked: TensorFlow and thread pools do not survive a fork.
+    Processes are spawned, not forked, because TensorFlow and thread pools do not work after a fork.
 
     Parameters
     ----------
     target : callable
-        What the process runs; importable, and called with `arguments` and the process's end of the pipe.
+        Importable function that the process runs, called with `arguments` and the worker's end of the pipe.
     arguments : tuple
         Picklable.
     answer_seconds : float
-        Time without an answer after which a worker that has been ready counts as hung.
+        Time without a response after which a worker that was ready has failed.
     start_seconds : float
-        Time within which it must become ready.
+        Time within which the worker must become ready.
 
     Attributes
     ----------
     phase : str
-        "starting" until it answers for the first time, then "loading", "ready", "draining" or "failed", as it says.
+        "starting" until the first response, then "loading", "ready", "draining" or "failed" as reported by the worker.
     was_ready : bool
     age : float
-        Seconds since its start, as given to `check`.
+        Sum of the elapsed times passed to `check`, in seconds.
     pid : int
     """
 
@@ -73,25 +73,25 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return not self._is_closed and self._process.is_alive()
 
     def check(self, elapsed: float) -> str:
-        """Read the worker's answers and ping it again.
+        """Read the worker's responses and ping it again.
 
         Parameters
         ----------
         elapsed : float
-            Seconds since the last call during which the worker could have answered.
+            Time in seconds since the previous call.
 
         Returns
         -------
         str
-            What is wrong with the worker, as a clause without a subject; empty if nothing is.
+            Why the worker has failed, e.g. "did not answer for 5 s"; empty if it has not.
         """
         self.age += elapsed
         self._silence += elapsed
-        alive = self.is_alive  # before its last words are read
+        alive = self.is_alive  # before its last messages are read
         self._exchange()
         if self.phase == "failed":
             return f"failed: {self._reason}"
@@ -108,9 +108,9 @@ class Worker:
                 self.was_ready |= self.phase == "ready"
                 self._silence, self._is_pinged = 0.0, False
             if not self._is_pinged and self._silence >= self._ping_seconds:
-                self._pipe.send_bytes(PING)  # one at a time, so that the pipe never fills up
+                self._pipe.send_bytes(PING)  # one at a time, so that the pipe does not fill up
                 self._is_pinged = True
-        except (EOFError, OSError):  # it is ending; its exit status is what counts
+        except (EOFError, OSError):  # the process is exiting and will be seen as dead
             pass
 
     def _describe_end(self) -> str:
@@ -120,8 +120,8 @@ class Worker:
         return f"ended with status {status}"
 
     def retire(self) -> None:
-        """Ask it to accept no more connections, to finish its requests and to end."""
-        with suppress(OSError):  # it is ending already
+        """Ask the worker to stop accepting connections, finish its requests and exit."""
+        with suppress(OSError):  # it is exiting already
             self._pipe.send_bytes(RETIRE)
 
     def terminate(self) -> None:
@@ -129,12 +129,12 @@ class Worker:
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once and wait until it has ended."""
+        """Kill the process and wait for its exit."""
         self._process.kill()
         self._process.join()
 
     def close(self) -> None:
-        """Release what the supervisor holds of the process, after killing it if it still runs."""
+        """Kill the process if it is running, and release its resources."""
         if not self._is_closed:
             self.kill()
             self._pipe.close()
@@ -143,20 +143,20 @@ class Worker:
 
 
 class Supervised(Protocol):
-    """What a worker does at its supervisor's word."""
+    """Interface of a worker to its supervisor."""
 
     def describe_phase(self) -> str:
-        """Return the phase; if it is "failed", a space and the reason follow."""
+        """Return the phase; "failed" is followed by a space and the reason."""
 
     def retire(self) -> None:
-        """Accept no more connections, finish the requests in flight and end; others serve meanwhile."""
+        """Stop accepting connections, finish the requests in flight and exit, without becoming unready."""
 
     def end_orphaned(self) -> None:
-        """Drain and end: the supervisor is gone."""
+        """Drain and exit, because the supervisor has ended."""
 
 
 class SupervisorPipe:
-    """A worker's end of the pipe. Pings are answered by the event loop, so that a loop that hangs is noticed.
+    """The worker's end of the pipe. The event loop responds to pings, so that a blocked loop is detected.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class SupervisorPipe:
     Attributes
     ----------
     is_orphaned : bool
-        Whether the supervisor ended before the worker did.
+        Whether the supervisor has ended before the worker.
     """
 
     def __init__(self, pipe: Connection) -> None:
@@ -173,7 +173,7 @@ class SupervisorPipe:
         self.is_orphaned = False
 
     def attach(self, loop: asyncio.AbstractEventLoop, worker: Supervised) -> None:
-        """Answer pings and pass commands on from now on."""
+        """Respond to pings and commands in an event loop."""
         loop.add_reader(self._pipe.fileno(), self._receive, loop, worker)
 
     def _receive(self, loop: asyncio.AbstractEventLoop, worker: Supervised) -> None:
@@ -189,23 +189,24 @@ class SupervisorPipe:
             worker.end_orphaned()
 
     def report(self, phase: str) -> None:
-        """Tell the supervisor the phase, as `Supervised.describe_phase` returns it, without waiting for a ping."""
+        """Send the phase, in the form of `Supervised.describe_phase`, without waiting for a ping."""
         with suppress(OSError):  # the supervisor is gone
             self._pipe.send_bytes(phase.encode())
 
 
 @contextmanager
 def connect_supervisor(pipe: Connection) -> Iterator[SupervisorPipe]:
-    """Run a worker's code in the block: tell the supervisor if it raises, and clean up if the supervisor is gone.
+    """Connect the worker that runs in the block to its supervisor.
 
-    Ctrl-C and the hang-up of a terminal reach every process; they are left to the supervisor.
+    Exceptions are reported to the supervisor. SIGINT and SIGHUP, which a terminal sends to all processes, are ignored,
+    because the supervisor handles them. If the supervisor has ended, the shared metrics are removed.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     supervisor = SupervisorPipe(pipe)
     try:
         yield supervisor
-    except Exception as error:  # noqa: BLE001  whatever it was, the supervisor is to say so
+    except Exception as error:  # noqa: BLE001  reported by the supervisor
         _log.exception("the worker failed")
         supervisor.report(f"failed {type(error).__name__}: {error}")
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Counts the CPUs this process may use, which in a container are often fewer than the machine has."""
+"""Number of CPUs available to this process, which in a container is often less than that of the machine."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-"""Sizes of thread pools: of OpenMP, OpenBLAS and pyarrow; of TensorFlow inside one operation and across them."""
+"""Sizes of the thread pools of OpenMP, OpenBLAS and pyarrow, and of TensorFlow within and across operations."""
 
 
 def count_cpus(root: Path = CGROUP_ROOT, own: Path = OWN_CGROUPS) -> int:
-    """Return the CPUs of the affinity mask or of the cgroup's quota, whichever are fewer; at least 1.
+    """Count the CPUs allowed by the affinity mask and by the quotas of the process's control groups.
 
-    A quota that is no whole number is rounded down: one thread more would be throttled in every period.
+    A fractional quota is rounded down: with one thread more, the process would be throttled in every period.
 
     Parameters
     ----------
     root : Path
-        Where the cgroup file system is mounted.
+        Mount point of the cgroup file system.
     own : Path
-        The file that lists this process's control groups.
+        File that lists the control groups of this process.
+
+    Returns
+    -------
+    int
+        At least 1.
     """
     quotas = [quota for folder in _list_groups(root, own) if (quota := _read_quota(folder)) is not None]
     return max(1, int(min([_count_affinity(), *quotas])))
 
 
 def limit_thread_pools() -> None:
-    """Size the thread pools of native libraries by `count_cpus` where a quota allows fewer CPUs than they would count.
+    """Limit the thread pools of native libraries to `count_cpus`, if that is less than the affinity mask allows.
 
-    They look at the affinity mask alone. Sets environment variables, which libraries read when they are imported and
-    child processes inherit; a variable that is set already stays.
+    The libraries consider the affinity mask only. This sets environment variables, which they read on import and which
+    child processes inherit; variables that are already set are not changed.
     """
     cpus = count_cpus()
     if cpus < _count_affinity():
@@ -45,9 +50,9 @@ def _count_affinity() -> int:
 
 
 def _list_groups(root: Path, own: Path) -> list[Path]:
-    """Return the folders whose quotas bind this process: its own groups and their ancestors, in version 1 and 2.
+    """Return the directories of the process's control groups and their ancestors, for cgroup version 1 and 2.
 
-    The root comes first: in a container it often is the process's own group, under whatever name `own` lists it.
+    The root is always included: in a container it is often the process's own group, which `own` lists by its host name.
     """
     folders = [root, root / "cpu", root / "cpu,cpuacct"]
     try:
@@ -68,7 +73,7 @@ def _list_groups(root: Path, own: Path) -> list[Path]:
 
 
 def _read_quota(folder: Path) -> float | None:
-    """Return the CPUs a group may use: ``cpu.max`` of version 2, ``cpu.cfs_*_us`` of version 1; None: no limit."""
+    """Read the CPU quota of a group: ``cpu.max`` (version 2) or ``cpu.cfs_*_us`` (version 1); None if unlimited."""
     try:
         if (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
@@ -76,5 +81,5 @@ def _read_quota(folder: Path) -> float | None:
             quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
             period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):  # no such file, the word "max", or not a cgroup's
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, "max", or not a control group
         return None

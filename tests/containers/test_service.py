@@ -65,7 +65,7 @@ def test_at_sigterm_it_turns_unready_still_answers_and_ends_in_order(engine: Eng
             assert time.monotonic() < end, "it did not turn unready"
         assert container.ask("/predict", json.loads(REQUEST))[0] == 200
         assert container.wait() == 0
-        assert "the service has ended" in container.logs()
+        assert "the service has stopped" in container.logs()
 
 
 def test_docker_stop_ends_it_in_order(engine: Engine, images: dict[str, str]) -> None:

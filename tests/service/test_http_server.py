@@ -315,7 +315,7 @@ def is_alive(pid: int) -> bool:
 def test_a_taken_port_is_said(bank_models: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ServeError, match=f"127.0.0.1:{port} can't be listened on: Address already in use"):
+        with pytest.raises(ServeError, match=f"127.0.0.1:{port} can't be bound: Address already in use"):
             serve(Settings(models=bank_models, engine="onnx"), port=port)
 
 
@@ -328,7 +328,7 @@ def test_a_required_gpu_that_is_missing_is_said_before_anything_starts(
 
 
 def test_an_unknown_host_is_said(bank_models: Path) -> None:
-    with pytest.raises(ServeError, match=r"no\.such\.host\.invalid:8000 can't be listened on"):
+    with pytest.raises(ServeError, match=r"no\.such\.host\.invalid:8000 can't be bound"):
         serve(Settings(models=bank_models, engine="onnx"), host="no.such.host.invalid")
 
 

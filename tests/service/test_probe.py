@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bank import REPOSITORY
 
-from service.probe import ask
+from service.probe import check_readiness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,12 +63,12 @@ def test_the_command_passes_on_what_the_service_says(answer: bytes, status: int,
 )
 def test_only_a_whole_200_is_ready(answer: bytes, expected: tuple[bool, str]) -> None:
     with answering(answer) as port:
-        assert ask(port) == expected
+        assert check_readiness(port) == expected
 
 
 def test_the_probe_fails_where_nothing_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        ready, answer = ask(unused.getsockname()[1])
+        ready, answer = check_readiness(unused.getsockname()[1])
     assert not ready
     assert "refused" in answer

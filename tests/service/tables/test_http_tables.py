@@ -192,8 +192,8 @@ def test_an_identifier_that_cannot_come_back_is_rejected(client: TestClient) -> 
 @pytest.mark.parametrize(
     ("content_type", "kind", "words"),
     [
-        ("text/csv; charset=iso-8859-1", "unsupported-media-type", "charset is 'iso-8859-1'; UTF-8 is read"),
-        ("text/csv; header=absent", "unsupported-media-type", "the first line must name the columns"),
+        ("text/csv; charset=iso-8859-1", "unsupported-media-type", "charset is 'iso-8859-1'; allowed: utf-8"),
+        ("text/csv; header=absent", "unsupported-media-type", "allowed: present"),
         ("text/csvx", "unsupported-media-type", "'text/csv' or 'application/vnd.apache.arrow.stream'"),
     ],
 )
