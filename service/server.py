@@ -134,6 +134,9 @@ class Server(uvicorn.Server):
             supervisor = self._supervisor
             supervisor.attach(loop, self)
             self._app.model_state.on_loaded = lambda: supervisor.report(self.describe_phase())
+            await self._app.model_state.load()  # before it accepts connections, which other workers can serve
+            if self._app.model_state.phase == "failed":
+                return
         else:
             loop.add_signal_handler(
                 signal.SIGHUP, _log.warning, "SIGHUP is ignored: it restarts workers, and there is one"

@@ -60,7 +60,9 @@ class ModelState:
         self.on_loaded: Callable[[], None] = lambda: None
 
     async def load(self) -> None:
-        """Load the model in a thread, while the event loop responds to health checks."""
+        """Load the model in a thread, while the event loop responds to health checks; do nothing if that is done."""
+        if self.phase != "loading":
+            return
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load)

@@ -91,6 +91,12 @@ class ServiceProcess:
         self.process.send_signal(number)
         return self.process.wait(DEADLINE)
 
+    def kill(self) -> None:
+        """End every process of the service that is left."""
+        with suppress(ProcessLookupError):  # none is
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
 
 def is_alive(pid: int) -> bool:
     try:
@@ -108,6 +114,4 @@ def running_service(models: Path, folder: Path, workers: int = 1, **variables: s
         wait_until(lambda: service.count_ready() == workers, "every worker's readiness")
         yield service
     finally:
-        with suppress(ProcessLookupError):  # the group has ended
-            os.killpg(service.process.pid, signal.SIGKILL)
-        service.process.wait()
+        service.kill()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import bundles
@@ -119,6 +120,25 @@ def test_sighup_brings_the_current_model_to_every_worker_and_no_request_fails(tm
         assert service.end() == 0
 
 
+def test_no_worker_accepts_a_request_before_it_is_ready(bank_models: Path, tmp_path: Path) -> None:
+    service = ServiceProcess(bank_models, tmp_path, 2, {})
+    statuses: list[int] = []
+
+    def ask() -> bool:
+        with suppress(OSError, http.client.HTTPException):  # until one listens
+            statuses.append(service.request("POST", "/predict", BODY)[0])
+        return service.log.count(" is ready: engine ") == 2
+
+    try:
+        service.wait_for_log("serving model")
+        wait_until(ask)
+        assert set(statuses) <= {200}
+        assert service.request("POST", "/predict", BODY)[0] == 200
+        assert service.end() == 0
+    finally:
+        service.kill()
+
+
 def test_one_worker_is_not_ended_by_sighup(bank_models: Path, tmp_path: Path) -> None:
     with running_service(bank_models, tmp_path) as service:
         service.process.send_signal(signal.SIGHUP)
@@ -134,7 +154,7 @@ def test_ctrl_c_lets_workers_drain_though_the_terminal_sends_it_to_them_too(bank
         for pid in (*workers, service.process.pid):
             os.kill(pid, signal.SIGINT)
         assert service.process.wait(DEADLINE) == 0
-        assert "the service has ended" in service.log
+        assert "the service has stopped" in service.log
         assert "was killed" not in service.log
         assert "Traceback" not in service.log
 
