@@ -13,7 +13,7 @@ from churn.names import ROW
 from churn.tables.rows import Rows, encode_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -71,18 +71,38 @@ class Chunk:
         return self.rows - len(self.scores)
 
 
+ANSWER = ("probability", "churn", "model_version")
+"""Columns of a score."""
+
+OWN_PREFIX = "predicted_"
+"""What such a column's name begins with where a column of that name is passed through."""
+
+
+def name_answer(keep: Collection[str]) -> list[str]:
+    """Return the names of `ANSWER` beside columns that are passed through; upper and lower case are the same."""
+    taken = {name.casefold() for name in keep}
+    names = []
+    for name in ANSWER:
+        while name in taken:
+            name = OWN_PREFIX + name
+        names.append(name)
+    return names
+
+
 def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifier: bool = True) -> pa.Schema:
     """Return the schema of scores: identifier as text, kept columns, probability, decision, model version.
 
-    Without an identifier, the first column is ``row``, the number of the row.
+    Without an identifier, the first column is ``row``, the number of the row. The last three are named by
+    `name_answer`.
     """
+    probability, decision, version = name_answer([field.name for field in kept])
     return pa.schema(
         [
             (schema.identifier, pa.string()) if has_identifier else (ROW, pa.int64()),
             *kept,
-            ("probability", pa.float64()),
-            ("churn", pa.bool_()),
-            ("model_version", pa.string()),
+            (probability, pa.float64()),
+            (decision, pa.bool_()),
+            (version, pa.string()),
         ]
     )
 

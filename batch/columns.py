@@ -38,7 +38,7 @@ def choose_columns(
     Raises
     ------
     TableError
-        If a column is missing or occurs twice, or a kept column has the name of an output column.
+        If a column is missing or occurs twice, or a kept column has the name of the column that identifies customers.
     """
     check_kept(keep, schema, has_identifier=schema.identifier in there)
     try:
@@ -48,15 +48,15 @@ def choose_columns(
 
 
 def check_kept(keep: Sequence[str], schema: Schema, *, has_identifier: bool) -> None:
-    """Raise TableError if kept columns have the names of output columns.
+    """Raise TableError if kept columns have the name of the column that identifies customers.
 
     Case is ignored, as in most databases and in Spark.
     """
     keep = list(dict.fromkeys(keep))
-    alike = find_alike([*score_schema(schema, has_identifier=has_identifier).names, *keep])
+    alike = find_alike([schema.identifier if has_identifier else ROW, *keep])
     taken = [name for name in keep if name in alike]
     if taken:
-        raise TableError(f"--keep {', '.join(taken)}: this is the name of an output column")
+        raise TableError(f"--keep {', '.join(taken)}: the output identifies customers by a column of this name")
 
 
 def explain_row_numbers(where: str, there: Sequence[str], schema: Schema) -> tuple[str, ...]:

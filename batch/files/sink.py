@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
+from batch.chunk import ANSWER
 from batch.files.encode import ArrowEncoder, choose_encoder
 from churn.runtime.files import sync
 
@@ -111,7 +112,7 @@ class ColumnFile:
         self._rows = 0
         if form.kind == "parquet":
             # Nearly all probabilities and identifiers are distinct, so the writer would abandon a dictionary anyway.
-            texts = [f.name for f in schema if f.name not in (schema.names[0], "probability", "churn")]
+            texts = [f.name for f in schema if f.name not in (schema.names[0], *schema.names[-len(ANSWER) : -1])]
             self._parquet = parquet.ParquetWriter(sink, schema, use_dictionary=texts)
             self._arrow = None
         else:

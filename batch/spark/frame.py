@@ -19,6 +19,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from batch.chunk import name_answer
 from batch.columns import choose_columns
 from batch.spark.bundle import load_packed
 from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, TextForm, score_rows
@@ -71,7 +72,7 @@ def score_frame(
     Raises
     ------
     TableError
-        If a column is missing or occurs twice, or a kept column has the name of an output column.
+        If a column is absent or stands twice, or one to keep is called as the one that names customers.
     """
     keep = tuple(dict.fromkeys(normalize_names(keep)))
     columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
@@ -83,9 +84,7 @@ def score_frame(
         StructField(INDEX, LongType()),
         StructField(NAME, StringType()),
         *(StructField(name, frame.schema[name].dataType) for name in keep),
-        StructField("probability", DoubleType()),
-        StructField("churn", BooleanType()),
-        StructField("model_version", StringType()),
+        *map(StructField, name_answer(keep), (DoubleType(), BooleanType(), StringType())),
         StructField(WRONG, ArrayType(reasons)),
     ]
     # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.

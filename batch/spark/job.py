@@ -11,6 +11,7 @@ from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as sf
 
+from batch.chunk import name_answer
 from batch.columns import explain_row_numbers
 from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
@@ -19,6 +20,7 @@ from batch.spark.tables import Folder, read_table
 from batch.tally import name_reason
 from churn.bundle import read_bundle
 from churn.errors import TableError
+from churn.names import normalize_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +93,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         packed = spark.sparkContext.broadcast(pack_bundle(model, engine))
         scored = score_frame(frame, packed, manifest.schema, job.keep, text).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            counts = _count(scored)
+            counts = _count(scored, name_answer(normalize_names(job.keep))[1])
             if job.max_rejects is not None:
                 job.max_rejects.check(counts["rejected"], counts["rows"])
             identifier = manifest.schema.identifier
@@ -121,12 +123,12 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     }
 
 
-def _count(scored: DataFrame) -> dict[str, int]:
+def _count(scored: DataFrame, decision: str) -> dict[str, int]:
     is_scored = sf.col(WRONG).isNull().cast("bigint")
     row = scored.agg(
         sf.count(PART).alias("rows"),
         sf.coalesce(sf.sum(is_scored), sf.lit(0)).alias("scored"),
-        sf.coalesce(sf.sum(sf.col("churn").cast("bigint")), sf.lit(0)).alias("leavers"),
+        sf.coalesce(sf.sum(sf.col(decision).cast("bigint")), sf.lit(0)).alias("leavers"),
     ).collect()[0]
     return {
         "rows": row["rows"],

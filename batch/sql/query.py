@@ -96,7 +96,7 @@ class Query:
     Raises
     ------
     TableError
-        If a column is missing, occurs twice, or has the name of an output column.
+        If a column is absent, stands twice or is called as the one that names customers.
     """
 
     def __init__(

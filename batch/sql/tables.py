@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from batch.chunk import REJECTS
+from batch.chunk import REJECTS, name_answer
 from batch.sql.progress import Progress, ProgressTable
 from batch.sql.write import CopyTableWriter, TableWriter, WrittenType
 from churn.errors import TableError
@@ -54,7 +54,8 @@ class Tables:
         passed: list[Column] = [] if query.has_identifier else [(ROW, sa.BigInteger())]
         names = [query.identifier, *query.keep] if query.has_identifier else query.keep
         passed += [(name, _choose_type(database, query, name)) for name in names]
-        answer: list[Column] = [("probability", sa.Double()), ("churn", sa.Boolean()), ("model_version", sa.Text())]
+        types: tuple[sa.types.TypeEngine[Any], ...] = (sa.Double(), sa.Boolean(), sa.Text())
+        answer: list[Column] = list(zip(name_answer(query.keep), types, strict=True))
         rejects: list[Column] = [(name, sa.BigInteger() if name == "row" else sa.Text()) for name in REJECTS.names]
         self._connection = connection
         self.scores = make(connection, table, [*passed, *answer])

@@ -127,16 +127,45 @@ def test_a_reject_without_identifier_has_none(scorer: Scorer, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("has_identifier", "name"),
-    [(True, "CustomerId"), (True, "Probability"), (False, "row"), (False, "ROW"), (True, "churn")],
+    [(True, "CustomerId"), (True, "CUSTOMERID"), (False, "row"), (False, "ROW")],
 )
-def test_what_is_passed_through_has_no_name_of_the_result(
+def test_what_is_passed_through_is_not_called_as_what_names_customers(
     scorer: Scorer, tmp_path: Path, has_identifier: bool, name: str
 ) -> None:
     column = pa.array([1, 2, 3])
     more = {} if name == "CustomerId" else {name: column}
     source = write(tmp_path / "in.parquet", column if has_identifier else None, **more)
-    with pytest.raises(TableError, match=f"--keep {name}: this is the name of an output column"):
+    with pytest.raises(TableError, match=f"--keep {name}: the output identifies customers by a column of this name"):
         score(scorer, source, tmp_path / "out.csv", keep=(name,))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("kept", "own"),
+    [
+        ("churn", "probability predicted_churn model_version"),
+        ("Churn", "probability predicted_churn model_version"),
+        ("churn predicted_churn", "probability predicted_predicted_churn model_version"),
+        ("probability MODEL_VERSION", "predicted_probability churn predicted_model_version"),
+    ],
+)
+def test_the_results_own_columns_make_room_for_those_passed_through(
+    scorer: Scorer, tmp_path: Path, kept: str, own: str, ending: str
+) -> None:
+    keep, names = kept.split(), own.split()
+    columns = {name: pa.array([position, position + 1, position + 2]) for position, name in enumerate(keep)}
+    source = write(tmp_path / "in.parquet", pa.array([1, 2, 3]), **columns)
+    score(scorer, source, tmp_path / f"plain.{ending}")
+    summary = score(scorer, source, tmp_path / f"out.{ending}", keep=keep)
+    plain, table = read(tmp_path / f"plain.{ending}"), read(tmp_path / f"out.{ending}")
+    assert table.column_names == ["CustomerId", *keep, *names]
+    for name, column in columns.items():
+        assert table.column(name).to_pylist() == column.to_pylist()
+    for name, renamed in zip(("probability", "churn", "model_version"), names, strict=True):
+        assert [str(cell) for cell in table.column(renamed).to_pylist()] == [
+            str(cell) for cell in plain.column(name).to_pylist()
+        ]
+    assert summary["scored"] == 3
 
 
 def test_a_column_named_row_is_passed_through_where_customers_have_names(scorer: Scorer, tmp_path: Path) -> None:

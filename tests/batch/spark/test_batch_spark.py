@@ -231,7 +231,7 @@ def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: p
         ("Age,Age\n1,2\n", (), "the header names a column twice: Age"),
         ("", (), "is empty"),
         (None, (), "nowhere|does not exist"),
-        ("own", ("churn",), "--keep churn: this is the name of an output column"),
+        ("own", ("customerid",), "--keep customerid: the output identifies customers by a column of this name"),
         ("own", ("shoe",), "columns are absent: shoe"),
     ],
 )

@@ -74,8 +74,16 @@ def test_row_numbers_have_a_name_of_their_own(scorer: Scorer, tmp_path: Path) ->
     assert "the query has no column CustomerId" in summary["notes"][0]
     assert "Is it Customer_Id? Then rename that column." in summary["notes"][0]
     fill(tmp_path / "other.db", [70, 80, 90], "row")
-    with pytest.raises(TableError, match="--keep row: this is the name of an output column"):
+    with pytest.raises(TableError, match="--keep row: the output identifies customers by a column of this name"):
         score_query(scorer, SqlJob("SELECT * FROM customers", f"sqlite:///{tmp_path}/other.db", "scores", key="row"))
+
+
+def test_the_results_own_columns_make_room_for_those_passed_through(scorer: Scorer, tmp_path: Path) -> None:
+    url = fill(tmp_path / "bank.db", [1, 2, 3])
+    query = 'SELECT *, "CustomerId" * 2 AS "Churn" FROM customers'
+    score_query(scorer, SqlJob(query, url, "scores", keep=("Churn",)))
+    found = select(url, 'SELECT "Churn", predicted_churn = (probability > 0.5) FROM scores ORDER BY 1')
+    assert found == [(2, 1), (4, 1), (6, 1)]
 
 
 @pytest.mark.parametrize("end", ["; -- tonight's", "-- tonight", " /* a; */ ;;\n", ";"])
