@@ -156,9 +156,12 @@ def _verify_files(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def _understand(content: Mapping[str, Any]) -> Manifest:
+    schema = Schema.from_dict(content["schema"])
+    if schema.unlisted:
+        raise SchemaError(f"categories without values: {', '.join(schema.unlisted)}")
     return Manifest(
         version=int(content["version"]),
-        schema=Schema.from_dict(content["schema"]),
+        schema=schema,
         threshold=float(content["threshold"]),
         preprocessor=Preprocessor.from_dict(content["preprocessing"]),
         golden=tuple((normalize_keys(row["customer"]), float(row["probability"])) for row in content["golden"]),

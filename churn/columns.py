@@ -1,7 +1,8 @@
 """Columns to the raw matrix: one float64 number a value, checked against the schema.
 
 The raw matrix is what every way in (a request, a file, a table) is brought to: shape (customers, features),
-quantities as they are, flags as 0 or 1, categories as their position, a missing value as NaN.
+quantities as they are, flags as 0 or 1, categories as their position among the levels, dates as days since 1970-01-01,
+a missing value as NaN.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def encode_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | NDArray
     schema : Schema
         Which columns there are and what they accept. Columns it does not know are ignored.
     columns : mapping of str to sequence of length n
-        NumPy arrays of numbers or booleans are checked vectorised; any other sequence value by value.
+        NumPy arrays of numbers or booleans are checked vectorised; any other sequence value by value. Dates may be
+        ``datetime64``.
 
     Returns
     -------
@@ -62,8 +64,10 @@ def encode_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | NDArray
     violations: list[Violation] = []
     for position, feature in enumerate(schema.features):
         values = columns[feature.name]
-        if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" and feature.kind != "category":
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" and not feature.is_text:
             violations += encode_numbers(feature, values, raw[:, position])
+        elif isinstance(values, np.ndarray) and values.dtype.kind == "M":
+            violations += encode_values(feature, values.astype("datetime64[D]").tolist(), raw[:, position])
         else:
             violations += encode_values(feature, values, raw[:, position])
     if violations:
@@ -91,7 +95,7 @@ def encode_numbers(feature: Feature, values: NDArray[Any], out: NDArray[np.float
 
 
 def find_wrong_numbers(feature: Feature, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which numbers of a quantity or flag are not allowed: the vectorised twin of `Feature.encode`.
+    """Say which raw values of a quantity or flag are not allowed: the vectorised twin of `Feature.encode`.
 
     Parameters
     ----------

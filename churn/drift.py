@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.dates import write_date
 from churn.errors import BundleError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Bins:
         or ``values``; optionally ``missing``.
     has_gaps : bool
         Whether values may be missing; the last bin then counts them.
+    are_dates : bool
+        Whether the values are days since 1970-01-01.
 
     Attributes
     ----------
@@ -50,7 +53,9 @@ class Bins:
         Shares of the training data; all zero if it is empty.
     """
 
-    def __init__(self, name: str, histogram: Mapping[str, Any], *, has_gaps: bool = False) -> None:
+    def __init__(
+        self, name: str, histogram: Mapping[str, Any], *, has_gaps: bool = False, are_dates: bool = False
+    ) -> None:
         self.name = name
         self.has_gaps = has_gaps
         try:
@@ -60,7 +65,7 @@ class Bins:
                 self.edges = [position - 0.5 for position in range(1, len(labels))]
             else:
                 self.edges = [float(edge) for edge in histogram["edges"]]
-                labels = _name_intervals(self.edges)
+                labels = _name_intervals(self.edges, are_dates=are_dates)
             counts = [int(count) for count in histogram["counts"]]
             gaps = [int(histogram.get("missing", 0))] if has_gaps else []
         except (KeyError, TypeError, ValueError) as error:
@@ -106,7 +111,9 @@ class Drift:
         if absent or "score_histogram" not in manifest.content:
             raise BundleError(f"the manifest has no histogram of {', '.join(absent) or 'the score'}")
         features = manifest.schema.features
-        self.features = tuple(Bins(f.name, histograms[f.name], has_gaps=f.nullable) for f in features)
+        self.features = tuple(
+            Bins(f.name, histograms[f.name], has_gaps=f.nullable, are_dates=f.kind == "date") for f in features
+        )
         self.score = Bins("score", manifest.content["score_histogram"])
         self._low, self._high = zip(*map(_trained_range, features), strict=True)
 
@@ -161,8 +168,8 @@ def population_stability_index(expected: ArrayLike, found: ArrayLike) -> float:
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def _name_intervals(edges: Sequence[float]) -> list[str]:
-    names = [f"{edge:.6g}" for edge in edges]
+def _name_intervals(edges: Sequence[float], *, are_dates: bool) -> list[str]:
+    names = [write_date(edge) if are_dates else f"{edge:.6g}" for edge in edges]
     if len(set(names)) < len(names):
         names = [repr(edge) for edge in edges]
     bounds = ["-inf", *names, "inf"]

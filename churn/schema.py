@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import date
 from typing import Any, Literal, get_args
 
+from churn.dates import FORMATS, ISO, count_days, describe_format, parse_date, write_date
 from churn.errors import SchemaError
 from churn.names import find_alike, find_fault, normalize, shorten
 from churn.numerals import Decimal, read_number
 
-Kind = Literal["number", "integer", "flag", "category"]
+Kind = Literal["number", "integer", "flag", "category", "date"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FLAG_WORDS: Mapping[str, float] = {"no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0, "0": 0.0, "1": 1.0}
@@ -25,6 +27,9 @@ FLAG_WORDS: Mapping[str, float] = {"no": 0.0, "yes": 1.0, "false": 0.0, "true": 
 
 MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
 """Cells of a text table that mean "not known"."""
+
+OTHER = "(other)"
+"""What stands for every value of an open category that is not listed."""
 
 LARGEST = 1e15
 """Quantities beyond, either way, are refused: no customer has one, and the network's float32 would overflow to NaN."""
@@ -42,14 +47,19 @@ class Feature:
     ----------
     name : str
         The column's name in tables and requests.
-    kind : {"number", "integer", "flag", "category"}
+    kind : {"number", "integer", "flag", "category", "date"}
         What its values are.
     minimum, maximum : float or None
         Values beyond are impossible and refused. None: no such bound.
     trained_minimum, trained_maximum : float or None
-        Range seen in training. Values beyond are scored, with a warning.
+        Range seen in training, of a date in days since 1970-01-01. Values beyond are scored, with a warning.
     categories : tuple of str
-        The allowed values of a category, in the order the encoder knows them.
+        The listed values of a category, in the order the encoder knows them. Empty only in a schema file: training
+        lists them.
+    open : bool
+        Whether a category also accepts values that are not listed; all of them are one further level.
+    format : str
+        How a date is written, as one of `churn.dates.FORMATS`; ISO 8601 is read besides. Empty: ISO 8601 alone.
     nullable : bool
         Whether a value may be missing; true only if training saw gaps.
     description, unit : str
@@ -70,6 +80,8 @@ class Feature:
     trained_minimum: float | None = None
     trained_maximum: float | None = None
     categories: tuple[str, ...] = ()
+    open: bool = False
+    format: str = ""
     nullable: bool = False
     description: str = ""
     unit: str = ""
@@ -82,26 +94,60 @@ class Feature:
             raise SchemaError(f"a feature can't be named {shorten(self.name)}: {fault}; rename the column")
         if self.kind not in KINDS:
             raise SchemaError(f"feature {self.name}: kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
-        if (self.kind == "category") != bool(self.categories):
-            raise SchemaError(f"feature {self.name}: categories go with kind 'category', and only with it")
-        if len(set(self.categories)) != len(self.categories):
-            raise SchemaError(f"feature {self.name}: a category is listed twice")
+        self._check_texts()
         for bound in (self.minimum, self.maximum, self.trained_minimum, self.trained_maximum):
             if bound is not None and not math.isfinite(bound):
                 raise SchemaError(f"feature {self.name}: a bound of {bound} is none; leave it out")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise SchemaError(f"feature {self.name}: minimum {self.minimum} is above maximum {self.maximum}")
 
+    def _check_texts(self) -> None:
+        """Refuse a category or date whose fields contradict each other."""
+        if (self.categories or self.open) and self.kind != "category":
+            raise SchemaError(f"feature {self.name}: categories and open go with kind 'category', and only with it")
+        if gaps := MISSING_WORDS.intersection(self.categories):
+            raise SchemaError(
+                f"feature {self.name}: {min(gaps)!r} stands for a missing value in every table; leave it out of the "
+                "categories and say nullable = true"
+            )
+        if self.open and OTHER in self.categories:
+            raise SchemaError(f"feature {self.name}: {OTHER!r} stands for the values that are not listed")
+        if self.format and (self.kind != "date" or self.format not in FORMATS):
+            allowed = ", ".join(FORMATS)
+            raise SchemaError(
+                f"feature {self.name}: format is for kind 'date', as one of {allowed}; not {self.format!r}"
+            )
+        if len(set(self.categories)) != len(self.categories):
+            raise SchemaError(f"feature {self.name}: a category is listed twice")
+
     @property
     def is_numeric(self) -> bool:
-        """Whether the values are quantities (a number or an integer)."""
+        """Whether the values are written as numbers and mean quantities (a number or an integer)."""
         return self.kind in ("number", "integer")
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether the raw values are quantities: numbers, or the days of a date."""
+        return self.is_numeric or self.kind == "date"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are written as text (a category or a date)."""
+        return self.kind in ("category", "date")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """A category's values by their raw code: the listed ones and, of an open one, `OTHER`."""
+        return (*self.categories, OTHER) if self.open else self.categories
 
     @property
     def allowed(self) -> str:
         """What the feature accepts, in words."""
         if self.kind == "category":
-            words = "one of " + ", ".join(self.categories)
+            words = "a text" if self.open else "one of " + ", ".join(self.categories)
+        elif self.kind == "date":
+            forms = dict.fromkeys((self.format or ISO, ISO))
+            words = "a date as " + " or ".join(map(describe_format, forms))
         elif self.kind == "flag":
             words = "0, 1, true, false, yes or no"
         else:
@@ -109,8 +155,15 @@ class Feature:
             words = noun + _range_in_words(self.minimum, self.maximum)
         return f"{words}, or null" if self.nullable else words
 
+    def show(self, quantity: float | None) -> float | str | None:
+        """Return a raw quantity for people: a date in ISO 8601, a number as it is."""
+        return write_date(quantity) if self.kind == "date" and quantity is not None else quantity
+
     def encode(self, value: object) -> float:
-        """Turn one value into its number: a quantity as it is, a flag as 0 or 1, a category as its position.
+        """Turn one value into its number.
+
+        A quantity is as it is, a flag 0 or 1, a category its position among `levels`, a date its days since 1970-01-01.
+        A text that stands for "not known" in tables is a missing value.
 
         Parameters
         ----------
@@ -127,7 +180,7 @@ class Feature:
         InvalidValueError
             If the value is not allowed; the message says why.
         """
-        if value is None:
+        if value is None or (isinstance(value, str) and value.strip() in MISSING_WORDS):
             if self.nullable:
                 return math.nan
             raise InvalidValueError("is missing")
@@ -135,7 +188,7 @@ class Feature:
             return self._encode_category(value)
         if self.kind == "flag":
             return _encode_flag(value)
-        return self._encode_quantity(value)
+        return self._encode_date(value) if self.kind == "date" else self._encode_quantity(value)
 
     def parse(self, text: str, decimal: Decimal = ".") -> float:
         """Turn one cell of a text table into its number: blanks around it are taken off, `MISSING_WORDS` are missing.
@@ -152,10 +205,8 @@ class Feature:
             If the text does not say an allowed value.
         """
         text = text.strip()
-        if text in MISSING_WORDS:
-            return self.encode(None)
-        if self.kind == "category":
-            return self._encode_category(text)
+        if self.is_text or text in MISSING_WORDS:
+            return self.encode(text)
         if self.kind == "flag" and text.lower() in FLAG_WORDS:
             return _encode_flag(text)
         try:
@@ -167,10 +218,22 @@ class Feature:
     def _encode_category(self, value: object) -> float:
         if not isinstance(value, str):
             raise InvalidValueError("is not a text")
+        text = normalize(value)
+        if text in self.categories:
+            return float(self.categories.index(text))
+        if not self.open:
+            raise InvalidValueError("is an unknown category")
+        return float(len(self.categories))
+
+    def _encode_date(self, value: object) -> float:
+        if isinstance(value, date):  # and so a time
+            return count_days(value)
+        if not isinstance(value, str):
+            raise InvalidValueError("is not a date as text")
         try:
-            return float(self.categories.index(normalize(value)))
+            return parse_date(value.strip(), self.format or ISO)
         except ValueError:
-            raise InvalidValueError("is an unknown category") from None
+            raise InvalidValueError("is not a date") from None
 
     def _encode_quantity(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -243,9 +306,27 @@ class Schema:
         raise KeyError(name)
 
     @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Names of the categories whose values training has to list."""
+        return tuple(feature.name for feature in self.features if feature.kind == "category" and not feature.categories)
+
+    def without(self, names: Collection[str]) -> Schema:
+        """Return the schema without some of its features.
+
+        Raises
+        ------
+        SchemaError
+            If there is no feature of such a name, or none is left.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise SchemaError(f"the schema has no feature {', '.join(unknown)}; it has: {', '.join(self.names)}")
+        return replace(self, features=tuple(feature for feature in self.features if feature.name not in names))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of what an encoder depends on: names, kinds, categories and gaps, in order."""
-        essence = [[f.name, f.kind, list(f.categories), f.nullable] for f in self.features]
+        essence = [[f.name, f.kind, list(f.levels), f.nullable] for f in self.features]
         return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -283,6 +364,9 @@ class Schema:
         return cls(tuple(_read_feature(name, entry) for name, entry in features.items()), label, identifier)
 
 
+_TEXTS = ("description", "unit", "format")
+
+
 def _read_feature(name: str, entry: object) -> Feature:
     if not isinstance(entry, Mapping):
         raise SchemaError(f"feature {name}: expected a table with at least a kind")
@@ -296,11 +380,10 @@ def _read_feature(name: str, entry: object) -> Feature:
     categories = entry.get("categories", [])
     if not isinstance(categories, list | tuple) or not all(isinstance(c, str) for c in categories):
         raise SchemaError(f"feature {name}: categories is a list of texts, not {categories!r}")
-    if not isinstance(entry.get("nullable", False), bool):
-        raise SchemaError(f"feature {name}: nullable is true or false")
-    for key in ("description", "unit"):
-        if not isinstance(entry.get(key, ""), str):
-            raise SchemaError(f"feature {name}: {key} is a text, not {entry[key]!r}")
+    for keys, kind, words in ((("nullable", "open"), bool, "true or false"), (_TEXTS, str, "a text")):
+        wrong = [key for key in keys if not isinstance(entry.get(key, kind()), kind)]
+        if wrong:
+            raise SchemaError(f"feature {name}: {wrong[0]} is {words}, not {entry[wrong[0]]!r}")
     if not isinstance(entry.get("example", ""), str | int | float):
         raise SchemaError(f"feature {name}: example is a value of the column, not {entry['example']!r}")
     return Feature(name, **{**entry, "categories": tuple(categories)})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.dates import write_date
 from training.infer import plain
 
 if TYPE_CHECKING:
@@ -38,4 +39,6 @@ def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any
 def _as_value(feature: Any, number: float) -> Any:  # noqa: ANN401  a JSON value
     if np.isnan(number):
         return None
-    return feature.categories[int(number)] if feature.kind == "category" else plain(number)
+    if feature.kind == "date":
+        return write_date(number)
+    return feature.levels[int(number)] if feature.kind == "category" else plain(number)

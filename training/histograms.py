@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.schema import OTHER
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.schema import Feature, Schema
 
 QUANTITY_BINS = 10
+LEVEL_BINS = 50
+"""Most bins of an open category: the last one has all levels behind the first ones, which are the most frequent."""
 SCORE_BINS = 20
 
 
@@ -30,7 +34,7 @@ def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
 def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Return the inner bin edges of each feature; empty for features whose bins are values."""
     return [
-        _find_edges(column[~np.isnan(column)]) if feature.is_numeric else np.empty(0)
+        _find_edges(column[~np.isnan(column)]) if feature.is_quantity else np.empty(0)
         for feature, column in zip(schema.features, raw.T, strict=True)
     ]
 
@@ -44,9 +48,11 @@ def count_between(schema: Schema, raw: NDArray[np.float64], edges: list[NDArray[
 def _count(feature: Feature, column: NDArray[np.float64], edges: NDArray[np.float64]) -> dict[str, Any]:
     present = column[~np.isnan(column)]
     missing = int(len(column) - len(present))
-    if not feature.is_numeric:
-        values = list(feature.categories) or ["0", "1"]
-        counts = np.bincount(present.astype(np.int64), minlength=len(values))
+    if not feature.is_quantity:
+        values = list(feature.levels) or ["0", "1"]
+        if feature.open and len(values) > LEVEL_BINS:
+            values = [*values[: LEVEL_BINS - 1], OTHER]
+        counts = np.bincount(np.minimum(present.astype(np.int64), len(values) - 1), minlength=len(values))
         return {"values": values, "counts": counts.tolist(), "missing": missing}
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}

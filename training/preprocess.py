@@ -67,8 +67,8 @@ def as_objects(schema: Schema, raw: NDArray[np.float64]) -> NDArray[np.object_]:
     table = raw.astype(object)
     for position, feature in enumerate(schema.features):
         if feature.kind == "category":
-            words = np.array([*feature.categories, np.nan], dtype=object)
-            codes = np.where(np.isnan(raw[:, position]), len(feature.categories), raw[:, position])
+            words = np.array([*feature.levels, np.nan], dtype=object)
+            codes = np.where(np.isnan(raw[:, position]), len(feature.levels), raw[:, position])
             table[:, position] = words[codes.astype(np.int64)]
     return table
 
@@ -137,7 +137,7 @@ class _Layout:
 def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> _Layout:
     positions: dict[str, list[int]] = {"number": [], "flag": [], "category": []}
     for position, feature in enumerate(schema.features):
-        positions["number" if feature.is_numeric else feature.kind].append(position)
+        positions["number" if feature.is_quantity else feature.kind].append(position)
     plain, spiked, levels = [], [], {}
     for position in positions["number"]:
         numbers, spikes = _find_levels(raw[:, position], encoding)
@@ -167,7 +167,7 @@ def _make_columns(schema: Schema, layout: _Layout) -> ColumnTransformer:
     if layout.values:
         blocks.append(("values", SimpleImputer(strategy="median", keep_empty_features=True), layout.values))
     if layout.categories:
-        words = [list(schema.features[position].categories) for position in layout.categories]
+        words = [list(schema.features[position].levels) for position in layout.categories]
         blocks.append(("categories", _one_hot(words, layout.drop), layout.categories))
     if layout.levels:
         blocks.append(("levels", _one_hot(list(layout.levels.values())), list(layout.levels)))
@@ -233,7 +233,7 @@ def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int]
     sources: list[int] = []
     equals: list[float] = []
     for position in layout.categories:
-        words = schema.features[position].categories
+        words = schema.features[position].levels
         first = layout.drop == "first" or (layout.drop == "if_binary" and len(words) == 2)
         for code in range(int(first), len(words)):
             sources.append(position)

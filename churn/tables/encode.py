@@ -96,7 +96,7 @@ def encode_batch(schema: Schema, batch: pa.RecordBatch, decimals: Mapping[str, D
         bad = _find_wrong(feature, numbers, _find_missing(feature, column))
         if bad.any():
             wrong |= bad
-            plain = simplify(column, as_text=feature.kind == "category")
+            plain = simplify(column, as_text=feature.is_text)
             violations += [_explain(feature, row, plain[row].as_py(), decimal) for row in np.flatnonzero(bad).tolist()]
     violations.sort(key=lambda violation: violation.row)
     return Encoded(raw, wrong, violations)
@@ -106,7 +106,7 @@ def _is_plainly_right(feature: Feature, numbers: NDArray[np.float64]) -> bool:
     """Say whether nothing is missing and nothing wrong, as nearly always, at a fraction of the cost of finding it."""
     if not len(numbers):
         return True
-    if feature.kind == "category":
+    if feature.is_text:
         return not np.isnan(numbers).any()
     if not feature.is_numeric:
         return bool(((numbers == 0) | (numbers == 1)).all())
@@ -121,7 +121,7 @@ def _is_plainly_right(feature: Feature, numbers: NDArray[np.float64]) -> bool:
 def _find_wrong(feature: Feature, numbers: NDArray[np.float64], is_missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
     unread = np.isnan(numbers) & ~is_missing
     wrong = is_missing & (not feature.nullable) | unread
-    if feature.kind != "category":
+    if not feature.is_text:
         wrong |= find_wrong_numbers(feature, numbers)
     return wrong
 
@@ -131,7 +131,7 @@ def _read_column(feature: Feature, column: pa.Array, decimal: Decimal) -> NDArra
     if types.is_dictionary(column.type):  # each different value is read once
         numbers = _read_column(feature, column.dictionary, decimal)
         return np.append(numbers, np.nan)[_find_codes(column)]
-    simple = simplify(column, as_text=feature.kind == "category")
+    simple = simplify(column, as_text=feature.is_text)
     if feature.is_numeric or (feature.kind == "flag" and not types.is_string(simple.type)):
         return read_numbers(simple, decimal)
     # Few different values, so each is read once.
@@ -144,7 +144,7 @@ def _find_missing(feature: Feature, column: pa.Array) -> NDArray[np.bool_]:
     """Return which cells of a column are missing."""
     if types.is_dictionary(column.type):
         return np.append(_find_missing(feature, column.dictionary), [True])[_find_codes(column)]
-    simple = simplify(column, as_text=feature.kind == "category")
+    simple = simplify(column, as_text=feature.is_text)
     mask: NDArray[np.bool_] = simple.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     return mask
 
@@ -224,6 +224,6 @@ def _explain(feature: Feature, row: int, cell: object, decimal: Decimal) -> Viol
         else:
             feature.encode(value)
     except InvalidValueError as error:
-        hint = find_hint(value, decimal) if isinstance(value, str) and feature.kind != "category" else ""
+        hint = find_hint(value, decimal) if isinstance(value, str) and not feature.is_text else ""
         return Violation(row, feature.name, str(error), cell, feature.allowed + hint)
     return Violation(row, feature.name, "is not allowed", cell, feature.allowed)  # pragma: no cover  the rules agree

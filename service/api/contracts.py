@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from churn.dates import write_date
 from churn.names import BATCH
 from churn.schema import FLAG_WORDS, LARGEST
 
@@ -21,9 +22,9 @@ class Warned(BaseModel):
     """A value outside the range of the training data, which was scored nevertheless."""
 
     field: str = Field(description="Name of the field.", examples=["Age"])
-    sent: float = Field(description="The value.", examples=[101])
-    trained_minimum: float | None = Field(description="Smallest value seen in training.", examples=[18])
-    trained_maximum: float | None = Field(description="Largest value seen in training.", examples=[92])
+    sent: float | str = Field(description="The value; a date in ISO 8601.", examples=[101])
+    trained_minimum: float | str | None = Field(description="Smallest value seen in training.", examples=[18])
+    trained_maximum: float | str | None = Field(description="Largest value seen in training.", examples=[92])
 
 
 class WrongValue(BaseModel):
@@ -114,7 +115,9 @@ def _describe(feature: Feature) -> Any:  # noqa: ANN401  a field of create_model
 
 def _type_of(feature: Feature) -> Any:  # noqa: ANN401  a type
     if feature.kind == "category":
-        return Literal[feature.categories]
+        return Annotated[str, Field(min_length=1)] if feature.open else Literal[feature.categories]
+    if feature.kind == "date":
+        return Annotated[str, Field(min_length=1)]
     if feature.kind == "flag":
         return Literal[0, 1] | bool | Literal[tuple(FLAG_WORDS)]
     low = -LARGEST if feature.minimum is None else feature.minimum
@@ -130,6 +133,8 @@ def _example(feature: Feature) -> Any:  # noqa: ANN401  a JSON value
         return int(example) if isinstance(example, float) and feature.kind != "number" else example
     if feature.kind == "category":
         return feature.categories[0]
+    if feature.kind == "date":
+        return write_date(feature.trained_maximum or 0)
     if feature.kind == "flag":
         return 1
     bounds = (feature.trained_minimum, feature.minimum, feature.maximum)
@@ -141,7 +146,9 @@ def _words(feature: Feature) -> str:
     unit = f" In {feature.unit}." if feature.unit else ""
     seen = ""
     if feature.trained_minimum is not None and feature.trained_maximum is not None:
-        seen = f" Seen in training: {feature.trained_minimum:.15g} to {feature.trained_maximum:.15g}."
+        low, high = (feature.show(bound) for bound in (feature.trained_minimum, feature.trained_maximum))
+        seen = f" Seen in training: {low} to {high}." if feature.kind == "date" else ""
+        seen = seen or f" Seen in training: {feature.trained_minimum:.15g} to {feature.trained_maximum:.15g}."
     missing = " Null or omitted: unknown." if feature.nullable else ""
     described = feature.description or f"{feature.allowed[0].upper()}{feature.allowed[1:]}."
     return f"{described}{unit}{seen}{missing}"

@@ -41,6 +41,7 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
     "integer": tuple(NUMBERS),
     "flag": ("BOOL", "BYTES", *NUMBERS),
     "category": ("BYTES",),
+    "date": ("BYTES",),
 }
 """Accepted datatypes by kind of feature."""
 
@@ -182,7 +183,7 @@ def invalid_tensors(detail: str) -> Problem:
 
 
 def _preferred_datatype(feature: Feature) -> str:
-    if feature.kind == "category":
+    if feature.is_text:
         return "BYTES"
     if feature.nullable:  # NaN represents a missing value, and only floats can be NaN
         return "FP64"
@@ -273,7 +274,7 @@ def _read_outputs(inference: Inference) -> dict[str, bool]:
 
 
 def _absent(feature: Feature, rows: int) -> Any:  # noqa: ANN401  a column for encode_columns
-    return [None] * rows if feature.kind == "category" else np.full(rows, np.nan)
+    return [None] * rows if feature.is_text else np.full(rows, np.nan)
 
 
 def _read_numbers(tensor: Tensor, binary: memoryview | None, rows: int) -> NDArray[Any] | list[Any]:

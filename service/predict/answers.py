@@ -84,9 +84,9 @@ def describe_unusual(schema: Schema, raw: NDArray[np.float64]) -> dict[int, list
         found.setdefault(row, []).append(
             {
                 "field": feature.name,
-                "sent": float(raw[row, position]),
-                "trained_minimum": feature.trained_minimum,
-                "trained_maximum": feature.trained_maximum,
+                "sent": feature.show(float(raw[row, position])),
+                "trained_minimum": feature.show(feature.trained_minimum),
+                "trained_maximum": feature.show(feature.trained_maximum),
             }
         )
     return found

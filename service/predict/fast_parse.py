@@ -22,7 +22,7 @@ from service.errors import IDENTIFIER_LIMIT
 from service.predict.parse import Batch, Lone, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from churn.schema import Feature, Schema
 
@@ -40,6 +40,10 @@ class _Word(float, enum.Enum):
         member = float.__new__(cls, number)
         member._value_ = text
         return member
+
+
+class _Read(float):
+    """A text that has been read as a number, one class for each feature whose texts can't all be listed."""
 
 
 class FastParser:
@@ -61,17 +65,21 @@ class FastParser:
         names = dict(zip(attributes, schema.names, strict=True)) | {_IDENTIFIER: schema.identifier}
         if not self._is_possible:
             names = {}
+        types = [_type_of(feature) for feature in schema.features]
+        read_text = _make_reader(
+            {kind: f for kind, f in zip(types, schema.features, strict=True) if f.open or f.kind == "date"}
+        )
         fields: list[Any] = [
-            (attribute, _type_of(feature), *([None] if feature.nullable else []))
-            for attribute, feature in zip(attributes, schema.features, strict=True)
+            (attribute, kind | None if feature.nullable else kind, *([None] if feature.nullable else []))
+            for attribute, kind, feature in zip(attributes, types, schema.features, strict=True)
         ]
         fields.append((_IDENTIFIER, str | int | None, None))
         fields.sort(key=len)  # those with a default come last, as in a function
         options: Any = {"forbid_unknown_fields": True, "gc": False}
         customer = msgspec.defstruct("Customer", fields, rename=names, **options)
         batch: Any = msgspec.defstruct("Batch", [(BATCH, list[customer])], **options)  # type: ignore[valid-type]
-        self._decode_one = msgspec.json.Decoder(customer).decode
-        self._decode_batch = msgspec.json.Decoder(batch).decode
+        self._decode_one = msgspec.json.Decoder(customer, dec_hook=read_text).decode
+        self._decode_batch = msgspec.json.Decoder(batch, dec_hook=read_text).decode
         self._values = attrgetter(*attributes) if len(attributes) > 1 else _one_value
         self._stack = make_stacker(len(attributes))
         self._low, self._high = zip(*map(_usual_range, schema.features), strict=True)
@@ -136,21 +144,36 @@ class FastParser:
     def _is_allowed(self, raw: np.typing.NDArray[np.float64]) -> bool:
         """Whether every value is one that may be scored, though some are unusual."""
         return not any(
-            feature.kind != "category" and find_wrong_numbers(feature, raw[:, position]).any()
+            not feature.is_text and find_wrong_numbers(feature, raw[:, position]).any()
             for position, feature in enumerate(self._schema.features)
         )
 
 
 def _type_of(feature: Feature) -> Any:  # noqa: ANN401  a type
-    kind: Any
+    if feature.open or feature.kind == "date":
+        return type("Text", (_Read,), {})
     if feature.kind == "category":
-        kind = _words("Category", {text: float(position) for position, text in enumerate(feature.categories)})
-    elif feature.kind == "flag":
+        return _words("Category", {text: float(position) for position, text in enumerate(feature.categories)})
+    if feature.kind == "flag":
         spelt = {form(word): number for word, number in FLAG_WORDS.items() for form in (str, str.title, str.upper)}
-        kind = float | bool | _words("Flag", spelt)
-    else:
-        kind = float
-    return kind | None if feature.nullable else kind
+        return float | bool | _words("Flag", spelt)
+    return float
+
+
+def _make_reader(features: Mapping[Any, Feature]) -> Callable[[Any, object], float]:
+    """Return what msgspec calls for the types of texts that can't be listed; a wrong text is a ValueError."""
+    listed = {
+        kind: {text: kind(position) for position, text in enumerate(feature.categories)}
+        for kind, feature in features.items()
+        if feature.open
+    }
+
+    def read(kind: Any, text: object) -> float:  # noqa: ANN401  one of the types
+        code = listed[kind].get(text) if kind in listed and isinstance(text, str) else None
+        number: float = kind(features[kind].encode(text)) if code is None else code
+        return number
+
+    return read
 
 
 def _words(name: str, numbers: dict[str, float]) -> Any:  # noqa: ANN401  a type
@@ -160,7 +183,7 @@ def _words(name: str, numbers: dict[str, float]) -> Any:  # noqa: ANN401  a type
 def _usual_range(feature: Feature) -> tuple[float, float]:
     """Return a range whose values are allowed and, for a quantity, seen in training: the common case."""
     if feature.kind == "category":
-        return 0.0, float(len(feature.categories))
+        return 0.0, float(len(feature.levels))
     if feature.kind == "flag":
         return 0.0, 1.0
     lows = (feature.minimum, feature.trained_minimum, -LARGEST)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from churn.dates import FORMATS
 from churn.errors import SchemaError
 from churn.names import find_fault, normalize
-from churn.schema import KINDS, LARGEST, Feature, InvalidValueError, Schema
+from churn.schema import KINDS, LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
 from training.schema_file import read_schema, write_schema_file
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ CATEGORY = Feature("c", "category", categories=("b", "a"))
 SCHEMA = Schema((NUMBER, INTEGER, FLAG, CATEGORY), label="left", identifier="client")
 
 names = st.text(min_size=1, max_size=8)
+words = names.filter(lambda word: word not in MISSING_WORDS)
 bounds = st.none() | st.floats(-1e9, 1e9)
 
 
@@ -38,7 +40,9 @@ def features(draw: st.DrawFn) -> Feature:
         maximum=high if kind in ("number", "integer") else None,
         trained_minimum=draw(bounds),
         trained_maximum=draw(bounds),
-        categories=tuple(draw(st.lists(names, min_size=1, unique_by=normalize))) if kind == "category" else (),
+        categories=tuple(draw(st.lists(words, min_size=1, unique_by=normalize))) if kind == "category" else (),
+        open=draw(st.booleans()) if kind == "category" else False,
+        format=draw(st.sampled_from(["", *FORMATS])) if kind == "date" else "",
         nullable=draw(st.booleans()),
         description=draw(st.text(max_size=8)),
         unit=draw(st.text(max_size=8)),
@@ -73,8 +77,21 @@ def test_a_bound_of_zero_stays_in_the_dictionary() -> None:
         ({"name": "", "kind": "flag"}, "can't be named ''"),
         ({"name": "customers", "kind": "flag"}, "can't be named 'customers'"),
         ({"name": "x", "kind": "text"}, "feature x: kind 'text' is unknown; allowed: number, integer, flag, category"),
-        ({"name": "x", "kind": "category"}, "feature x: categories go with kind 'category'"),
-        ({"name": "x", "kind": "number", "categories": ("a",)}, "feature x: categories go with kind 'category'"),
+        (
+            {"name": "x", "kind": "number", "categories": ("a",)},
+            "feature x: categories and open go with kind 'category'",
+        ),
+        ({"name": "x", "kind": "date", "open": True}, "feature x: categories and open go with kind 'category'"),
+        (
+            {"name": "x", "kind": "category", "categories": ("(other)",), "open": True},
+            "'(other)' stands for the values",
+        ),
+        (
+            {"name": "x", "kind": "category", "categories": ("a", "None")},
+            "feature x: 'None' stands for a missing value",
+        ),
+        ({"name": "x", "kind": "number", "format": "%d/%m/%Y"}, "feature x: format is for kind 'date'"),
+        ({"name": "x", "kind": "date", "format": "%H:%M"}, "feature x: format is for kind 'date', as one of %Y-%m-%d"),
         ({"name": "x", "kind": "category", "categories": ("a", "a")}, "feature x: a category is listed twice"),
         ({"name": "x", "kind": "number", "minimum": 2, "maximum": 1}, "feature x: minimum 2 is above maximum 1"),
         ({"name": "x", "kind": "number", "minimum": math.nan}, "feature x: a bound of nan is none"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.dates import write_date
 from training.report.intervals import NOT_KNOWN, Interval, bootstrap, wilson
 from training.report.weighted import Ranking, roc_auc
 
@@ -122,7 +123,7 @@ def split_feature(feature: Feature, column: NDArray[np.float64]) -> Iterator[tup
 def _is_banded(feature: Feature, column: NDArray[np.float64]) -> bool:
     if feature.kind == "integer":
         return len(np.unique(column[~np.isnan(column)])) > FEW_LEVELS
-    return feature.kind == "number"
+    return feature.is_quantity
 
 
 def _split_levels(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -137,7 +138,7 @@ def _split_levels(feature: Feature, column: NDArray[np.float64]) -> Iterator[tup
 
 def _name_level(feature: Feature, value: float) -> str:
     if feature.kind == "category":
-        return feature.categories[int(value)]
+        return feature.levels[int(value)]
     if feature.kind == "flag":
         return "yes" if value else "no"
     return f"{value:g}"
@@ -163,6 +164,8 @@ def _name_band(low: float, high: float, feature: Feature) -> str:
 
 
 def _plain(value: float, feature: Feature) -> str:
+    if feature.kind == "date":
+        return write_date(value)
     if feature.kind == "integer" or abs(value) >= 1000 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.4g}"

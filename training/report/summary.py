@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.dates import write_date
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -75,9 +77,10 @@ def _describe(feature: Feature, column: NDArray[np.float64], labels: NDArray[np.
     bars: tuple[Bar, ...] = ()
     if not len(numbers):
         values, typical = "no values", ""
-    elif feature.is_numeric:
-        values = f"{number(numbers.min())} to {number(numbers.max())}"
-        typical = f"median\u00a0{number(float(np.median(numbers)))}"
+    elif feature.is_quantity:
+        write = write_date if feature.kind == "date" else number
+        values = f"{write(float(numbers.min()))} to {write(float(numbers.max()))}"
+        typical = f"median\u00a0{write(float(np.median(numbers)))}"
         bars = _quantity_bars(feature, numbers, labels)
     else:
         values, typical, bars = _describe_values(feature, numbers, labels)
@@ -105,7 +108,7 @@ def number(value: float) -> str:
 def _describe_values(
     feature: Feature, numbers: NDArray[np.float64], labels: NDArray[np.float64]
 ) -> tuple[str, str, tuple[Bar, ...]]:
-    names = feature.categories or ("no", "yes")
+    names = feature.levels or ("no", "yes")
     codes = numbers.astype(np.int64)
     counts = np.bincount(codes, minlength=len(names))
     commonest = int(counts.argmax())
@@ -125,7 +128,8 @@ def _quantity_bars(feature: Feature, numbers: NDArray[np.float64], labels: NDArr
         names = [_name_integers(value, value + width - 1) for value in (edges[:-1] + 0.5).tolist()]
     else:
         edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
-        names = [f"{number(a)} to {number(b)}" for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+        write = write_date if feature.kind == "date" else number
+        names = [f"{write(a)} to {write(b)}" for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
     counts, _ = np.histogram(numbers, edges)
     left, _ = np.histogram(numbers, edges, weights=labels)
     return tuple(

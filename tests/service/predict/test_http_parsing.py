@@ -19,9 +19,20 @@ from service.predict.parse import Batch, Lone, parse
 
 LIMIT = 5
 SINGLE = Schema((Feature("x", "number"),), "label")
-SCHEMAS = {"bank": BANK, "odd": ODD, "single": SINGLE}
+TEXTS = Schema(
+    (
+        Feature("city", "category", categories=("Bern", "1", "ü"), open=True),
+        Feature("branch", "category", categories=("001", "17"), open=True, nullable=True),
+        Feature("plan", "category", categories=("silver", "gold"), nullable=True),
+        Feature("since", "date", format="%d-%m-%y", trained_minimum=11_000, trained_maximum=15_000),
+        Feature("until", "date", nullable=True),
+    ),
+    "label",
+)
+SCHEMAS = {"bank": BANK, "odd": ODD, "single": SINGLE, "texts": TEXTS}
 PARSERS = {name: FastParser(schema, LIMIT) for name, schema in SCHEMAS.items()}
 TYPICAL = {"bank": CUSTOMER, "odd": ODD_CUSTOMER, "single": {"x": 1}}
+TYPICAL["texts"] = {"city": "Basel", "branch": "17", "plan": "gold", "since": "07-11-09", "until": None}
 
 # What a sender may put where one value belongs, as JSON text: mostly right, often nearly right, sometimes mad.
 MAD = st.sampled_from(
@@ -29,6 +40,7 @@ MAD = st.sampled_from(
         "null", "true", "false", "NaN", "Infinity", "-Infinity", "0", "1", "-0", "-0.0", "1.0", "0.5", "42", "42.0",
         "4.2e1", "-1", "1e15", "1.0000001e15", "1e16", "1e999", "-1e999", "1e-999", "9" * 25, "9" * 350, "9" * 5000,
         "18446744073709551616", "9223372036854775808", "9007199254740993", "0.1", "1E5", "350", "851", "300", "301",
+        '"NA"', '"None"', '" NA "', '"07-11-09"', '"2012-11-07"', '"31-02-12"', '"2012-11-07T10:00:00Z"', '"20121107"',
         '"yes"', '"No"', '"TRUE"', '"fAlSe"', '"1"', '"0"', '"0.0"', '""', '"France"', '"france"', '"Male"', '"ü"',
         r'"\u00fc"', r'"d\"e"', '"b c"', r'"\ud800"', r'"\ud83d\ude00"', '"a\nb"', "[]", "{}", "[1]", "01", "+1", ".5",
         "1.", "", "nan", "'x'", "[[[[", "\ufeff1",
@@ -44,7 +56,10 @@ def values(draw: st.DrawFn, feature: Feature) -> str:
     if draw(st.integers(0, 19)) == 0:
         return draw(MAD)
     if feature.kind == "category":
-        return json.dumps(draw(st.sampled_from(feature.categories)))
+        others = ("Basel", "bern", "") if feature.open else ()
+        return json.dumps(draw(st.sampled_from((*feature.categories, *others))))
+    if feature.kind == "date":
+        return draw(st.sampled_from(['"07-11-09"', '"2012-11-07"', '"1-1-70"', '"13-13-13"', "15000", "null"]))
     if feature.kind == "flag":
         return draw(st.sampled_from(["0", "1", "true", "false", '"yes"', '"NO"', "1.0"]))
     if feature.nullable and draw(st.booleans()):

@@ -1,0 +1,129 @@
+"""Dates as a table writes them, to days since 1970-01-01.
+
+A column writes its dates in one form, which is found on the whole column. ISO 8601 is read everywhere besides. A time
+of day behind a date is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ISO = "%Y-%m-%d"
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_TURN = 69
+"""A year of two digits below it is in the 2000s, any other in the 1900s, as POSIX has it."""
+
+_PARTS = {
+    "%d": r"(?P<day>\d{1,2})",
+    "%m": r"(?P<month>\d{1,2})",
+    "%b": r"(?P<name>[A-Za-z]{3,9})\.?",
+    "%Y": r"(?P<year>\d{4})",
+    "%y": r"(?P<year>\d{2})",
+}
+_TIME = r"(?:(?:[T ]|, )\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?)?(?:Z| ?UTC|[+-]\d{2}:?\d{2})?"
+
+_ORDERS = (("%d", "%m"), ("%m", "%d"))
+FORMATS = (
+    ISO,
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    *(sign.join((*order, year)) for sign, order, year in product("/-.", _ORDERS, ("%Y", "%y"))),
+    *(sign.join(("%d", "%b", year)) for sign, year in product("- /", ("%Y", "%y"))),
+    "%b %d, %Y",
+    "%b %d %Y",
+)
+"""Forms of dates, as `datetime.strptime` writes them."""
+
+
+class Found(NamedTuple):
+    """What the dates of a column are written as.
+
+    Attributes
+    ----------
+    format : str or None
+        One of `FORMATS`; None if they are no dates, or it is not clear.
+    choices : tuple of str
+        The forms all of them have. Several: it is not clear which is meant.
+    """
+
+    format: str | None
+    choices: tuple[str, ...]
+
+
+def parse_date(text: str, form: str) -> float:
+    """Return the days from 1970-01-01 to a date.
+
+    Parameters
+    ----------
+    text : str
+        In the form that is given, or in ISO 8601.
+    form : str
+        One of `FORMATS`.
+
+    Raises
+    ------
+    ValueError
+        If it is no such date.
+    """
+    days = read_date(text, form)
+    if days is None:
+        raise ValueError(text)
+    return days
+
+
+def count_days(value: date) -> float:
+    """Return the days from 1970-01-01 to a date, or to the day of a time."""
+    return float(value.toordinal() - _EPOCH)
+
+
+def write_date(days: float) -> str:
+    """Return a date in ISO 8601."""
+    return date.fromordinal(int(days) + _EPOCH).isoformat()
+
+
+def describe_format(form: str) -> str:
+    """Return a form of dates as people write it: ``dd/mm/yyyy``."""
+    words = {"%d": "dd", "%m": "mm", "%b": "mon", "%Y": "yyyy", "%y": "yy"}
+    for part, word in words.items():
+        form = form.replace(part, word)
+    return form
+
+
+def read_date(text: str, form: str) -> float | None:
+    """Return a date's days as `parse_date` does; None if it is no such date."""
+    days = _make_reader(form)(text)
+    return _make_reader(ISO)(text) if days is None and form != ISO else days
+
+
+@lru_cache(maxsize=len(FORMATS))
+def _make_reader(form: str) -> Callable[[str], float | None]:
+    """Return a function that returns a date's days, or None."""
+    pattern = re.escape(form).replace(r"\ ", " ")
+    for part, group in _PARTS.items():
+        pattern = pattern.replace(part, group)
+    match = re.compile(pattern + _TIME).fullmatch
+
+    def read(text: str) -> float | None:
+        found = match(text) if text.isascii() else None
+        if found is None:
+            return None
+        groups = found.groupdict()
+        year = int(groups["year"])
+        if len(groups["year"]) == 2:
+            year += 2000 if year < _TURN else 1900
+        try:
+            month = int(groups["month"]) if "month" in groups else 1 + _MONTHS.index(groups["name"][:3].lower())
+            return float(date(year, month, int(groups["day"])).toordinal() - _EPOCH)
+        except ValueError:  # no such day, or month
+            return None
+
+    return read
