@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
     from training.dataset import Dataset
 
-_FIXED_BY_SCHEMA = {
-    "--label": "label",
-    "--id": "identifier",
-    "--keep": "keep",
-    "--drop": "drop",
-    "--category": "category",
-}
-_READING = (*_FIXED_BY_SCHEMA.values(), "positive", "on_bad_row", "decimal")
+_FIXED_BY_SCHEMA = {"--label": "label", "--id": "identifier", "--category": "category"}
+_READING = (
+    *_FIXED_BY_SCHEMA.values(),
+    "positive",
+    "negative",
+    "keep",
+    "drop",
+    "drop_rows",
+    "on_bad_row",
+    "decimal",
+)
 
 _OPTIONS = [
     click.option(
@@ -31,6 +34,10 @@ _OPTIONS = [
     ),
     click.option("--label", help="Label column.  [default: found by name]"),
     click.option("--positive", help="Label value that means the customer left, if it is not obvious."),
+    click.option(
+        "--negative",
+        help="Label value that means the customer stayed. With --positive, rows of other values are left out.",
+    ),
     click.option("--id", "identifier", help="Column that identifies a customer.  [default: found by name]"),
     click.option(
         "--schema",
@@ -38,13 +45,24 @@ _OPTIONS = [
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="TOML file that describes the columns.  [default: inferred]",
     ),
-    click.option("--keep", multiple=True, metavar="COLUMN", help="Keep a column that would be dropped; repeatable."),
+    click.option(
+        "--keep",
+        multiple=True,
+        metavar="COLUMN",
+        help="Keep a column that would be dropped, or that predicts the label too well; repeatable.",
+    ),
     click.option("--drop", multiple=True, metavar="COLUMN", help="Drop a column; repeatable."),
     click.option(
         "--category",
         multiple=True,
         metavar="COLUMN",
         help="Use a numeric column, such as a code, as a category; repeatable.",
+    ),
+    click.option(
+        "--drop-rows",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        help="Leave out rows with this value, whatever its case; repeatable.",
     ),
     click.option(
         "--on-bad-row",
@@ -103,12 +121,21 @@ def print_dataset(dataset: Dataset) -> None:
     source = dataset.source
     click.echo(
         f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} left "
-        f"(label {dataset.schema.label}, identifier {dataset.schema.identifier})"
+        f"(label {dataset.schema.label}, {_name_identifier(dataset)})"
     )
     width = max(len(name) for name in dataset.schema.names)
     for feature in dataset.schema.features:
-        seen = feature.trained_minimum is not None
-        span = f", seen {feature.trained_minimum:.10g} to {feature.trained_maximum:.10g}" if seen else ""
+        low, high = (_write(feature.show(bound)) for bound in (feature.trained_minimum, feature.trained_maximum))
+        span = f", seen {low} to {high}" if low else ""
         click.echo(f"  {feature.name:<{width}}  {feature.kind:<8}  {feature.allowed}{span}")
     for note in dataset.notes:
         click.echo(f"  {note}")
+
+
+def _name_identifier(dataset: Dataset) -> str:
+    has_one = dataset.source["has_identifier"]
+    return f"identifier {dataset.schema.identifier}" if has_one else "no column names the customer"
+
+
+def _write(bound: float | str | None) -> str:
+    return f"{bound:.10g}" if isinstance(bound, int | float) else bound or ""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from churn.errors import TableError
-from churn.names import normalize
+from churn.names import normalize_names
 from churn.tables.encode import encode_batch
-from training.infer import find_label, infer, plain
-from training.source import refuse_unreadable
-from training.tables import Fault, Table, list_faults, read_table
+from training.customers import read_customers
+from training.infer import infer, list_categories, plain
+from training.leaks import refuse_leaks
+from training.source import hint_at_encoding, refuse_unreadable
+from training.tables import Fault, Table, has_other_encoding, list_faults
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -25,14 +27,6 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 OnBadRow = Literal["refuse", "drop"]
-
-POSITIVE_WORDS = frozenset(
-    {"1", "1.0", "yes", "true", "y", "t", "exited", "churn", "churned", "left", "attrited customer"}
-)
-NEGATIVE_WORDS = frozenset(
-    {"0", "0.0", "no", "false", "n", "f", "stayed", "retained", "existing", "existing customer", "active"}
-)
-"""Labels as text, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +59,13 @@ def load_dataset(
     *,
     label: str | None = None,
     positive: str | None = None,
+    negative: str | None = None,
     identifier: str | None = None,
     schema: Schema | None = None,
     keep: Collection[str] = (),
     drop: Collection[str] = (),
     category: Collection[str] = (),
+    drop_rows: Sequence[str] = (),
     on_bad_row: OnBadRow = "refuse",
     decimal: str | None = None,
 ) -> Dataset:
@@ -79,14 +75,19 @@ def load_dataset(
     ----------
     path : Path
         A CSV or Parquet file.
-    label, positive, identifier : str or None
-        The label's column, its value that means leaving, and the column that names a customer; found if None.
+    label, identifier : str or None
+        The label's column and the column that names a customer; found if None.
+    positive, negative : str or None
+        The label's values that mean leaving and staying; found if None. If both are given, rows of other values are
+        left out.
     schema : Schema or None
         What the columns are; inferred if None.
     keep, drop : collections of str
         Columns in or out, whatever they look like.
     category : collection of str
         Columns that are categories, though they hold numbers.
+    drop_rows : sequence of str
+        Rows to leave out, as ``"COLUMN=VALUE"``.
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
     decimal : {".", ","}, optional
@@ -97,92 +98,55 @@ def load_dataset(
     TableError
         Naming file, line and column of what can't be understood.
     """
-    table = read_table(path, schema, decimal)
-    label = find_label(table, schema.label if schema is not None else label)
-    labels, label_faults = read_labels(table, label, positive)
-    notes: tuple[str, ...] = ()
+    if schema is not None:
+        schema = schema.without(normalize_names(drop))
+    found = read_customers(
+        path,
+        label=label,
+        schema=schema,
+        positive=positive,
+        negative=negative,
+        drop_rows=drop_rows,
+        decimal=decimal,
+    )
+    table, labels, notes = found.table, found.labels, found.notes
     dropped: Mapping[str, str] = {}
-    has_identifier = True
     if schema is None:
-        inference = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
-        schema, notes, dropped = inference.schema, inference.notes, inference.dropped
+        inference = infer(table, found.label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
+        schema, notes, dropped = inference.schema, (*notes, *inference.notes), inference.dropped
         has_identifier = inference.has_identifier
     else:
         has_identifier = schema.identifier in table.frame.columns
+        schema = list_categories(schema, table)
     refuse_unreadable(path, schema, table.unreadable)
     raw, faults = encode_table(table, schema)
-    faults = [*table.faults, *label_faults, *faults]
+    faults = [*found.faults, *faults]
     check_faults(path, faults, on_bad_row)
     good = ~np.isin(table.lines, [fault.line for fault in faults])
     ragged = len({fault.line for fault in table.faults})
     bad = ragged + int((~good).sum())
     if bad:
         notes = (*notes, f"{bad} rows are dropped for {len(faults)} faults:\n{list_faults(faults)}")
-    repeated = _find_repeated(table.frame) & good if has_identifier else np.zeros(len(good), dtype=bool)
-    if repeated.any():
-        notes = (*notes, f"{int(repeated.sum())} rows repeat an earlier one exactly and are dropped.")
-    good &= ~repeated
-    check_classes(path, labels[good])
-    raw, labels = raw[good], labels[good]
+    repeated = _find_repeated(table.frame) & good
+    is_kept = good & ~repeated if has_identifier else good
+    check_classes(path, labels[is_kept])
+    raw, labels = raw[is_kept], labels[is_kept]
+    notes = (*notes, *_describe_repeated(int(repeated.sum()), raw, labels, schema, has_identifier=has_identifier))
+    refuse_leaks(path, schema, raw, labels, keep)
     source = {
         "file": path.name,
         "sha256": table.sha256,
-        "rows": len(table.frame) + ragged,
+        "rows": found.rows,
         "rows_used": len(labels),
+        "rows_left_out": found.left_out,
         "rows_with_faults": bad,
-        "rows_repeated": int(repeated.sum()),
+        "rows_repeated": int((good & ~is_kept).sum()),
         "positive_share": float(labels.mean()),
         "columns_dropped": dict(dropped),
+        "classes": asdict(found.classes),
+        "has_identifier": has_identifier,
     }
     return Dataset(with_trained_ranges(schema, raw), raw, labels, source, notes)
-
-
-def read_labels(table: Table, label: str, positive: str | None) -> tuple[NDArray[np.float64], list[Fault]]:
-    """Read the label's column as 0 and 1.
-
-    Returns
-    -------
-    labels : ndarray of float64, shape (n,)
-        NaN where the label is missing.
-    faults : list of Fault
-        The missing labels.
-
-    Raises
-    ------
-    TableError
-        If the column has not two values, or it is not clear which of them means leaving.
-    """
-    column = table.frame[label]
-    words = column.astype(str).str.lower().str.strip().to_numpy(dtype=object)
-    absent = column.isna().to_numpy() | (words == "?")
-    found = sorted(set(words[~absent]))
-    where = f"{table.path}: label {label}"
-    if len(found) > 2:
-        lines = [int(table.lines[np.flatnonzero(words == word)[0]]) for word in found[:5]]
-        places = ", ".join(f"{word!r} (line {line})" for word, line in zip(found, lines, strict=False))
-        raise TableError(f"{where} has {len(found)} values, and two are allowed: {places}{', …' * (len(found) > 5)}")
-    if len(found) < 2:
-        raise TableError(
-            f"{where} has one value ({found}): there is nothing to tell apart" if found else f"{where} is empty"
-        )
-    yes = find_positive(where, found, positive)
-    labels = np.where(words == yes, 1.0, 0.0)
-    labels[absent] = np.nan
-    faults = [Fault(int(line), label, "the label is missing") for line in table.lines[absent]]
-    return labels, faults
-
-
-def find_positive(where: str, found: Sequence[str], positive: str | None) -> str:
-    """Return which of the label's two values means leaving; TableError if it is not clear."""
-    if positive is not None:
-        positive = normalize(positive)
-        if positive.lower() not in found:
-            raise TableError(f"{where}: --positive {positive!r} is none of its values: {', '.join(found)}")
-        return positive.lower()
-    for yes, no in (found, found[::-1]):
-        if yes in POSITIVE_WORDS and no in NEGATIVE_WORDS:
-            return yes
-    raise TableError(f"{where} is {found[0]!r} or {found[1]!r}: say which one means leaving with --positive")
 
 
 def encode_table(table: Table, schema: Schema) -> tuple[NDArray[np.float64], list[Fault]]:
@@ -202,12 +166,31 @@ def _find_repeated(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return frame.duplicated().to_numpy(dtype=bool)
 
 
+def _describe_repeated(
+    repeated: int, raw: NDArray[np.float64], labels: NDArray[np.float64], schema: Schema, *, has_identifier: bool
+) -> list[str]:
+    """Say how many rows repeat an earlier one, and what becomes of them."""
+    notes = []
+    if repeated and has_identifier:
+        notes.append(f"{repeated:,} rows repeat an earlier one exactly and are dropped.")
+    rows = np.column_stack([raw, labels])
+    alike = len(rows) - len(np.unique(rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))))
+    if alike and has_identifier:
+        notes.append(f"{alike:,} customers are like an earlier one in all but {schema.identifier}; they are kept.")
+    elif alike:
+        notes.append(
+            f"{alike:,} rows repeat an earlier one; they are kept, because no column says whether they are the same "
+            "customer (--id names one)."
+        )
+    return notes
+
+
 def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> None:
     """Refuse a table with faults, unless its faulty rows are to be dropped; TableError lists the first."""
     if faults and on_bad_row == "refuse":
         raise TableError(
             f"{path}: {len(faults)} cells or lines can't be used (--on-bad-row drop leaves their rows out):\n"
-            f"{list_faults(faults)}"
+            f"{list_faults(faults)}" + (f"\n{hint_at_encoding(path)}" if has_other_encoding(faults) else "")
         )
 
 
@@ -227,7 +210,7 @@ def with_trained_ranges(schema: Schema, raw: NDArray[np.float64]) -> Schema:
     """Return the schema with the range of each quantity that a raw matrix shows."""
     features = []
     for feature, numbers in zip(schema.features, raw.T, strict=True):
-        if feature.is_numeric and not np.isnan(numbers).all():
+        if feature.is_quantity and not np.isnan(numbers).all():
             low, high = plain(float(np.nanmin(numbers))), plain(float(np.nanmax(numbers)))
             features.append(replace(feature, trained_minimum=low, trained_maximum=high))
         else:

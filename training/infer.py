@@ -17,7 +17,10 @@ import numpy as np
 from churn.errors import TableError
 from churn.names import normalize, normalize_names
 from churn.schema import FLAG_WORDS, Feature, Schema
+from training.date_columns import describe_dates, explain_doubt, find_dates
 from training.doubts import KEY_NAME, check_names, find_doubts, find_zeros, hint_at_separator
+from training.levels import MANY_LEVELS, choose_levels, find_objection
+from training.remarks import find_remarks
 from training.tables import as_numbers
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from churn.dates import Found
     from training.tables import Table
 
 LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
@@ -33,13 +37,6 @@ DEFAULT_IDENTIFIER = "CustomerId"
 
 NUMERIC_SHARE = 0.9
 """A text column is one of numbers if this share of its cells are; the others are then faults."""
-
-MAX_CATEGORIES = 100
-"""A text column with more values than this, or fewer than `ROWS_PER_CATEGORY` rows a value, is free text."""
-ROWS_PER_CATEGORY = 5
-
-LEAK_SHARE = 0.99
-"""A column whose values alone tell this share of the labels was filled in after the customer left."""
 
 KNOWN_SHARE = 0.8
 """A table is a known one if it has this share of its columns."""
@@ -133,10 +130,11 @@ def infer(
     if twice:
         raise TableError(f"{table.path}: --category {', '.join(sorted(twice))} contradicts --drop or --id")
     chosen = identifier or _find_identifier(table.frame, [name for name in names if name not in (*drop, *category)])
+    dates = find_dates({name: table.frame[name] for name in names if name not in (chosen, *drop, *category)})
     reasons = {
         name: "you asked for it"
         if name in drop
-        else _reason_to_drop(table.frame[name], labels, as_category=name in category)
+        else _reason_to_drop(table.frame[name], labels, dates.get(name), as_category=name in category)
         for name in names
         if name != chosen and (name in drop or name not in keep)
     }
@@ -145,7 +143,7 @@ def infer(
     if not usable:
         raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
     check_names(table.path, usable, label, chosen or DEFAULT_IDENTIFIER)
-    features = [_describe(table.frame[name], as_category=name in category) for name in usable]
+    features = [_describe(table.frame[name], dates.get(name), as_category=name in category) for name in usable]
     told = [
         doubt
         for feature in features
@@ -153,6 +151,7 @@ def infer(
             _present(table.frame[feature.name]), feature, as_told=feature.name in (*keep, *category)
         )
     ]
+    told += find_remarks(table, features, labels, as_told=(*keep, *category))
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
     notes += told
     notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
@@ -181,7 +180,9 @@ def _distinct(column: pd.Series[Any]) -> int:
     return int(column.nunique(dropna=True))
 
 
-def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any], *, as_category: bool) -> str | None:
+def _reason_to_drop(
+    column: pd.Series[Any], labels: np.ndarray[Any, Any], date: Found | None, *, as_category: bool
+) -> str | None:
     """Say why a column must stay out, or None."""
     present = _present(column)
     distinct = _distinct(present)
@@ -191,20 +192,16 @@ def _reason_to_drop(column: pd.Series[Any], labels: np.ndarray[Any, Any], *, as_
         return f"it is constant ({present.iloc[0]!s})"
     if distinct == 1:
         return f"it holds one value ({present.iloc[0]!s}) or nothing"
+    if date is not None:
+        return None if date.format else explain_doubt(date)
     numbers, wrong = as_numbers(present)
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
     if distinct == len(column) and _is_key(str(column.name), numbers if numeric else None):
         return "it is different in every row, so it names the customer and says nothing about the next one"
-    too_many = not as_category and (distinct > MAX_CATEGORIES or distinct > len(present) / ROWS_PER_CATEGORY)
-    zeros, is_code = find_zeros(present)
-    if is_code and too_many:
-        return (
-            f"it is a code with leading zeros ({zeros[0]}), not a number, and has {distinct:,} different values in "
-            f"{len(present):,} rows, too many for a category (--category {column.name} takes it for one)"
-        )
-    if not numeric and not _is_flag_text(present) and too_many:
-        return f"it is free text ({distinct:,} different values in {len(present):,} rows), not a category"
-    return _find_leak(column, labels, distinct)
+    if as_category or _is_flag_text(present) or (numeric and not find_zeros(present)[1]):
+        return None
+    words = column.where(column != "?").astype(object).map(as_word, na_action="ignore")
+    return find_objection(_count(present), words.where(words.notna(), None).to_numpy(), labels)
 
 
 def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
@@ -214,29 +211,8 @@ def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
     present = numbers[~np.isnan(numbers)]
     if not (present == np.floor(present)).all():
         return False
-    return bool(KEY_NAME.search(name)) or present.max() - present.min() + 1 == len(present)
-
-
-def _find_leak(column: pd.Series[Any], labels: np.ndarray[Any, Any], distinct: int) -> str | None:
-    """Say whether a column of few values tells the label by itself.
-
-    A share of right guesses means little where one class is rare, so both classes must be told.
-    """
-    known = ~np.isnan(labels)
-    if distinct > 20 or len(np.unique(labels[known])) < 2:
-        return None
-    codes, _ = column[known].factorize()  # a gap is a value too: -1
-    truth = labels[known] == 1
-    guesses = np.zeros(len(truth), dtype=bool)
-    for value in np.unique(codes):
-        rows = codes == value
-        guesses[rows] = truth[rows].mean() > 0.5
-    right = min((guesses == truth)[truth].mean(), (guesses == truth)[~truth].mean())
-    if right == 1:
-        return "it equals the label under another name"
-    if right >= LEAK_SHARE:
-        return f"it tells {right:.1%} of the labels by itself, so it was filled in after the fact (--keep keeps it)"
-    return None
+    # Numbers of rows of which a part was taken, as for a test, leave gaps.
+    return bool(KEY_NAME.search(name)) or present.max() - present.min() + 1 <= 2 * len(present)
 
 
 def _present(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -249,20 +225,56 @@ def _is_flag_text(present: pd.Series[Any]) -> bool:
     return set(present.astype(str).str.lower().unique()) <= set(FLAG_WORDS)
 
 
-def _describe(column: pd.Series[Any], *, as_category: bool = False) -> Feature:
+def _count(present: pd.Series[Any]) -> dict[str, int]:
+    """Return the rows of each value, the most frequent first."""
+    return {str(value): int(rows) for value, rows in present.map(as_word).value_counts().items()}
+
+
+def _describe(column: pd.Series[Any], date: Found | None, *, as_category: bool = False) -> Feature:
     """Return the feature a usable column is."""
     name, nullable = str(column.name), bool(column.isna().any())
     present = _present(column)
+    if date is not None and date.format:
+        return describe_dates(name, present, date.format, nullable=nullable)
     numbers, wrong = as_numbers(present)
     as_category |= find_zeros(present)[1]
     is_flag = _is_flag_text(present) or (not wrong.any() and set(numbers) <= {0.0, 1.0})
     if is_flag and not as_category:
         return Feature(name, "flag", nullable=nullable, example=1)
     if as_category or wrong.sum() > (1 - NUMERIC_SHARE) * len(present):
-        counts = present.map(as_word).value_counts()
-        categories = tuple(sorted(counts.index))
-        return Feature(name, "category", categories=categories, nullable=nullable, example=str(counts.index[0]))
+        return describe_category(name, _count(present), nullable=nullable)
     return describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
+
+
+def list_categories(schema: Schema, table: Table) -> Schema:
+    """Return a schema whose categories without a list have the levels of a table.
+
+    Raises
+    ------
+    TableError
+        If such a column is empty.
+    """
+    features = list(schema.features)
+    for position, feature in enumerate(features):
+        if feature.name not in schema.unlisted:
+            continue
+        counts = _count(_present(table.frame[feature.name]))
+        if not counts:
+            raise TableError(f"{table.path}: {feature.name} is a category, and every cell is empty")
+        described = describe_category(feature.name, counts, nullable=feature.nullable)
+        features[position] = replace(
+            feature, categories=described.categories, open=described.open, example=feature.example or described.example
+        )
+    return replace(schema, features=tuple(features))
+
+
+def describe_category(name: str, counts: Mapping[str, int], *, nullable: bool) -> Feature:
+    """Return the feature that a column of texts or codes is; `counts` has the most frequent value first."""
+    levels = choose_levels(counts)
+    listed = levels.listed or tuple(counts)[:MANY_LEVELS]  # a column that the user asked for
+    return Feature(
+        name, "category", categories=listed, open=levels.is_open, nullable=nullable, example=next(iter(counts))
+    )
 
 
 def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER = """\
-# Columns of a customer. kind: number, integer, flag or category. Values below minimum or above maximum are rejected;
-# values outside trained_minimum and trained_maximum are scored with a warning, and training sets these two again.
-# A feature that is nullable may be missing. Columns without an entry are not used.
+# Columns of a customer. kind: number, integer, flag, category or date. Values below minimum or above maximum are
+# rejected; values outside trained_minimum and trained_maximum are scored with a warning, and training sets these two
+# again. A category without a list of categories gets those of the table; with open = true it accepts others as well.
+# format is how a date is written, such as %d/%m/%Y; ISO 8601 is always accepted. A feature that is nullable may be
+# missing. Columns without an entry are not used.
 """
 
 

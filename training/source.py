@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +21,7 @@ from churn.tables.csv_file import CsvFile
 from churn.tables.encode import READABLE, is_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from churn.errors import Violation
@@ -145,7 +146,9 @@ class Source:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def open_source(path: Path, schema: Schema | None = None, decimal: str | None = None) -> Source:
+def open_source(
+    path: Path, schema: Schema | None = None, decimal: str | None = None, also: Collection[str] = ()
+) -> Source:
     """Find the files of a table and read its header.
 
     Parameters
@@ -155,6 +158,8 @@ def open_source(path: Path, schema: Schema | None = None, decimal: str | None = 
         Names the columns that are read, the identifier if it is there; all are if it is not given.
     decimal : {".", ","}, optional
         How the numbers of a CSV are written; found out by its first rows if not given.
+    also : collection of str
+        Further columns that are read if they are there, where a schema names the others.
 
     Raises
     ------
@@ -167,7 +172,7 @@ def open_source(path: Path, schema: Schema | None = None, decimal: str | None = 
     described = ""
     try:
         if first.suffix.lower() in CSV_SUFFIXES:
-            numeric = None if schema is None else [one.name for one in features if one.kind != "category"]
+            numeric = None if schema is None else [one.name for one in features if not one.is_text]
             names = () if schema is None else (*schema.names, schema.label)
             source._csv = CsvFile(lambda: path.open("rb"), names, numeric, decimal)  # noqa: SLF001  its maker
             written, described = source._csv.form.names, source._csv.form.described  # noqa: SLF001
@@ -175,7 +180,8 @@ def open_source(path: Path, schema: Schema | None = None, decimal: str | None = 
             fields = parquet.read_schema(first)
             written = tuple(_drop_index(fields.names))
     except TableError as error:
-        raise TableError(f"{first}: {error}") from None
+        hint = f"\n{hint_at_encoding(first)}" if "not UTF-8" in str(error) else ""
+        raise TableError(f"{first}: {error}{hint}") from None
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{first}: can't be read: {error}") from error
     header = tuple(_complete_header(written))
@@ -183,8 +189,18 @@ def open_source(path: Path, schema: Schema | None = None, decimal: str | None = 
         kinds = zip(header, (fields.field(fields.names.index(name)).type for name in written), strict=True)
         source.unreadable = {name: str(kind) for name, kind in kinds if not is_readable(kind)}
     source._header = header  # noqa: SLF001
-    source.names = _choose_names(header, schema, f"{path}: ", described)
+    source.names = _choose_names(header, schema, also, f"{path}: ", described)
     return source
+
+
+def hint_at_encoding(path: Path) -> str:
+    """Return what to do with a table that is not UTF-8."""
+    converted = path.with_name(f"{path.stem}-utf8{path.suffix}")
+    command = shlex.join(["iconv", "-f", "WINDOWS-1252", "-t", "UTF-8", str(path)])
+    return (
+        "The file is not UTF-8, perhaps Latin-1 or Windows-1252, as Excel writes; convert it: "
+        f"{command} > {shlex.quote(str(converted))}"
+    )
 
 
 def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, str]) -> None:
@@ -197,13 +213,15 @@ def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, str])
         )
 
 
-def _choose_names(header: Sequence[str], schema: Schema | None, where: str, described: str) -> tuple[str, ...]:
+def _choose_names(
+    header: Sequence[str], schema: Schema | None, also: Collection[str], where: str, described: str
+) -> tuple[str, ...]:
     wanted = header if schema is None else (*schema.names, schema.label, schema.identifier)
     twice = [name for name, count in Counter(header).items() if count > 1 and name in wanted]
     absent = [name for name in wanted if name not in header and (schema is None or name != schema.identifier)]
     if twice or absent:
         raise TableError(f"{where}{ColumnsError(absent, twice, described or ', '.join(header))}")
-    return tuple(name for name in header if name in wanted)
+    return tuple(name for name in header if name in (*wanted, *also))
 
 
 def _complete_header(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from pyarrow import compute
 
 from churn.errors import TableError
 from churn.numerals import COMMA_NUMBER
+from churn.tables.cells import NOT_UTF8
 from churn.tables.encode import read_numbers, simplify
 from training.source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -93,14 +94,20 @@ class Table:
         """Return a column as an Arrow array."""
         return as_arrow(self.frame[name])
 
+    def select(self, rows: NDArray[np.bool_]) -> Table:
+        """Return the table with some of its rows."""
+        return self if rows.all() else replace(self, frame=self.frame[rows], lines=self.lines[rows])
 
-def read_table(path: Path, schema: Schema | None = None, decimal: str | None = None) -> Table:
+
+def read_table(
+    path: Path, schema: Schema | None = None, decimal: str | None = None, also: Collection[str] = ()
+) -> Table:
     """Read a CSV or Parquet file.
 
     Parameters
     ----------
     path : Path
-    schema, decimal
+    schema, decimal, also
         As for `training.source.open_source`.
 
     Raises
@@ -110,7 +117,7 @@ def read_table(path: Path, schema: Schema | None = None, decimal: str | None = N
     """
     if path.is_dir():
         raise TableError(f"{path}: a folder is read with --stream alone")
-    source = open_source(path, schema, decimal)
+    source = open_source(path, schema, decimal, also)
     batches = list(source.read())
     faults = [Fault.of(one, line) for batch in batches for line, one in batch.broken]
     if not sum(len(batch.rows) for batch in batches):
@@ -152,6 +159,11 @@ def _normalize(column: pd.Series[Any]) -> pd.Series[Any]:
     """Bring a column of text to Unicode's form NFC."""
     is_plain = column.dtype.kind in "iuf" or bool(column.str.isascii().all())
     return column if is_plain else column.str.normalize("NFC")
+
+
+def has_other_encoding(faults: Iterable[Fault]) -> bool:
+    """Whether cells are not UTF-8."""
+    return any(NOT_UTF8 in fault.reason for fault in faults)
 
 
 def list_faults(faults: Iterable[Fault]) -> str:

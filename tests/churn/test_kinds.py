@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from churn.tables.encode import encode_batch
 from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
 from churn.schema import Feature, InvalidValueError, Schema
+from churn.tables.encode import encode_batch
 
 SINCE = Feature("since", "date", format="%d-%m-%y")
 CITY = Feature("city", "category", categories=("Bern", "Zug"), open=True)

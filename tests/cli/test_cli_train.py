@@ -158,7 +158,7 @@ def test_the_schema_is_written_to_be_edited_and_nothing_is_trained(churn: Any, b
     assert read_schema(tmp_path / "again.toml").names == schema.names[:-1]
 
 
-@pytest.mark.parametrize("option", ["--label", "--id", "--keep", "--drop"])
+@pytest.mark.parametrize("option", ["--label", "--id", "--category"])
 def test_a_schema_and_an_option_that_says_the_same_are_refused(
     churn: Any, bank_csv: Path, tmp_path: Path, option: str
 ) -> None:

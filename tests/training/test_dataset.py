@@ -13,9 +13,9 @@ from bank import FEATURES, REAL_TABLE, draw_customers, with_gaps, write_csv
 
 from churn.errors import TableError
 from churn.schema import Feature, Schema
-from training.dataset import Dataset, load_dataset, read_labels
+from training.customers import read_customers
+from training.dataset import Dataset, load_dataset
 from training.schema_file import read_schema, write_schema_file
-from training.tables import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -288,18 +288,18 @@ def test_a_label_whose_words_are_not_plain_needs_a_word_from_the_user(load: Any)
         return table.assign(Exited=table.Exited.map(lambda left: ("Bleibt", "Geht")[left]))
 
     message = refusal(load, change)
-    assert "bank.csv: label Exited is 'bleibt' or 'geht': say which one means leaving with --positive" in message
+    assert "bank.csv: label Exited is 'Bleibt' or 'Geht': say which one means leaving with --positive" in message
     assert load(change, positive="Geht").labels.tolist() == draw_customers(200).Exited.tolist()
     assert load(change, positive="bleibt").labels.tolist() == (1 - draw_customers(200).Exited).tolist()
-    assert "--positive 'no' is none of its values: bleibt, geht" in refusal(load, change, positive="no")
+    assert "--positive 'no' is none of its values: 'Bleibt', 'Geht'" in refusal(load, change, positive="no")
 
 
 def test_a_missing_label_is_neither_class(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("a,left\n1,0\n2,?\n3,1\n4,\n")
-    labels, faults = read_labels(read_table(path), "left", None)
-    assert repr(labels.tolist()) == repr([0.0, np.nan, 1.0, np.nan])
-    assert [fault.line for fault in faults] == [3, 5]
+    found = read_customers(path)
+    assert repr(found.labels.tolist()) == repr([0.0, np.nan, 1.0, np.nan])
+    assert [fault.line for fault in found.faults] == [3, 5]
 
 
 def test_a_label_left_or_stayed_is_plain(load: Any) -> None:
@@ -316,11 +316,11 @@ def test_a_label_with_three_values_is_refused_with_their_lines(load: Any) -> Non
 def test_a_label_with_many_values_names_a_few(load: Any) -> None:
     message = refusal(load, lambda table: table, label="Tenure")
     assert "label Tenure has 11 values" in message
-    assert message.endswith(", …")
+    assert ", …\n" in message
 
 
 def test_a_label_with_one_value_or_none_is_refused(load: Any) -> None:
-    assert "label Exited has one value (['0'])" in refusal(load, lambda table: table.assign(Exited=0))
+    assert "label Exited has one value ('0')" in refusal(load, lambda table: table.assign(Exited=0))
     assert "label Exited is empty" in refusal(load, lambda table: table.assign(Exited=""))
 
 
@@ -356,11 +356,10 @@ def dropped(dataset: Dataset, name: str) -> str:
         (lambda _: ["x"] * 50 + [""] * 150, "it holds one value (x) or nothing"),
         (lambda _: [f"text {row}" for row in range(200)], "it is different in every row"),
         (lambda _: range(5000, 5200), "it is different in every row"),
-        (lambda _: [f"text {row % 150}" for row in range(200)], "it is free text (150 different values"),
-        (lambda table: table.Exited, "it equals the label under another name"),
-        (lambda table: 1 - table.Exited, "it equals the label under another name"),
-        (lambda table: table.Exited.map({0: "active", 1: "closed"}), "it equals the label under another name"),
-        (lambda table: table.Exited.map({0: "", 1: "2020"}).where(table.index != 0, "2021"), "it equals the label"),
+        (
+            lambda _: [f"text {row % 150}" for row in range(200)],
+            "it has 150 different values, none of them in 10 rows or more",
+        ),
     ],
     ids=[
         "constant",
@@ -368,36 +367,11 @@ def dropped(dataset: Dataset, name: str) -> str:
         "one value",
         "text key",
         "whole key",
-        "free text",
-        "label",
-        "complement",
-        "words",
-        "gaps",
+        "rare values",
     ],
 )
 def test_a_column_that_says_nothing_or_too_much_is_dropped_with_a_sentence(load: Any, make: Any, says: str) -> None:
     assert says in dropped(load(lambda table: table.assign(Extra=make(table))), "Extra")
-
-
-def test_a_column_that_knows_nearly_every_label_is_dropped_unless_kept(load: Any) -> None:
-    def change(table: pd.DataFrame) -> pd.DataFrame:
-        leak = table.Exited.astype(int).copy()
-        for value in (0, 1):
-            rows = np.flatnonzero(leak == value)
-            leak.iloc[rows[: len(rows) // 200]] = 1 - value
-        return table.assign(Extra=leak)
-
-    reason = dropped(load(change, rows=2000), "Extra")
-    assert reason.startswith("it tells 99.")
-    assert reason.endswith("of the labels by itself, so it was filled in after the fact (--keep keeps it)")
-    assert kinds(load(change, rows=2000, keep=["Extra"]))["Extra"] == "flag"
-
-
-def test_a_column_that_knows_most_labels_is_no_leak(load: Any) -> None:
-    def change(table: pd.DataFrame) -> pd.DataFrame:
-        return table.assign(Extra=table.Exited.where(table.index % 20 != 0, 1 - table.Exited))
-
-    assert "Extra" in load(change, rows=2000).schema.names
 
 
 def test_a_measurement_that_never_repeats_is_no_key(load: Any) -> None:
@@ -530,7 +504,7 @@ def test_a_typed_parquet_table_is_the_same_dataset_as_its_csv(load: Any) -> None
     assert repr(from_parquet.raw.tolist()) == repr(from_csv.raw.tolist())
     assert from_parquet.labels.tolist() == from_csv.labels.tolist()
     assert from_parquet.source["columns_dropped"] == from_csv.source["columns_dropped"]
-    assert "Opened" in from_parquet.source["columns_dropped"]
+    assert kinds(from_parquet)["Opened"] == "date"
 
 
 # --- A schema from a person ------------------------------------------------------------------------------------------

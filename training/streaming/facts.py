@@ -11,7 +11,8 @@ from pyarrow import compute
 
 from churn.names import normalize
 from churn.tables.encode import read_numbers, simplify
-from training.infer import MAX_CATEGORIES, describe_numbers
+from training.infer import describe_numbers
+from training.levels import MANY_LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class Facts:
     whole : bool
         Whether all of its numbers are.
     words : set of str or None
-        Its different texts; None if there are more than `MAX_CATEGORIES`.
+        Its different texts; None if there are more than `MANY_LEVELS`.
     as_text : bool
         Whether numbers are texts, too, because the column is to be a category.
     """
@@ -56,7 +57,7 @@ class Facts:
         if self.words is not None:
             # "?" is a gap in disguise: it shapes no feature, so its rows are faults.
             self.words.update(normalize(word) for word in simple.unique().to_pylist() if word != "?")
-            if len(self.words) > MAX_CATEGORIES:
+            if len(self.words) > MANY_LEVELS:
                 self.words = None
 
     def _see_numbers(self, numbers: NDArray[np.float64]) -> None:
@@ -69,11 +70,15 @@ class Facts:
         """Whether it may hold each whole number of a range once."""
         return self.whole and not self.gaps and self.high - self.low + 1 == rows
 
-    def widen(self, feature: Feature) -> Feature | None:
-        """Return what the column is by all rows, for what it is by some; None if it is free text."""
+    def widen(self, feature: Feature) -> Feature:
+        """Return what the column is by all rows, for what it is by some."""
         feature = replace(feature, nullable=feature.nullable or self.gaps)
+        if feature.kind == "date" or feature.open:
+            return feature
         if feature.kind == "category":
-            return None if self.words is None else replace(feature, categories=tuple(sorted(self.words)))
+            if self.words is None:
+                return replace(feature, open=True)
+            return replace(feature, categories=tuple(sorted(self.words)))
         if self.low > self.high or (feature.kind == "flag" and self.whole and self.low >= 0 and self.high <= 1):
             return feature
         ends = np.array([self.low, self.high] if self.whole else [self.low, self.low + 0.5, self.high])

@@ -13,26 +13,34 @@ from tqdm import tqdm
 
 from churn.errors import TableError
 from churn.names import normalize_names
-from churn.tables.encode import simplify
-from training.dataset import find_positive
-from training.infer import MAX_CATEGORIES, Inference, document, find_label, infer
+from churn.tables.cells import NOT_UTF8
+from training.exclusions import RowChooser, parse_exclusions
+from training.infer import Inference, document, find_label, infer, list_categories
+from training.labels import Place, choose_classes, read_words
+from training.second_header import SECOND_HEADER, has_second_header
+from training.source import hint_at_encoding
 from training.streaming import keys
 from training.streaming.facts import Facts
 from training.streaming.faults import find_lines
 from training.tables import Table, find_doubtful, make_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from churn.numerals import Decimal
     from churn.schema import Schema
+    from training.exclusions import Exclusion
+    from training.labels import Classes
     from training.source import Batch, Source
 
 INFER_ROWS = 100_000
 """Rows the schema is inferred on."""
+
+OTHER_ENCODING = 0.01
+"""A batch of more such lines than this share is in another encoding."""
 
 MOST_WORDS = 6
 """Different labels kept, of which two are allowed."""
@@ -45,12 +53,14 @@ class Inspected:
     Attributes
     ----------
     schema : Schema
-    yes, no : str
-        The label's two values, in lower case; the first means leaving.
+    classes : Classes
+        The label's two values.
+    exclusions : list of Exclusion
+        Which rows are left out.
     has_identifier : bool
         Whether the table holds the identifier's column.
     rows : int
-        Without lines of too many or too few fields.
+        Without lines of too many or too few fields, and without those that are left out on purpose.
     notes : tuple of str
         What was dropped or needs a word, a sentence each.
     dropped : mapping of str to str
@@ -58,8 +68,8 @@ class Inspected:
     """
 
     schema: Schema
-    yes: str
-    no: str
+    classes: Classes
+    exclusions: list[Exclusion]
     has_identifier: bool
     rows: int
     notes: tuple[str, ...]
@@ -71,11 +81,13 @@ def inspect(
     *,
     label: str | None = None,
     positive: str | None = None,
+    negative: str | None = None,
     identifier: str | None = None,
     schema: Schema | None = None,
     keep: Collection[str] = (),
     drop: Collection[str] = (),
     category: Collection[str] = (),
+    drop_rows: Sequence[str] = (),
     seed: int = 0,
 ) -> Inspected:
     """Read a table once; what is told of it is as for `training.dataset.load_dataset`.
@@ -90,31 +102,60 @@ def inspect(
     absent = [name for name in schema.names if name not in source.names] if schema else []
     if absent:
         raise TableError(f"{source.path}: line 1: the schema's columns are absent: {', '.join(absent)}")
+    exclusions = parse_exclusions(source.path, drop_rows, source.names)
+    chooser = RowChooser(label, positive, negative, exclusions)
     words = _Words()
     sample = _Sample(seed)
     categories = normalize_names(category)
-    facts = {name: Facts(as_text=name in categories) for name in source.names if name != label}
-    columns = [label] if schema is not None else list(source.names)
+    texts = {*categories, *(schema.unlisted if schema else ())}
+    facts = {name: Facts(as_text=name in texts) for name in source.names if name != label}
+    columns = list(source.names)
+    if schema is not None:
+        wanted = {label, *schema.unlisted, *(one.column for one in exclusions)}
+        columns = [name for name in source.names if name in wanted]
     with tqdm(desc="inspecting", unit="row", unit_scale=True, disable=None) as bar:
         for batch in source.read(columns):
-            words.see(label, batch)
-            if schema is None:
-                sample.see(batch)
-                for name, known in facts.items():
-                    known.see(batch.rows.column(name), batch.decimals.get(name, "."))
-            sample.rows += len(batch.rows)
             bar.update(len(batch.rows))
+            _refuse_other_encoding(source, batch)
+            _refuse_second_header(source, batch)
+            chosen = chooser.exclude(batch.rows.column, len(batch.rows))
+            words.see(label, batch, chosen)
+            chosen = chooser.leave_others(read_words(batch.rows.column(label)), chosen)
+            rows = batch.rows.filter(pa.array(chosen))
+            if schema is None or schema.unlisted:
+                sample.see(rows, batch.decimals)
+                for name in schema.unlisted if schema else facts:
+                    facts[name].see(rows.column(name), batch.decimals.get(name, "."))
+            sample.rows += len(rows)
     if not sample.rows:
         raise TableError(f"{source.path}: the table has a header and no rows that can be used")
-    yes, no = words.tell(source, label, positive)
+    classes = words.tell(source, label, positive, negative)
     if schema is not None:
-        return Inspected(schema, yes, no, schema.identifier in source.names, sample.rows, (), {})
+        schema = _list_categories(schema, facts, sample, source.path)
+        return Inspected(
+            schema, classes, exclusions, schema.identifier in source.names, sample.rows, chooser.describe(), {}
+        )
     table = sample.as_table(source.path)
-    labels = np.where(table.frame[label].astype(str).str.lower().str.strip() == yes, 1.0, 0.0)
-    labels[table.frame[label].isna()] = np.nan
+    labels = classes.encode(read_words(table.arrow(label)))
     found = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
     found = _widen(found, facts, table, sample.rows, (*keep, *categories))
-    return Inspected(found.schema, yes, no, found.has_identifier, sample.rows, found.notes, found.dropped)
+    notes = (*chooser.describe(), *found.notes)
+    return Inspected(found.schema, classes, exclusions, found.has_identifier, sample.rows, notes, found.dropped)
+
+
+def _list_categories(schema: Schema, facts: Mapping[str, Facts], sample: _Sample, path: Path) -> Schema:
+    """Return a schema whose categories without a list have the levels of the table."""
+    if not schema.unlisted:
+        return schema
+    listed = list_categories(schema, sample.as_table(path))
+    widened = {name: facts[name].widen(listed[name]) for name in schema.unlisted}
+    features = (
+        replace(feature, categories=widened[feature.name].categories, open=widened[feature.name].open)
+        if feature.name in widened
+        else feature
+        for feature in listed.features
+    )
+    return replace(schema, features=tuple(features))
 
 
 def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int, keep: Collection[str]) -> Inference:
@@ -123,9 +164,7 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
     for feature in found.schema.features:
         known, name = facts[feature.name], feature.name
         widened = known.widen(feature)
-        if widened is None:
-            dropped[name] = f"it is free text (more than {MAX_CATEGORIES} different values), not a category"
-        elif feature.is_numeric and name not in keep and known.counts_up(rows) and table.frame[name].is_unique:
+        if feature.is_numeric and name not in keep and known.counts_up(rows) and table.frame[name].is_unique:
             dropped[name] = "it is different in every row, so it names the customer and says nothing about the next one"
         else:
             features.append(widened)
@@ -139,38 +178,40 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
     return Inference(schema, found.has_identifier, tuple(notes), dropped)
 
 
+def _refuse_other_encoding(source: Source, batch: Batch) -> None:
+    """Refuse a CSV in another encoding than UTF-8; TableError says what to do. A few such cells are faults."""
+    lines = {line for line, one in batch.broken if one.reason == NOT_UTF8}
+    if len(lines) > OTHER_ENCODING * (len(batch.rows) + len(lines)):
+        what = f"{source.path}: {len(lines):,} lines, from line {min(lines)} on, are not UTF-8"
+        raise TableError(f"{what}\n{hint_at_encoding(source.path)}")
+
+
+def _refuse_second_header(source: Source, batch: Batch) -> None:
+    """Refuse a CSV with a second header line; TableError says what to do."""
+    if source.is_text and batch.first == 1 and has_second_header(batch.rows.columns):
+        raise TableError(f"{source.path}: line {find_lines(source, [1])[1]}: {SECOND_HEADER}; delete that line")
+
+
 class _Words:
     """The label's different values, each with the place where it comes first."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._places: dict[str, tuple[Path, int, str]] = {}
 
-    def see(self, label: str, batch: Batch) -> None:
-        text = label_words(batch.rows.column(label))
-        for word in text.unique().drop_null().to_pylist():
+    def see(self, label: str, batch: Batch, chosen: NDArray[np.bool_]) -> None:
+        column = batch.rows.column(label)
+        words = compute.if_else(pa.array(chosen), read_words(column), pa.scalar(None, pa.string()))
+        for word in words.unique().drop_null().to_pylist():
             if word not in self._places and len(self._places) < MOST_WORDS:
-                self._places[word] = batch.file, batch.first + compute.index(text, word).as_py()
+                row = compute.index(words, word).as_py()
+                self._places[word] = batch.file, batch.first + row, str(column[row]).strip()
 
-    def tell(self, source: Source, label: str, positive: str | None) -> tuple[str, str]:
-        """Return the value that means leaving, and the other."""
-        where, found = f"{source.path}: label {label}", sorted(self._places)
-        if len(found) > 2:
-            lines = find_lines(source, [row for _, row in self._places.values()])
-            places = ", ".join(f"{word!r} (line {lines[self._places[word][1]]})" for word in found[:5])
-            some = "more than two" if len(found) == MOST_WORDS else len(found)
-            raise TableError(f"{where} has {some} values, and two are allowed: {places}{', …' * (len(found) > 5)}")
-        if len(found) < 2:
-            raise TableError(
-                f"{where} has one value ({found}): there is nothing to tell apart" if found else f"{where} is empty"
-            )
-        yes = find_positive(where, found, positive)
-        return yes, found[1 - found.index(yes)]
-
-
-def label_words(column: pa.Array) -> pa.Array:
-    """Return labels as text in lower case; null where one is missing."""
-    text = compute.utf8_lower(compute.utf8_normalize(simplify(column, as_text=True), form="NFC"))
-    return compute.if_else(compute.equal(text, "?"), pa.scalar(None, pa.string()), text)
+    def tell(self, source: Source, label: str, positive: str | None, negative: str | None) -> Classes:
+        """Return the label's two classes."""
+        lines = find_lines(source, [row for _, row, _ in self._places.values()]) if len(self._places) > 2 else {}
+        places = {word: Place(text, f"line {lines.get(row, row)}") for word, (_, row, text) in self._places.items()}
+        where = f"{source.path}: label {label}"
+        return choose_classes(where, places, positive, negative, are_all=len(places) < MOST_WORDS)
 
 
 class _Sample:
@@ -190,12 +231,12 @@ class _Sample:
         self._taken: pa.Table | None = None
         self._decimals: Mapping[str, Decimal] = {}
 
-    def see(self, batch: Batch) -> None:
-        self._decimals = batch.decimals
-        drawn = keys.draw(keys.number_keys(self.rows, len(batch.rows)), self._seed, keys.SAMPLE)
+    def see(self, rows: pa.RecordBatch, decimals: Mapping[str, Decimal]) -> None:
+        self._decimals = decimals
+        drawn = keys.draw(keys.number_keys(self.rows, len(rows)), self._seed, keys.SAMPLE)
         limit = self._drawn.max() if len(self._drawn) == INFER_ROWS else 1.0
         chosen = np.flatnonzero(drawn < limit)
-        taken = pa.Table.from_batches([batch.rows.take(pa.array(chosen))])
+        taken = pa.Table.from_batches([rows.take(pa.array(chosen))])
         self._taken = taken if self._taken is None else pa.concat_tables([self._taken, taken])
         self._drawn = np.concatenate([self._drawn, drawn[chosen]])
         self._lines = np.concatenate([self._lines, self.rows + chosen + 1])

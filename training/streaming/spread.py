@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyarrow import compute
 from tqdm import tqdm
 
 from churn.errors import TableError
+from churn.names import normalize_names
 from churn.tables.encode import encode_batch
 from training.dataset import Dataset, check_counts, with_trained_ranges
+from training.exclusions import RowChooser, find_columns
+from training.labels import find_word, read_words
+from training.leaks import refuse_leaks
 from training.source import open_source, refuse_unreadable
 from training.streaming import keys
 from training.streaming.faults import FaultLog
-from training.streaming.inspect import inspect, label_words
+from training.streaming.inspect import inspect
 from training.streaming.shards import PARTS, Shards, ShardWriter
 from training.tables import Fault
 
@@ -109,24 +112,30 @@ def open_streamed(
     decimal : {".", ","}, optional
         How the numbers of a CSV are written; found out by its first rows if not given.
     **told
-        As for `inspect`: label, positive, identifier, schema, keep, drop.
+        As for `inspect`: label, positive, negative, identifier, schema, keep, drop, category, drop_rows.
 
     Raises
     ------
     TableError
         Naming file, line and column of what can't be understood, or the part that has too few customers.
     """
-    source = open_source(path, told.get("schema"), decimal)
+    schema = told.get("schema")
+    if schema is not None:
+        told["schema"] = schema = schema.without(normalize_names(told.get("drop", ())))
+    source = open_source(path, schema, decimal, find_columns(told.get("drop_rows", ())))
     inspected = inspect(source, **told, seed=split.seed)
     refuse_unreadable(path, inspected.schema, source.unreadable)
     with TemporaryDirectory(prefix=PREFIX, dir=scratch) as folder:
         shards = Shards.plan(Path(folder), inspected.rows, len(inspected.schema.features), split.seed)
-        yield _spread(source, inspected, split, shards, on_bad_row)
+        table = _spread(source, inspected, split, shards, on_bad_row)
+        refuse_leaks(path, table.sample.schema, table.sample.raw, table.sample.labels, told.get("keep", ()))
+        yield table
 
 
 def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, on_bad_row: OnBadRow) -> StreamedTable:
     schema, tally, log = inspected.schema, _Tally(len(inspected.schema.features)), FaultLog()
-    columns = [name for name in source.names if name in {*schema.names, schema.label, schema.identifier}]
+    wanted = {*schema.names, schema.label, schema.identifier, *(one.column for one in inspected.exclusions)}
+    columns = [name for name in source.names if name in wanted]
     with (
         ShardWriter(shards) as writer,
         tqdm(total=inspected.rows, desc="encoding", unit="row", unit_scale=True, disable=None) as bar,
@@ -153,16 +162,19 @@ def _encode(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a batch's raw matrix and labels; the label is NaN where a row can't be used."""
     encoded = encode_batch(schema, batch.rows, batch.decimals)
-    words = label_words(batch.rows.column(schema.label))
-    absent = np.asarray(words.is_null(), dtype=bool)
-    labels = np.asarray(compute.equal(words, inspected.yes).fill_null(False), dtype=np.float64)
-    bad = encoded.wrong | absent
+    chooser = RowChooser(schema.label, inspected.classes.left, inspected.classes.stayed, inspected.exclusions)
+    words = read_words(batch.rows.column(schema.label))
+    chosen = chooser.leave_others(words, chooser.exclude(batch.rows.column, len(batch.rows)))
+    labels = inspected.classes.encode(words)
+    absent = find_word(words, None) & chosen
+    bad = encoded.wrong & chosen | absent
+    labels[~chosen] = np.nan
     if batch.broken:
         broken = [Fault.of(one, line) for line, one in batch.broken]
         log.add(batch.file, broken, len({fault.line for fault in broken}))
     if bad.any():
         lines = batch.find_lines()
-        faults = [Fault.of(one, lines[one.row]) for one in encoded.violations]
+        faults = [Fault.of(one, lines[one.row]) for one in encoded.violations if chosen[one.row]]
         faults += [Fault(lines[row], schema.label, "the label is missing") for row in np.flatnonzero(absent).tolist()]
         log.add(batch.file, faults, int(bad.sum()))
         labels[bad] = np.nan
@@ -229,6 +241,8 @@ def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally
         "rows_with_faults": bad,
         "positive_share": float(tally.classes[:, 1].sum() / used),
         "columns_dropped": dict(inspected.dropped),
+        "classes": asdict(inspected.classes),
+        "has_identifier": inspected.has_identifier,
     }
     schema = with_trained_ranges(inspected.schema, tally.ranges())
     raw, labels = (np.concatenate(pieces) for pieces in zip(*taken.values(), strict=True))

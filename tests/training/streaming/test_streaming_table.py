@@ -187,7 +187,7 @@ def test_bad_rows_are_dropped_and_counted_if_asked(customers: pd.DataFrame, tmp_
             lambda table: table.assign(Exited=np.arange(len(table)) % 3),
             r"label Exited has 3 values.*'2' \(row|line 4\)",
         ),
-        (lambda table: table.assign(Exited=1), r"label Exited has one value \(\['1'\]\)"),
+        (lambda table: table.assign(Exited=1), r"label Exited has one value \('1'\)"),
         (lambda table: table.assign(Exited=(np.arange(len(table)) < 5) * 1), "only 5 usable customers left"),
         (lambda table: table[:0], "the table has a header and no rows that can be used"),
         (lambda table: table[["Exited", "CustomerId"]], "no column is left to learn from"),

@@ -1,0 +1,72 @@
+"""Numbers that are codes: ZIP codes, branches, areas, whose order means nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import chi2
+
+from training.levels import LEVEL_ROWS, SIGNIFICANCE, test_difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAMES = frozenset(
+    {
+        "zip", "zipcode", "postal", "postcode", "plz", "cap", "code", "codes", "codigo", "cod", "branch", "sucursal",
+        "area", "region", "city", "ciudad", "district", "county", "province", "state", "country", "agency", "office",
+        "store", "sector", "segment", "cluster", "category", "type", "channel", "product",
+    }
+)  # fmt: skip
+"""Words in the names of codes."""
+
+LEAST_DIGITS = 3
+LEAST_VALUES = 3
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+
+
+def find_signs(name: str, numbers: NDArray[np.float64], labels: NDArray[np.float64]) -> list[str]:
+    """Return what speaks for a code in a column of numbers, a clause each; nothing if it is a quantity.
+
+    Parameters
+    ----------
+    name : str
+        The column's.
+    numbers : ndarray of float64, shape (n,)
+        NaN where a cell is missing.
+    labels : ndarray of float64, shape (n,)
+        0, 1, or NaN where the label is missing.
+    """
+    present = numbers[~np.isnan(numbers)]
+    values = np.unique(present)
+    if len(values) < LEAST_VALUES or values[0] < 0 or (values != np.floor(values)).any():
+        return []
+    words = {word.lower() for word in _WORD.findall(name)}
+    is_named = bool(words & NAMES) or any(word.endswith("code") for word in words)
+    digits = {len(str(int(value))) for value in (values[0], values[-1])}
+    has_length = len(digits) == 1 and min(digits) >= LEAST_DIGITS
+    lacks_order = _lacks_order(numbers, labels)
+    if not is_named and not (has_length and lacks_order):
+        return []
+    signs = {
+        "its name": is_named,
+        f"every value has {min(digits)} digits": has_length,
+        "the share of leavers differs between its values, but in no order": lacks_order,
+    }
+    return [sign for sign, holds in signs.items() if holds]
+
+
+def _lacks_order(numbers: NDArray[np.float64], labels: NDArray[np.float64]) -> bool:
+    """Say whether the values differ in the share of leavers, and no trend is seen (the Cochran-Armitage test)."""
+    known = ~np.isnan(numbers) & ~np.isnan(labels)
+    numbers, left = numbers[known], labels[known]
+    values, codes, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    if len(values) < LEAST_VALUES or not 0 < left.mean() < 1:
+        return False
+    if test_difference(np.where(counts >= LEVEL_ROWS, np.arange(len(values)), -1)[codes], left) >= SIGNIFICANCE:
+        return False
+    trend = len(left) * np.corrcoef(numbers, left)[0, 1] ** 2
+    return bool(chi2.sf(trend, 1) >= SIGNIFICANCE)

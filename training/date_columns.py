@@ -1,0 +1,84 @@
+"""Columns of dates: which they are, and the form in which they write them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from churn.dates import FORMATS, ISO, Found, describe_format, read_date, write_date
+from churn.schema import Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+DATE_SHARE = 0.9
+"""A text column is one of dates if this share of its cells are; the others are then faults."""
+
+
+def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
+    """Find the columns of dates among those of a table.
+
+    Where a column leaves open whether days or months come first, the others of the table decide, if they agree.
+
+    Returns
+    -------
+    dict of str to Found
+        For each column of dates.
+    """
+    found = {name: find_format(_count(column)) for name, column in columns.items() if column.dtype.kind not in "iufb"}
+    found = {name: dates for name, dates in found.items() if dates.choices}
+    decided = {dates.format for dates in found.values() if dates.format}
+    for name, dates in found.items():
+        agreed = [form for form in dates.choices if form in decided]
+        if dates.format is None and len(agreed) == 1:
+            found[name] = Found(agreed[0], dates.choices)
+    return found
+
+
+def find_format(counts: Mapping[str, int]) -> Found:
+    """Find the form in which most texts are dates.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows of each text.
+    """
+    rows = sum(counts.values())
+    least = DATE_SHARE * rows
+    shares: dict[str, int] = {}
+    for form in FORMATS:
+        wrong = 0
+        for text, count in counts.items():
+            if read_date(text, form) is None:
+                wrong += count
+                if rows - wrong < least:
+                    break
+        else:
+            shares[form] = rows - wrong
+    if not rows or not shares:
+        return Found(None, ())
+    best = max(shares.values())
+    choices = tuple(form for form, count in shares.items() if count == best)
+    if ISO in choices:  # which is read besides any other form
+        return Found(ISO, (ISO,))
+    return Found(choices[0] if len(choices) == 1 else None, choices)
+
+
+def explain_doubt(found: Found) -> str:
+    """Return why a column of dates is left out whose form is not clear."""
+    forms = " or ".join(map(describe_format, found.choices))
+    example = f'kind = "date", format = "{found.choices[0]}"'
+    return f"its dates can be read as {forms}; a --schema says which ({example})"
+
+
+def describe_dates(name: str, present: pd.Series[Any], form: str, *, nullable: bool) -> Feature:
+    """Return the feature that a column of dates is; its example is the date in the middle, in ISO 8601."""
+    days = sorted(day for day in (read_date(text, form) for text in present.unique()) if day is not None)
+    example = write_date(days[len(days) // 2])
+    return Feature(name, "date", format="" if form == ISO else form, nullable=nullable, example=example)
+
+
+def _count(column: pd.Series[Any]) -> dict[str, int]:
+    return dict(Counter(cell for cell in column.dropna() if cell != "?"))

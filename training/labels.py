@@ -1,0 +1,182 @@
+"""The label's two classes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from churn.errors import TableError
+from churn.names import normalize
+from churn.tables.encode import simplify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from training.tables import Table
+
+POSITIVE_WORDS = frozenset(
+    {"1", "1.0", "yes", "true", "y", "t", "exited", "churn", "churned", "left", "attrited", "attrited customer"}
+)
+NEGATIVE_WORDS = frozenset(
+    {"0", "0.0", "no", "false", "n", "f", "stayed", "retained", "existing", "existing customer", "active"}
+)
+"""Labels as text, in lower case."""
+
+LISTED = 5
+"""How many values of a label a message lists."""
+
+
+class Place(NamedTuple):
+    """Where a value of the label stands first.
+
+    Attributes
+    ----------
+    text : str
+        The value as it is written.
+    where : str
+        For people: ``"line 4"``.
+    """
+
+    text: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The label's two values, in lower case.
+
+    Attributes
+    ----------
+    left : str
+        Of customers who left.
+    stayed : str
+        Of those who stayed.
+    """
+
+    left: str
+    stayed: str
+
+    def encode(self, words: pa.Array) -> NDArray[np.float64]:
+        """Return labels, shape (n,): 1 for customers who left, 0 for those who stayed, NaN for any other word."""
+        encoded = np.full(len(words), np.nan)
+        for word, number in ((self.left, 1.0), (self.stayed, 0.0)):
+            encoded[find_word(words, word)] = number
+        return encoded
+
+
+def read_words(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column's cells as text in lower case, without blanks around them; null where a cell is missing."""
+    text = compute.utf8_lower(compute.utf8_normalize(simplify(column, as_text=True), form="NFC"))
+    return compute.if_else(compute.equal(text, "?"), pa.scalar(None, pa.string()), text)
+
+
+def fold(word: str) -> str:
+    """Return a word as `read_words` does."""
+    return normalize(word.strip()).lower()
+
+
+def find_word(words: pa.Array | pa.ChunkedArray, word: str | None) -> NDArray[np.bool_]:
+    """Return which cells are a word, or missing if the word is None."""
+    found = words.is_null() if word is None else compute.equal(words, word).fill_null(False)
+    return np.asarray(found, dtype=bool)
+
+
+def find_classes(table: Table, label: str, positive: str | None = None, negative: str | None = None) -> Classes:
+    """Return the two classes of a table's label; TableError as for `choose_classes`."""
+    column = table.arrow(label)
+    words = read_words(column)
+    places = {
+        word: Place(str(column[row]), f"line {table.lines[row]}")
+        for word in words.unique().drop_null().to_pylist()
+        for row in [compute.index(words, word).as_py()]
+    }
+    return choose_classes(f"{table.path}: label {label}", places, positive, negative)
+
+
+def choose_classes(
+    where: str,
+    places: Mapping[str, Place],
+    positive: str | None = None,
+    negative: str | None = None,
+    *,
+    are_all: bool = True,
+) -> Classes:
+    """Return which of the label's values mean leaving and staying.
+
+    Parameters
+    ----------
+    where : str
+        Table and label, for messages.
+    places : mapping of str to Place
+        The label's different values, in lower case.
+    positive, negative : str or None
+        The values that the user named. If both are named, there may be others.
+    are_all : bool
+        Whether there are no further values.
+
+    Raises
+    ------
+    TableError
+        If there are not two values, it is not clear which of them means leaving, or a named one is not there.
+    """
+    found = sorted(places)
+    if not found:
+        raise TableError(f"{where} is empty")
+    if len(found) == 1:
+        raise TableError(f"{where} has one value ({places[found[0]].text!r}): there is nothing to tell apart")
+    yes = _find_told(where, places, "--positive", positive)
+    no = _find_told(where, places, "--negative", negative)
+    if yes is not None and yes == no:
+        raise TableError(f"{where}: --positive and --negative are the same value, {positive!r}")
+    if yes is not None and no is not None:
+        return Classes(yes, no)
+    if len(found) > 2:
+        raise TableError(_explain_many(where, places, yes, no, are_all=are_all))
+    for classes in (Classes(*found), Classes(*found[::-1])):
+        if classes.left == yes or classes.stayed == no:
+            return classes
+        if (yes, no) == (None, None) and classes.left in POSITIVE_WORDS and classes.stayed in NEGATIVE_WORDS:
+            return classes
+    raise TableError(f"{where} is {_list_texts(places, ' or ')}: say which one means leaving with --positive")
+
+
+def _find_told(where: str, places: Mapping[str, Place], option: str, word: str | None) -> str | None:
+    """Return a value that the user named, in lower case; TableError if the label has no such value."""
+    if word is None:
+        return None
+    found = fold(word)
+    if found not in places:
+        raise TableError(f"{where}: {option} {word!r} is none of its values: {_list_texts(places)}")
+    return found
+
+
+def _explain_many(where: str, places: Mapping[str, Place], yes: str | None, no: str | None, *, are_all: bool) -> str:
+    """Return the message for a label of more than two values, with the two ways on."""
+    found = sorted(places)
+    listed = ", ".join(f"{places[word].text!r} ({places[word].where})" for word in found[:LISTED])
+    count = len(found) if are_all else f"more than {len(found) - 1}"
+    yes = yes or next((word for word in found if word in POSITIVE_WORDS and word != no), found[0])
+    rest = [word for word in found if word != yes]
+    no = no or next((word for word in rest if word in NEGATIVE_WORDS), rest[0])
+    other = next(word for word in found if word not in (yes, no))
+    example = f"{where.rpartition(': label ')[2]}={places[other].text}"
+    return (
+        f"{where} has {count} values, and two are allowed: {listed}{', …' * (len(found) > LISTED or not are_all)}\n"
+        f"Name the two classes, and rows of other values are left out: --positive {_quote(places, yes)} "
+        f"--negative {_quote(places, no)}\nOr leave rows out by a value: --drop-rows {shlex.quote(example)}"
+    )
+
+
+def _list_texts(places: Mapping[str, Place], glue: str = ", ") -> str:
+    return glue.join(repr(places[word].text) for word in sorted(places))
+
+
+def _quote(places: Mapping[str, Place], word: str) -> str:
+    return shlex.quote(places[word].text)

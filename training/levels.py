@@ -1,0 +1,119 @@
+"""Which values of a text column are levels of a category, and whether the column is one at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import chi2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+MANY_LEVELS = 30
+"""A category of more levels accepts other values as well."""
+
+LEVEL_ROWS = 10
+"""Rows a level needs to be listed, where there are many levels."""
+
+MOST_LEVELS = 1000
+"""Levels listed, the most frequent ones."""
+
+ROWS_PER_LEVEL = 5
+"""Rows a level has on average, at least, where all are listed."""
+
+KEY_SHARE = 0.9
+"""A text column with more different values than this share of its rows names the customer."""
+
+TESTED_LEVELS = 100
+"""A column of more different values must have levels that differ in the share of leavers."""
+
+SIGNIFICANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The levels of a category.
+
+    Attributes
+    ----------
+    listed : tuple of str
+        All of them sorted, or some, the most frequent first.
+    is_open : bool
+        Whether other values are accepted, as one further level.
+    pooled : int
+        Different values of the table that are not listed.
+    share : float
+        Of the rows that have a listed one.
+    """
+
+    listed: tuple[str, ...]
+    is_open: bool
+    pooled: int
+    share: float
+
+
+def choose_levels(counts: Mapping[str, int]) -> Levels:
+    """Choose the levels of a category: all if they are few, else those with `LEVEL_ROWS` rows or more.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows of each value.
+    """
+    rows = sum(counts.values())
+    if len(counts) <= MANY_LEVELS and len(counts) * ROWS_PER_LEVEL <= rows:
+        return Levels(tuple(sorted(counts)), is_open=False, pooled=0, share=1.0)
+    ranked = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_LEVELS]
+    listed = [value for value in ranked if counts[value] >= LEVEL_ROWS]
+    share = sum(counts[value] for value in listed) / max(rows, 1)
+    return Levels(tuple(listed), is_open=True, pooled=len(counts) - len(listed), share=share)
+
+
+def find_objection(counts: Mapping[str, int], words: NDArray[np.object_], labels: NDArray[np.float64]) -> str | None:
+    """Return why a text column is no category, or None.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows of each value.
+    words : ndarray of object, shape (n,)
+        The column; None where a cell is missing.
+    labels : ndarray of float64, shape (n,)
+        0, 1, or NaN where the label is missing.
+    """
+    rows = sum(counts.values())
+    if len(counts) > KEY_SHARE * rows:
+        return (
+            f"it has {len(counts):,} different values in {rows:,} rows, so it names the customer and says nothing "
+            "about the next one"
+        )
+    levels = choose_levels(counts)
+    if not levels.listed:
+        return (
+            f"it has {len(counts):,} different values, none of them in {LEVEL_ROWS} rows or more (--category takes it)"
+        )
+    if len(counts) <= TESTED_LEVELS:
+        return None
+    codes = {word: code for code, word in enumerate(levels.listed, start=2)} | {None: 0}
+    chance = test_difference(np.array([codes.get(word, 1) for word in words]), labels)
+    if chance < SIGNIFICANCE:
+        return None
+    return (
+        f"it has {len(counts):,} different values, and those in {LEVEL_ROWS} rows or more do not differ in the share "
+        f"of leavers beyond chance (chi-squared test, p = {chance:.2g}; --category takes it all the same)"
+    )
+
+
+def test_difference(codes: NDArray[np.int64], labels: NDArray[np.float64]) -> float:
+    """Return the p-value of Pearson's chi-squared test that all levels have the same share of leavers."""
+    known = ~np.isnan(labels)
+    codes, left = np.unique(codes[known], return_inverse=True)[1], labels[known]
+    if len(np.unique(codes)) < 2 or len(np.unique(left)) < 2:
+        return 1.0
+    customers, leavers, share = np.bincount(codes), np.bincount(codes, weights=left), left.mean()
+    statistic = ((leavers - customers * share) ** 2 / (customers * share * (1 - share))).sum()
+    return float(chi2.sf(statistic, len(customers) - 1))
