@@ -12,6 +12,7 @@ from service.api.contracts import ProblemDocument, make_example, make_request_mo
 from service.api.tables import PARAMETERS, describe_answers, describe_requests
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
+from service.predict.leniency import EXTRA, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 _REF = "#/components/schemas/{model}"
+
+LENIENCY: list[dict[str, Any]] = [
+    {
+        "name": "extra",
+        "in": "query",
+        "description": "JSON: whether fields that the model does not know are refused or ignored.",
+        "schema": {"type": "string", "enum": list(EXTRA), "default": EXTRA[0]},
+    },
+    {
+        "name": "texts",
+        "in": "query",
+        "description": "JSON: whether a text in place of a number or flag is refused, or read as a cell of a CSV is: "
+        '`"42"` is 42, and `""` and `"NA"` are missing values. Names of fields are then read without blanks at '
+        "their ends, and a category may be a number.",
+        "schema": {"type": "string", "enum": list(TEXTS), "default": TEXTS[0]},
+    },
+]
+"""Parameters for clients that send whole records, or can't tell a number from a text."""
 
 _ANSWERS = {
     "one": {"summary": "One customer", "value": {"probability": 0.1234, "churn": False, "model_version": "1"}},
@@ -78,7 +97,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
             "as CSV or as an Arrow stream, for which the response has the same format. Results are in the order of the "
             "customers.",
             "operationId": "predict",
-            "parameters": PARAMETERS,
+            "parameters": [*PARAMETERS, *LENIENCY],
             "requestBody": {
                 "required": True,
                 "content": {

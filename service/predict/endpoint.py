@@ -17,6 +17,7 @@ from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
 from service.observe.stages import ScoredLone
+from service.predict.leniency import read_leniency
 from service.predict.scoring import score_body
 from service.tables.endpoint import BrokenOffError, read_on_error
 
@@ -86,10 +87,12 @@ class PredictEndpoint:
             return
         try:
             read_on_error(scope)  # a wrong one is refused; JSON is scored whole or not at all, whatever it says
+            leniency = read_leniency(scope)
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
             encoding = find_encoding(scope["headers"])
-            body, scored = await self._intake.process(announced, receive, partial(score_body, model), encoding)
+            score = partial(score_body, model, leniency=leniency)
+            body, scored = await self._intake.process(announced, receive, score, encoding)
         except ClientLeftError:
             self._metrics.count_request(PATH, "POST", STATUS_DISCONNECTED, perf_counter() - started)
             return

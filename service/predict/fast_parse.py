@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from churn.schema import Feature, Schema
+    from service.predict.leniency import Leniency
 
 # A batch's key is looked for in this many bytes at the front; one that comes later is found the slow way.
 _PEEK = 64
@@ -100,6 +101,10 @@ class FastParser:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             request = None
         return request or parse(self._schema, body, self._max_customers)
+
+    def parse_leniently(self, body: bytes, leniency: Leniency) -> Lone | Batch:
+        """Read a request's body that may hold more than the schema allows."""
+        return parse(self._schema, body, self._max_customers, leniency)
 
     def _parse_one(self, customer: Any) -> Lone | None:  # noqa: ANN401  a generated struct
         row = self._values(customer)

@@ -14,6 +14,7 @@ from churn.columns import MAX_VIOLATIONS
 from churn.names import BATCH, normalize_keys
 from churn.schema import InvalidValueError
 from service.errors import ALLOWED_IDENTIFIER, IDENTIFIER_LIMIT, RequestProblem, shorten
+from service.predict.leniency import STRICT, Leniency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,8 +65,17 @@ class Batch(NamedTuple):
     may_be_unusual: bool = True
 
 
-def parse(schema: Schema, body: bytes, max_customers: int) -> Lone | Batch:
+def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> Lone | Batch:
     """Read a request's body.
+
+    Parameters
+    ----------
+    schema : Schema
+    body : bytes
+    max_customers : int
+        Most customers in one request.
+    leniency : Leniency
+        What is accepted beyond the schema's fields and types.
 
     Raises
     ------
@@ -81,7 +91,7 @@ def parse(schema: Schema, body: bytes, max_customers: int) -> Lone | Batch:
         customers: Any = [data]
     else:
         customers = data[BATCH]
-        errors += [_unknown(None, key, data[key], BATCH) for key in data if key != BATCH]
+        errors += [_unknown(None, key, data[key], BATCH) for key in data if key != BATCH and not leniency.ignores_extra]
         if not isinstance(customers, list):
             errors.append(_error(None, BATCH, "is not a list", customers, ALLOWED_BODY))
             customers = []
@@ -89,12 +99,15 @@ def parse(schema: Schema, body: bytes, max_customers: int) -> Lone | Batch:
         raise RequestProblem.too_many_customers(len(customers), max_customers)
     rows = []
     for position, customer in enumerate(customers):
-        rows.append(_parse_customer(schema, position, customer, errors))
+        rows.append(_parse_customer(schema, position, customer, errors, leniency))
         if len(errors) > MAX_VIOLATIONS:
             break
     if errors:
         raise RequestProblem.invalid(errors[:MAX_VIOLATIONS], more=len(errors) > MAX_VIOLATIONS)
-    identifiers = [_read_identifier(normalize_keys(customer).get(schema.identifier)) for customer in customers]
+    identifiers = [
+        _read_identifier(leniency.name_fields(normalize_keys(customer)).get(schema.identifier))
+        for customer in customers
+    ]
     if is_lone:
         return Lone(rows[0], identifiers[0])
     raw = np.array(rows, dtype=np.float64).reshape(len(rows), len(schema.features))
@@ -125,28 +138,35 @@ def _parse_integer(text: str) -> int | float:
     return int(text) if len(text) <= MAX_INTEGER_DIGITS else float(text)
 
 
-def _parse_customer(schema: Schema, position: int, customer: object, errors: list[dict[str, Any]]) -> list[float]:
+def _parse_customer(
+    schema: Schema, position: int, customer: object, errors: list[dict[str, Any]], leniency: Leniency
+) -> list[float]:
     if not isinstance(customer, dict):
         errors.append(_error(position, None, "is not an object", customer, "a customer: " + ", ".join(schema.names)))
         return []
     customer = normalize_keys(customer)
     row = []
+    fields = leniency.name_fields(customer)
     for feature in schema.features:
-        value = customer.get(feature.name)
+        value = fields.get(feature.name)
         try:
-            row.append(feature.encode(value))
+            row.append(leniency.read(feature, value))
         except InvalidValueError as error:
             errors.append(_error(position, feature.name, str(error), value, feature.allowed))
-    errors += _check_others(schema, position, customer)
+    errors += _check_others(schema, position, fields, ignores_extra=leniency.ignores_extra)
     return row
 
 
-def _check_others(schema: Schema, position: int, customer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _check_others(
+    schema: Schema, position: int, customer: Mapping[str, Any], *, ignores_extra: bool
+) -> list[dict[str, Any]]:
     """Check what is not a feature: the identifier, and fields nobody knows."""
     errors = []
     for key in customer.keys() - set(schema.names):
         value = customer[key]
         if key != schema.identifier:
+            if ignores_extra:
+                continue
             errors.append(_unknown(position, key, value, ", ".join((*schema.names, schema.identifier))))
         elif value is not None and not _is_identifier(value):
             errors.append(_error(position, key, "is not an identifier", value, ALLOWED_IDENTIFIER))

@@ -6,14 +6,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from service.observe.stages import ScoredBatch, ScoredLone
+from service.predict.leniency import STRICT
 from service.predict.parse import Lone
 
 if TYPE_CHECKING:
+    from service.predict.leniency import Leniency
     from service.predict.parse import Batch
     from service.predict.served_model import ServedModel
 
 
-def score_body(model: ServedModel, body: bytes) -> tuple[bytes, ScoredLone | ScoredBatch]:
+def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> tuple[bytes, ScoredLone | ScoredBatch]:
     """Return the answer to a body of `POST /predict`, and what was done.
 
     Raises
@@ -22,7 +24,8 @@ def score_body(model: ServedModel, body: bytes) -> tuple[bytes, ScoredLone | Sco
         If the body can't be scored.
     """
     received = perf_counter()
-    request = model.parser.parse(body)
+    parser = model.parser
+    request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
     parsed = perf_counter()
     if isinstance(request, Lone):
         return score_lone(model, request, received, parsed)
