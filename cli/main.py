@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from churn import __version__
 from churn.errors import ChurnError
 from churn.runtime.cpus import limit_thread_pools
+from cli.evaluate import evaluate
 from cli.models import models
 from cli.score import score
 from cli.serve import serve
@@ -32,7 +33,7 @@ def churn() -> None:
     """
 
 
-for command in (train, tune, serve, score, simulate, models):
+for command in (train, tune, evaluate, serve, score, simulate, models):
     churn.add_command(command)
 
 

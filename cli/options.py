@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.report import Costs
 
 models_option = click.option(
     "--models",
@@ -24,3 +30,36 @@ engine_option = click.option(
     show_envvar=True,
     help="Inference engine. auto: TensorFlow if it finds a GPU, otherwise ONNX Runtime.",
 )
+
+_COSTS = {
+    "customer_value": click.option(
+        "--customer-value", default=200.0, show_default=True, help="Report: value of a retained customer."
+    ),
+    "offer_cost": click.option(
+        "--offer-cost", default=10.0, show_default=True, help="Report: cost of an accepted offer."
+    ),
+    "contact_cost": click.option(
+        "--contact-cost", default=1.0, show_default=True, help="Report: cost of contacting one customer."
+    ),
+    "accept_rate": click.option(
+        "--accept-rate",
+        default=0.3,
+        show_default=True,
+        type=click.FloatRange(0, 1),
+        help="Report: fraction of would-be leavers who accept an offer.",
+    ),
+}
+
+
+def costs_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `pop_costs` reads to a command."""
+    for option in reversed(_COSTS.values()):
+        command = option(command)
+    return command
+
+
+def pop_costs(chosen: dict[str, Any]) -> Costs:
+    """Remove the options of `costs_options` from a command's options and return them."""
+    from training.report.data import Costs
+
+    return Costs(**{name: chosen.pop(name) for name in _COSTS})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.dataset import dataset_options, load_from_options, print_dataset
-from cli.options import models_option
+from cli.options import costs_options, models_option, pop_costs
 from cli.streaming import open_from_options, pop_streaming_options, streaming_options
 
 if TYPE_CHECKING:
@@ -65,16 +65,7 @@ if TYPE_CHECKING:
 @streaming_options
 @click.option("--warm-start", type=int, metavar="VERSION", help="Start from the weights of this version.")
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
-@click.option("--customer-value", default=200.0, show_default=True, help="Report: value of a retained customer.")
-@click.option("--offer-cost", default=10.0, show_default=True, help="Report: cost of an accepted offer.")
-@click.option("--contact-cost", default=1.0, show_default=True, help="Report: cost of contacting one customer.")
-@click.option(
-    "--accept-rate",
-    default=0.3,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Report: fraction of would-be leavers who accept an offer.",
-)
+@costs_options
 def train(
     data: Path,
     models: Path,
@@ -120,14 +111,12 @@ def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:
 def _make_options(config_file: Path | None, chosen: dict[str, Any]) -> Options:
     from training.default.config import Config, read_config
     from training.job import Options
-    from training.report import Costs
 
     config = read_config(config_file) if config_file else Config()
     validation_size = chosen.pop("validation_size")
     if validation_size is not None:
         config = replace(config, folds=max(1, round(1 / validation_size)) if validation_size else 1)
-    costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
-    return Options(**chosen, config=config, costs=Costs(**costs))
+    return Options(costs=pop_costs(chosen), **chosen, config=config)
 
 
 def _command() -> str:

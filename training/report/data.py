@@ -96,6 +96,8 @@ class ReportData:
         Metrics of all customers of each part, if `parts` are samples.
     program : str
         Version of churn, with the commit if it is known; omitted if empty.
+    is_backtest : bool
+        Whether a published model is evaluated on another table, which is ``test`` then.
     """
 
     version: int
@@ -116,6 +118,7 @@ class ReportData:
     costs: Costs
     scores: Mapping[str, Scores] | None = None
     program: str = ""
+    is_backtest: bool = False
 
     @property
     def is_cross_validated(self) -> bool:

@@ -316,7 +316,11 @@ def change(text: str, old: str, new: str) -> bytes:
         (change(LINES[0], "Age", "Years"), {}, "columns are absent: Age; there is: RowNumber, CustomerId"),
         (change(LINES[0], "Tenure", " Age"), {}, "columns are absent: Tenure"),
         (change(LINES[0], "Surname", "Age"), {}, "columns stand twice: Age"),
-        (LINES[0].encode(), {"keep": ("customerid",)}, "--keep customerid: the output identifies customers by a column"),
+        (
+            LINES[0].encode(),
+            {"keep": ("customerid",)},
+            "--keep customerid: the output identifies customers by a column",
+        ),
         (LINES[0].encode(), {"keep": ("shoe",)}, "columns are absent: shoe"),
         (LINES[0].encode(), {"input_format": "parquet"}, "bank.csv: can't be read: "),
         (LINES[0].encode(), {"input_format": "csv.gz"}, "bank.csv: can't be read: "),

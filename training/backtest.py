@@ -1,0 +1,204 @@
+"""Judges a published model on a labelled table, and writes the report of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn.errors import TableError
+from churn.runtime.files import write_aside
+from churn.scorer import load_scorer
+from training.customers import read_customers
+from training.dataset import check_faults, encode_table
+from training.evaluate import Part, Scores, score
+from training.report.data import Costs, ReportData
+from training.report.page import write_report
+from training.tables import list_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from churn.engines import EngineChoice
+    from churn.scorer import Scorer
+    from training.customers import Customers
+    from training.dataset import OnBadRow
+
+REPORT_ROWS = 100_000
+"""Customers whom the report's pictures, intervals and tables are drawn from, at most. Scores rest on all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How the table is read and judged.
+
+    Attributes
+    ----------
+    label, positive, negative : str or None
+        As for `training.dataset.load_dataset`; as in the model's training if None.
+    drop_rows : sequence of str
+    decimal : {".", ","} or None
+    on_bad_row : {"refuse", "drop"}
+    threshold : float or None
+        A customer is said to leave above this probability; the model's if None.
+    costs : Costs
+    """
+
+    label: str | None = None
+    positive: str | None = None
+    negative: str | None = None
+    drop_rows: Sequence[str] = ()
+    decimal: str | None = None
+    on_bad_row: OnBadRow = "refuse"
+    threshold: float | None = None
+    costs: Costs = field(default_factory=Costs)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a version is on a table.
+
+    Attributes
+    ----------
+    version : int
+    threshold : float
+    scores : Scores
+        On the table.
+    trained : dict
+        Scores of the test part that training held out, as the manifest holds them; empty if there was none.
+    source : dict
+        The table: file, SHA-256, row counts.
+    notes : tuple of str
+        What was left out, a sentence each.
+    report : ReportData
+    """
+
+    version: int
+    threshold: float
+    scores: Scores
+    trained: dict[str, Any]
+    source: dict[str, Any]
+    notes: tuple[str, ...]
+    report: ReportData
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a summary file says."""
+        return {
+            "version": self.version,
+            "threshold": self.threshold,
+            "data": {**self.source, "notes": list(self.notes)},
+            "scores": asdict(self.scores),
+            "trained": self.trained,
+        }
+
+    def write_report(self, path: Path) -> None:
+        """Write the report, whole or not at all."""
+        with write_aside(path) as aside:
+            write_report(aside, self.report)
+
+
+def evaluate(
+    folder: Path, data: Path, choices: Choices, engine: EngineChoice = "auto", command: str = ""
+) -> Evaluation:
+    """Judge a version on a labelled table.
+
+    Parameters
+    ----------
+    folder : Path
+        The version's folder.
+    data : Path
+        A CSV or Parquet file with the label.
+    choices : Choices
+    engine : {"auto", "onnx", "tensorflow"}
+    command : str
+        How the job was called, for the report.
+
+    Raises
+    ------
+    BundleError, EngineError
+        If the version can't be loaded.
+    TableError
+        If the table can't be used, or its customers all have the same label.
+    """
+    scorer = load_scorer(folder, engine)
+    content = scorer.manifest.content
+    known = content["data"].get("classes", {}) if (choices.positive, choices.negative) == (None, None) else {}
+    found = read_customers(
+        data,
+        label=choices.label,
+        schema=scorer.schema,
+        positive=choices.positive or known.get("left"),
+        negative=choices.negative or known.get("stayed"),
+        drop_rows=choices.drop_rows,
+        decimal=choices.decimal,
+    )
+    raw, labels, source, notes = _encode(scorer, found, choices.on_bad_row)
+    probabilities = scorer.score_raw(raw)
+    threshold = scorer.threshold if choices.threshold is None else choices.threshold
+    part = Part("test", raw, labels, probabilities)
+    scores = score(labels, probabilities, threshold)
+    report = ReportData(
+        version=scorer.manifest.version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        network=content["network"]["name"],
+        parameters=content["network"]["parameters"],
+        seed=content["seed"],
+        threshold=threshold,
+        schema=scorer.schema,
+        source=source,
+        notes=notes,
+        history={},
+        parts={"test": _draw(part, content["seed"])},
+        predict=scorer.score_raw,
+        settings=content["settings"],
+        libraries=content["libraries"],
+        command=command,
+        costs=choices.costs,
+        scores={"test": scores},
+        program=content["program"],
+        is_backtest=True,
+    )
+    trained = content["metrics"].get("test", {})
+    return Evaluation(scorer.manifest.version, threshold, scores, trained, source, notes, report)
+
+
+def _encode(
+    scorer: Scorer, found: Customers, on_bad_row: OnBadRow
+) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, Any], tuple[str, ...]]:
+    """Return the raw matrix and labels of the customers that can be scored, and what is to be said of the others."""
+    table = found.table
+    raw, wrong = encode_table(table, scorer.schema)
+    faults = [*found.faults, *wrong]
+    check_faults(table.path, faults, on_bad_row)
+    good = ~np.isin(table.lines, [fault.line for fault in faults])
+    bad = len({fault.line for fault in table.faults}) + int((~good).sum())
+    notes = found.notes
+    if bad:
+        notes = (*notes, f"{bad} rows are left out for {len(faults)} faults:\n{list_faults(faults)}")
+    raw, labels = raw[good], found.labels[good]
+    if len(np.unique(labels)) < 2:
+        raise TableError(f"{table.path}: all {len(labels)} customers have the same label: there is nothing to judge by")
+    source = {
+        "file": table.path.name,
+        "sha256": table.sha256,
+        "rows": found.rows,
+        "rows_used": len(labels),
+        "rows_left_out": found.left_out,
+        "rows_with_faults": bad,
+        "positive_share": float(labels.mean()),
+        "has_identifier": scorer.schema.identifier in table.frame.columns,
+    }
+    return raw, labels, source, notes
+
+
+def _draw(part: Part, seed: int) -> Part:
+    """Return a random sample of a large part."""
+    if len(part.labels) <= REPORT_ROWS:
+        return part
+    rows = np.sort(np.random.default_rng(seed).permutation(len(part.labels))[:REPORT_ROWS])
+    return replace(part, raw=part.raw[rows], labels=part.labels[rows], probabilities=part.probabilities[rows])
