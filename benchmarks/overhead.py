@@ -30,7 +30,7 @@ def serve_bare(models: Path, port: int) -> None:
     from service.server import serve
     from service.settings import Settings
 
-    Recorder.record_lone = lambda *_: None  # type: ignore[method-assign]
+    Recorder.record_single = lambda *_: None  # type: ignore[method-assign]
     serve(Settings(models=models, engine="onnx", access_log=False, log_level="warning"), port=port)
 
 

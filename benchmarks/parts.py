@@ -32,8 +32,8 @@ from service.app import ChurnService
 from service.observe.access_log import AccessLog
 from service.oip.tensors import OUTPUTS, encode_answer, read_request
 from service.predict.endpoint import PATH
-from service.predict.parse import Lone
-from service.predict.scoring import score_batch, score_lone
+from service.predict.parse import SingleRequest
+from service.predict.scoring import score_batch, score_single
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,20 +71,19 @@ async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds
     body = json.dumps({"customers": customers} if len(customers) > 1 else customers[0]).encode()
     scorer, recorder, request = model.scorer, app.recorder, model.parser.parse(body)
     parts: dict[str, Callable[[], object]] = {"parse and validate": lambda: model.parser.parse(body)}
-    if isinstance(request, Lone):
+    if isinstance(request, SingleRequest):
         row, matrix, probability = request.row, scorer.prepare_row(request.row), scorer.score_row(request.row)
         parts["preprocess"] = lambda: scorer.prepare_row(row)
         parts["inference"] = lambda: scorer.infer_row(matrix)
-        parts["serialise"] = lambda: model.answers.encode_lone(request, probability, leaves=False)
-        scored: Any = score_lone(model, request, 0.0, 0.0)[1]
-        record = partial(recorder.record_lone, *scored)
+        parts["serialise"] = lambda: model.answers.encode_single(request, probability)
+        scored: Any = score_single(model, request, 0.0, 0.0)[1]
+        record = partial(recorder.record_single, *scored)
     else:
         raw, matrix = request.raw, scorer.prepare(request.raw)
         probabilities = scorer.infer(matrix)
-        decisions = scorer.decide(probabilities)
         parts["preprocess"] = lambda: scorer.prepare(raw)
-        parts["inference"] = lambda: scorer.decide(scorer.infer(matrix))
-        parts["serialise"] = lambda: model.answers.encode_batch(request, probabilities, decisions)
+        parts["inference"] = lambda: scorer.infer(matrix)
+        parts["serialise"] = lambda: model.answers.encode_batch(request, probabilities)
         record = partial(recorder.record_batch, score_batch(model, request, 0.0, 0.0)[1])
     found = {name: time_call(call, seconds) for name, call in parts.items()}
     found["count"] = time_call(partial(_repeat, record, recorder.flush), seconds) / TOGETHER

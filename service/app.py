@@ -18,7 +18,7 @@ from churn import __version__
 from service.api import docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
 from service.guard.request_body import Intake
-from service.observe.access_log import AccessLog, find_request_id
+from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
 from service.observe.recorder import Recorder
@@ -26,11 +26,13 @@ from service.observe.responses import ObservedResponse
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
 from service.predict.endpoint import PATH, TABLE_LABEL, PredictEndpoint
-from service.predict.protocol import ChurnProtocol, ShortCut
+from service.predict.fast_connection import FastConnection
+from service.predict.fast_path import FastPath
 from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
-from service.wire.connection import Connection, Limits
+from service.wire.connection import Connection
+from service.wire.reading import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,17 +82,11 @@ class ChurnService(FastAPI):
         bulk = BulkEndpoint(self.metrics, self.intake, settings)
         self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, bulk, self.tracing)
         limits = Limits(settings.head_seconds, settings.send_seconds)
-        # A trace has the span of an ASGI request, which the short cut never makes.
-        self.protocol: Callable[..., Connection] = (
-            partial(Connection, limits, self._count_refusal)
-            if self.tracing
-            else partial(
-                ChurnProtocol,
-                ShortCut(self.predict, self.recorder, self.access, settings.max_body_bytes),
-                limits,
-                self._count_refusal,
-            )
-        )
+        make: Callable[..., Connection] = Connection
+        if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
+            fast_path = FastPath(self.predict, self.recorder, self.access, settings.max_body_bytes)
+            make = partial(FastConnection, fast_path)
+        self.protocol: Callable[..., Connection] = partial(make, limits, self._count_refusal)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
             health.make_router(self.model_state),
@@ -148,14 +144,14 @@ class ChurnService(FastAPI):
         respond = oip.respond if scope["path"].startswith(f"{oip.ROOT}/") else Problem.respond
         await respond(problem)(scope, receive, send)
 
-    def _count_refusal(self, problem: Problem) -> str:
-        """Count and log a request that is refused before its route is known; return an identifier for it."""
+    def _count_refusal(self, problem: Problem) -> tuple[bytes, bytes]:
+        """Count and log a request that is refused before its route is known; return the header that identifies it."""
         self.metrics.count_rejection(problem.kind)
         self.metrics.count_request("other", "other", problem.status, 0.0)
         request_id = find_request_id({})
         if self.access is not None:
             self.access.log(request_id, "other", "other", problem.status, 0.0)
-        return request_id
+        return REQUEST_ID, request_id.encode()
 
     def _label(self, scope: Scope) -> str:
         """Return a path as a label: only paths there are, so that strangers can't make new time series."""

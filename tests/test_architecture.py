@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),
-    "service.wire": {"service.observe"},
+    "service.wire": set(),
     "service.observe": set(),
     "service.guard": {"service.observe"},
     "service.tables": {"service.observe", "service.guard"},

@@ -40,21 +40,21 @@ class Recorder:
         self._metrics = metrics
         self._deferred_flush = DeferredCall(self.flush)
         # Packed numbers: tuples would be tracked by the garbage collector.
-        self._lone = bytearray()
+        self._singles = bytearray()
         self._features = 0
         self._pack = struct.Struct("").pack
         self._stacked: list[Stacked] = []
         self._rows = 0
         metrics.before_exposing = self.flush
 
-    def record_lone(self, row: Sequence[float], probability: float, stamps: Stamps) -> None:
+    def record_single(self, row: Sequence[float], probability: float, stamps: Stamps) -> None:
         """Record a request with a single customer."""
         if len(row) != self._features:  # of another model
             self.flush()
             self._features = len(row)
             self._pack = struct.Struct(f"{len(row) + 1 + STAMPS}d").pack
-        self._lone += self._pack(*row, probability, *stamps)
-        if len(self._lone) >= BUFFER_BYTES:
+        self._singles += self._pack(*row, probability, *stamps)
+        if len(self._singles) >= BUFFER_BYTES:
             self.flush()
         else:
             self._deferred_flush.schedule()
@@ -81,9 +81,9 @@ class Recorder:
 
     def flush(self) -> None:
         """Record the buffered requests."""
-        if self._lone:
-            records = np.frombuffer(bytes(self._lone)).reshape(-1, self._features + 1 + STAMPS)
-            self._lone.clear()
+        if self._singles:
+            records = np.frombuffer(bytes(self._singles)).reshape(-1, self._features + 1 + STAMPS)
+            self._singles.clear()
             raw, probabilities, stamps = np.split(records, [self._features, self._features + 1], axis=1)
             self._metrics.count_scored(raw, probabilities[:, 0], np.ones(len(raw), np.int64), stamps)
         if self._stacked:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn import __version__
 from churn.errors import ChurnError
-from service.observe.stages import STAGES, ScoredLone
+from service.observe.stages import STAGES, ScoredSingle
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -82,12 +82,12 @@ class Tracing:
         )
         return wrapped  # type: ignore[no-any-return]
 
-    def add_stages(self, scored: ScoredLone | ScoredBatch) -> None:
+    def add_stages(self, scored: ScoredSingle | ScoredBatch) -> None:
         """Add the number of customers to the current span, and a child span for each stage."""
         from opentelemetry import trace
 
         trace.get_current_span().set_attribute(
-            "churn.customers", 1 if isinstance(scored, ScoredLone) else len(scored.raw)
+            "churn.customers", 1 if isinstance(scored, ScoredSingle) else len(scored.raw)
         )
         offset = time.time() - time.perf_counter()
         moments = [int((offset + stamp) * 1e9) for stamp in scored.stamps]

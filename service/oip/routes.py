@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from http import HTTPStatus
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response
@@ -16,6 +16,7 @@ from service.errors import Problem, RequestProblem, report_failure, shorten
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.observe.responses import STATUS_DISCONNECTED
+from service.observe.stages import ScoredBatch, run_stages
 from service.oip.contracts import (
     BINARY,
     EXTENSIONS,
@@ -47,10 +48,12 @@ from service.oip.tensors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from service.guard.request_body import Intake
     from service.observe.metrics import Metrics
+    from service.oip.tensors import Request as TensorRequest
     from service.predict.served_model import ServedModel
     from service.state import ModelState
 
@@ -188,28 +191,32 @@ class InferEndpoint:
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), raw, probabilities = await self._intake.process(
-                announced, request.receive, work, encoding
-            )
+            (body, json_size), scored = await self._intake.process(announced, request.receive, work, encoding)
         except ClientLeftError:
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
             self._metrics.count_rejection(problem.kind)
             raise
-        self._metrics.count_customers(raw, probabilities, np.array([len(raw)]))
+        self._metrics.count_block(scored.raw, scored.probabilities, 0, scored.stamps)
+        self._metrics.count_batch(len(scored.raw))
         if json_size is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_SIZE_HEADER: str(json_size)}, media_type="application/octet-stream")
 
     def _score(
         self, model: ServedModel, json_size: int | None, body: bytes
-    ) -> tuple[tuple[bytes, int | None], NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[tuple[bytes, int | None], ScoredBatch]:
+        received = perf_counter()
         scorer = model.scorer
         request = read_request(scorer.schema, body, json_size, self._max_customers)
-        probabilities = scorer.score_raw(request.raw)
-        decisions = scorer.decide(probabilities)
-        answer = encode_answer(request, scorer.version, probabilities, decisions)
-        return answer, request.raw, probabilities
+
+        def encode(request: TensorRequest, probabilities: NDArray[np.float64]) -> tuple[bytes, int | None]:
+            return encode_answer(request, scorer.version, probabilities, scorer.decide(probabilities))
+
+        response, probabilities, stamps = run_stages(
+            scorer.prepare, scorer.infer, encode, request.raw, request, received, perf_counter()
+        )
+        return response, ScoredBatch(request.raw, probabilities, stamps)
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from churn.schema import Schema
     from churn.scorer import Scorer
-    from service.predict.parse import Batch, Lone
+    from service.predict.parse import BatchRequest, SingleRequest
 
 
 class AnswerEncoder:
@@ -32,17 +32,18 @@ class AnswerEncoder:
     def __init__(self, scorer: Scorer) -> None:
         self._schema = scorer.schema
         self._version = scorer.version
+        self._threshold = scorer.threshold
         fields: list[Any] = [("probability", float), ("churn", bool)]
         # A field that was not sent, and warnings that there are none of, are left out of the answer.
         extra: list[Any] = [("identifier", Any, msgspec.UNSET), ("warnings", Any, msgspec.UNSET)]
         options: Any = {"rename": {"identifier": scorer.schema.identifier}, "gc": False}
         self._prediction: Any = msgspec.defstruct("Prediction", fields + extra, **options)
-        self._lone: Any = msgspec.defstruct("Answer", [*fields, ("model_version", str), *extra], **options)
+        self._single: Any = msgspec.defstruct("Answer", [*fields, ("model_version", str), *extra], **options)
         self._encode = msgspec.json.Encoder().encode
 
-    def encode_lone(self, request: Lone, probability: float, *, leaves: bool) -> bytes:
-        """Return the answer for a customer sent by itself."""
-        answer = self._lone(probability, leaves, self._version)
+    def encode_single(self, request: SingleRequest, probability: float) -> bytes:
+        """Return the response to a request with one customer."""
+        answer = self._single(probability, probability > self._threshold, self._version)
         if request.identifier is not None:
             answer.identifier = request.identifier
         if request.may_be_unusual:
@@ -50,26 +51,18 @@ class AnswerEncoder:
                 answer.warnings = warnings
         return self._encode(answer)
 
-    def encode_lones(
-        self, requests: Sequence[Lone], probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
-    ) -> list[bytes]:
-        """Return the answer for each of several customers, each sent by itself."""
-        return [
-            self.encode_lone(request, probability, leaves=leaves)
-            for request, probability, leaves in zip(requests, probabilities.tolist(), decisions.tolist(), strict=True)
-        ]
+    def encode_singles(self, requests: Sequence[SingleRequest], probabilities: NDArray[np.float64]) -> list[bytes]:
+        """Return the response to each of several requests with one customer."""
+        return list(map(self.encode_single, requests, probabilities.tolist()))
 
-    def encode_batch(
-        self,
-        request: Batch,
-        probabilities: NDArray[np.float64],
-        decisions: NDArray[np.bool_],
-    ) -> bytes:
-        """Return the answer for a batch, in the order of its customers."""
+    def encode_batch(self, request: BatchRequest, probabilities: NDArray[np.float64]) -> bytes:
+        """Return the response to a request with several customers, in their order."""
         named: Any = repeat(msgspec.UNSET)
         if request.identifiers:
             named = (msgspec.UNSET if name is None else name for name in request.identifiers)
-        predictions = list(map(self._prediction, probabilities.tolist(), decisions.tolist(), named))
+        predictions = list(
+            map(self._prediction, probabilities.tolist(), (probabilities > self._threshold).tolist(), named)
+        )
         if request.may_be_unusual:
             for row, warnings in describe_unusual(self._schema, request.raw).items():
                 predictions[row].warnings = warnings

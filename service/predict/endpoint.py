@@ -16,7 +16,7 @@ from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
-from service.observe.stages import ScoredLone
+from service.observe.stages import ScoredSingle
 from service.predict.leniency import read_leniency
 from service.predict.scoring import score_body
 from service.tables.endpoint import BrokenOffError, read_on_error
@@ -101,8 +101,8 @@ class PredictEndpoint:
         else:
             status, fields = 200, [(b"content-type", JSON)]
             # Counted before it is sent, so that who has the answer finds it counted.
-            if isinstance(scored, ScoredLone):
-                self._recorder.record_lone(*scored)
+            if isinstance(scored, ScoredSingle):
+                self._recorder.record_single(*scored)
             else:
                 self._recorder.record_batch(scored)
             if self._tracing is not None:

@@ -19,7 +19,7 @@ from churn.columns import find_wrong_numbers, make_stacker
 from churn.names import BATCH
 from churn.schema import FLAG_WORDS, LARGEST
 from service.errors import IDENTIFIER_LIMIT
-from service.predict.parse import Batch, Lone, parse
+from service.predict.parse import BatchRequest, SingleRequest, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +78,7 @@ class FastParser:
         fields.sort(key=len)  # those with a default come last, as in a function
         options: Any = {"forbid_unknown_fields": True, "gc": False}
         customer = msgspec.defstruct("Customer", fields, rename=names, **options)
-        batch: Any = msgspec.defstruct("Batch", [(BATCH, list[customer])], **options)  # type: ignore[valid-type]
+        batch: Any = msgspec.defstruct("BatchRequest", [(BATCH, list[customer])], **options)  # type: ignore[valid-type]
         self._decode_one = msgspec.json.Decoder(customer, dec_hook=read_text).decode
         self._decode_batch = msgspec.json.Decoder(batch, dec_hook=read_text).decode
         self._values = attrgetter(*attributes) if len(attributes) > 1 else _one_value
@@ -88,11 +88,11 @@ class FastParser:
         self._whole = [i for i, feature in enumerate(schema.features) if feature.kind in ("integer", "flag")]
         self._has_gaps = any(feature.nullable for feature in schema.features)
 
-    def parse(self, body: bytes) -> Lone | Batch:
+    def parse(self, body: bytes) -> SingleRequest | BatchRequest:
         """Read a request's body; the same as `service.predict.parse.parse`, errors and all."""
         if not self._is_possible:
             return parse(self._schema, body, self._max_customers)
-        request: Lone | Batch | None
+        request: SingleRequest | BatchRequest | None
         try:
             if body.find(_BATCH_KEY, 0, _PEEK) < 0:
                 request = self._parse_one(self._decode_one(body))
@@ -102,11 +102,11 @@ class FastParser:
             request = None
         return request or parse(self._schema, body, self._max_customers)
 
-    def parse_leniently(self, body: bytes, leniency: Leniency) -> Lone | Batch:
+    def parse_leniently(self, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest:
         """Read a request's body that may hold more than the schema allows."""
         return parse(self._schema, body, self._max_customers, leniency)
 
-    def _parse_one(self, customer: Any) -> Lone | None:  # noqa: ANN401  a generated struct
+    def _parse_one(self, customer: Any) -> SingleRequest | None:  # noqa: ANN401  a generated struct
         row = self._values(customer)
         if self._has_gaps:
             row = _fill_gaps(row)
@@ -123,10 +123,10 @@ class FastParser:
                 return None
         identifier = customer.identifier
         if identifier is None:
-            return Lone(row, None, may_be_unusual)
-        return Lone(row, identifier, may_be_unusual) if _is_identifier(identifier) else None
+            return SingleRequest(row, None, may_be_unusual)
+        return SingleRequest(row, identifier, may_be_unusual) if _is_identifier(identifier) else None
 
-    def _parse_batch(self, customers: Sequence[Any]) -> Batch | None:
+    def _parse_batch(self, customers: Sequence[Any]) -> BatchRequest | None:
         if not 0 < len(customers) <= self._max_customers:
             return None
         rows = map(self._values, customers)
@@ -141,10 +141,10 @@ class FastParser:
             return None
         identifiers = [customer.identifier for customer in customers]
         if identifiers.count(None) == len(identifiers):
-            return Batch(raw, None, may_be_unusual)
+            return BatchRequest(raw, None, may_be_unusual)
         if not all(_is_identifier(name) for name in identifiers if name is not None):
             return None
-        return Batch(raw, identifiers, may_be_unusual)
+        return BatchRequest(raw, identifiers, may_be_unusual)
 
     def _is_allowed(self, raw: np.typing.NDArray[np.float64]) -> bool:
         """Whether every value is one that may be scored, though some are unusual."""

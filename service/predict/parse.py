@@ -29,7 +29,7 @@ MAX_INTEGER_DIGITS = 400
 ALLOWED_BODY = 'one customer as an object, or {"customers": [customer, ...]}'
 
 
-class Lone(NamedTuple):
+class SingleRequest(NamedTuple):
     """A valid request with one customer.
 
     Attributes
@@ -47,7 +47,7 @@ class Lone(NamedTuple):
     may_be_unusual: bool = True
 
 
-class Batch(NamedTuple):
+class BatchRequest(NamedTuple):
     """A valid request with any number of customers.
 
     Attributes
@@ -57,7 +57,7 @@ class Batch(NamedTuple):
     identifiers : list of (str, int or None), length n, or None
         What names each customer; None if nothing was sent with any.
     may_be_unusual : bool
-        As for `Lone`.
+        As for `SingleRequest`.
     """
 
     raw: NDArray[np.float64]
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
     may_be_unusual: bool = True
 
 
-def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> Lone | Batch:
+def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> SingleRequest | BatchRequest:
     """Read a request's body.
 
     Parameters
@@ -85,9 +85,9 @@ def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = 
     data = parse_json(body)
     if not isinstance(data, dict):
         raise RequestProblem.invalid([_error(None, None, "is not an object", data, ALLOWED_BODY)], more=False)
-    is_lone = BATCH not in data
+    is_single = BATCH not in data
     errors: list[dict[str, Any]] = []
-    if is_lone:
+    if is_single:
         customers: Any = [data]
     else:
         customers = data[BATCH]
@@ -108,10 +108,10 @@ def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = 
         _read_identifier(leniency.name_fields(normalize_keys(customer)).get(schema.identifier))
         for customer in customers
     ]
-    if is_lone:
-        return Lone(rows[0], identifiers[0])
+    if is_single:
+        return SingleRequest(rows[0], identifiers[0])
     raw = np.array(rows, dtype=np.float64).reshape(len(rows), len(schema.features))
-    return Batch(raw, identifiers if any(name is not None for name in identifiers) else None)
+    return BatchRequest(raw, identifiers if any(name is not None for name in identifiers) else None)
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401  a JSON value

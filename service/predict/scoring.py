@@ -1,22 +1,38 @@
-"""A body's bytes to an answer's bytes, with the times its stages took; knows nothing of HTTP."""
+"""Bodies of `POST /predict` to responses, with the time that each stage took; knows nothing of HTTP."""
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from service.observe.stages import ScoredBatch, ScoredLone
+from service.observe.stages import ScoredBatch, ScoredSingle, run_stages
 from service.predict.leniency import STRICT
-from service.predict.parse import Lone
+from service.predict.parse import SingleRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from service.observe.stages import Stamps
     from service.predict.leniency import Leniency
-    from service.predict.parse import Batch
+    from service.predict.parse import BatchRequest
     from service.predict.served_model import ServedModel
 
 
-def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> tuple[bytes, ScoredLone | ScoredBatch]:
-    """Return the answer to a body of `POST /predict`, and what was done.
+class ScoredTogether(NamedTuple):
+    """Single requests scored in one call; each has the times of the call, but for `received` and `parsed`."""
+
+    raw: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    stamps: Stamps
+
+
+def score_body(
+    model: ServedModel, body: bytes, leniency: Leniency = STRICT
+) -> tuple[bytes, ScoredSingle | ScoredBatch]:
+    """Return the response to a body, and what was done.
 
     Raises
     ------
@@ -27,33 +43,43 @@ def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> 
     parser = model.parser
     request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
     parsed = perf_counter()
-    if isinstance(request, Lone):
-        return score_lone(model, request, received, parsed)
+    if isinstance(request, SingleRequest):
+        return score_single(model, request, received, parsed)
     return score_batch(model, request, received, parsed)
 
 
-def score_lone(model: ServedModel, request: Lone, received: float, parsed: float) -> tuple[bytes, ScoredLone]:
-    """Score one customer alone."""
+def score_single(
+    model: ServedModel, request: SingleRequest, received: float, parsed: float
+) -> tuple[bytes, ScoredSingle]:
+    """Score a request with one customer."""
     scorer = model.scorer
-    started = perf_counter()
-    matrix = scorer.prepare_row(request.row)
-    prepared = perf_counter()
-    probability = scorer.infer_row(matrix)
-    inferred = perf_counter()
-    answer = model.answers.encode_lone(request, probability, leaves=probability > scorer.threshold)
-    stamps = (received, parsed, started, prepared, inferred, perf_counter())
-    return answer, ScoredLone(request.row, probability, stamps)
+    response, probability, stamps = run_stages(
+        scorer.prepare_row, scorer.infer_row, model.answers.encode_single, request.row, request, received, parsed
+    )
+    return response, ScoredSingle(request.row, probability, stamps)
 
 
-def score_batch(model: ServedModel, request: Batch, received: float, parsed: float) -> tuple[bytes, ScoredBatch]:
-    """Score the customers of one request."""
+def score_batch(model: ServedModel, request: BatchRequest, received: float, parsed: float) -> tuple[bytes, ScoredBatch]:
+    """Score a request with several customers."""
     scorer = model.scorer
-    started = perf_counter()
-    matrix = scorer.prepare(request.raw)
-    prepared = perf_counter()
-    probabilities = scorer.infer(matrix)
-    decisions = scorer.decide(probabilities)
-    inferred = perf_counter()
-    answer = model.answers.encode_batch(request, probabilities, decisions)
-    stamps = (received, parsed, started, prepared, inferred, perf_counter())
-    return answer, ScoredBatch(request.raw, probabilities, decisions, stamps)
+    response, probabilities, stamps = run_stages(
+        scorer.prepare, scorer.infer, model.answers.encode_batch, request.raw, request, received, parsed
+    )
+    return response, ScoredBatch(request.raw, probabilities, stamps)
+
+
+def score_together(model: ServedModel, requests: Sequence[SingleRequest]) -> tuple[list[bytes], ScoredTogether]:
+    """Score several requests with one customer each in one call."""
+    scorer = model.scorer
+    rows = [request.row for request in requests]
+    raw = scorer.stack_rows(rows)
+    responses, probabilities, stamps = run_stages(
+        lambda rows: scorer.prepare_rows(rows, raw),
+        scorer.infer,
+        model.answers.encode_singles,
+        rows,
+        requests,
+        0.0,
+        0.0,
+    )
+    return responses, ScoredTogether(raw, probabilities, stamps)

@@ -13,6 +13,7 @@ from churn.columns import MAX_VIOLATIONS
 from churn.names import ROW
 from churn.tables.rows import encode_rows
 from service.errors import RequestProblem, shorten
+from service.observe.stages import run_stages
 from service.tables.arrow_table import ArrowReader, ArrowWriter
 from service.tables.csv_table import CsvReader, CsvWriter
 
@@ -159,15 +160,14 @@ class TableJob:
             return None
         fine = ~encoded.wrong
         raw = encoded.raw[fine] if encoded.violations else encoded.raw
-        started = perf_counter()
-        matrix = self._scorer.prepare(raw)
-        prepared = perf_counter()
-        probabilities = self._scorer.infer(matrix)
-        inferred = perf_counter()
-        head = self._begin()
-        text = head + self._writer.write(self._answer(rows, first, encoded, probabilities))
-        answer = Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
-        stamps = (received, parsed, started, prepared, inferred, perf_counter())
+
+        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> Packed:
+            text = self._begin() + self._writer.write(self._answer(rows, first, encoded, probabilities))
+            return Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
+
+        answer, probabilities, stamps = run_stages(
+            self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
+        )
         return Block(answer, raw, probabilities, len(encoded.raw) - len(raw), stamps)
 
     def _list(self, violations: list[Violation], rows: Rows, first: int) -> None:

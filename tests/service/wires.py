@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from service.wire.connection import Connection, Limits
+from service.wire.connection import Connection
+from service.wire.reading import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +74,9 @@ class Wire:
         self.connection = Connection(limits or Limits(), self._refuse, config, ServerState(), {})
         self.connection.connection_made(self.transport)
 
-    def _refuse(self, problem: Problem) -> str:
+    def _refuse(self, problem: Problem) -> tuple[bytes, bytes]:
         self.refused.append(problem)
-        return "refused"
+        return b"x-request-id", b"refused"
 
     async def feed(self, parts: Sequence[bytes]) -> bytes:
         """Feed parts as the transport would; return what is written in all."""

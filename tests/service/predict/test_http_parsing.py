@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from churn.schema import Feature, Schema
 from service.errors import RequestProblem
 from service.predict.fast_parse import FastParser
-from service.predict.parse import Batch, Lone, parse
+from service.predict.parse import BatchRequest, SingleRequest, parse
 
 LIMIT = 5
 SINGLE = Schema((Feature("x", "number"),), "label")
@@ -107,7 +107,7 @@ def outcome(read: Any, *arguments: Any) -> tuple[Any, ...]:
         request = read(*arguments)
     except RequestProblem as problem:
         return ("problem", problem.encode())
-    if isinstance(request, Lone):
+    if isinstance(request, SingleRequest):
         return ("lone", [repr(float(value)) for value in request.row], request.identifier)
     return ("batch", request.raw.shape, request.raw.tolist().__repr__(), request.identifiers)
 
@@ -138,10 +138,10 @@ def test_a_valid_request_takes_the_fast_way(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr("service.predict.fast_parse.parse", refuse)
     parser, one = PARSERS[name], TYPICAL[name]
     named = one | {SCHEMAS[name].identifier: "me"}
-    assert isinstance(parser.parse(json.dumps(one).encode()), Lone)
+    assert isinstance(parser.parse(json.dumps(one).encode()), SingleRequest)
     assert parser.parse(json.dumps(named).encode()).identifier == "me"  # type: ignore[union-attr]
     batch = parser.parse(json.dumps({"customers": [one, named]}).encode())
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, BatchRequest)
     assert batch.identifiers == [None, "me"]
     with pytest.raises(AssertionError, match="slow way"):
         parser.parse(b"{}")
@@ -157,7 +157,7 @@ def test_only_values_inside_training_are_said_to_be_usual() -> None:
 
 def test_a_row_has_the_kinds_in_schema_order() -> None:
     request = PARSERS["odd"].parse(json.dumps(ODD_CUSTOMER).encode())
-    assert isinstance(request, Lone)
+    assert isinstance(request, SingleRequest)
     row = np.array(request.row, dtype=float)
     assert math.isnan(row[2])
     assert row[[0, 1, 3, 4]].tolist() == [3.0, 12.5, 1.0, -3.0]

@@ -15,7 +15,7 @@ from running import read_metrics, start
 from socket_service import JSON, Running, read, read_answers, request, serving
 from waiting import DEADLINE, wait_until
 
-from service.predict.protocol import ChurnProtocol
+from service.predict.fast_connection import FastConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,13 @@ def service(bank_models: Path) -> Iterator[Running]:
 def count_cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the requests that leave the short cut."""
     seen: list[int] = []
-    begin = ChurnProtocol.begin_exchange
+    begin = FastConnection.begin_exchange
 
-    def watch(self: ChurnProtocol) -> None:
+    def watch(self: FastConnection) -> None:
         seen.append(1)
         begin(self)
 
-    monkeypatch.setattr(ChurnProtocol, "begin_exchange", watch)
+    monkeypatch.setattr(FastConnection, "begin_exchange", watch)
     return seen
 
 

@@ -14,8 +14,8 @@ from table_requests import CSV, to_csv
 from waiting import DEADLINE, wait_until
 from wires import Wire, feed, list_answers
 
-from service.wire import connection as wire_connection
-from service.wire.connection import Limits, Reading
+from service.wire import watchdog
+from service.wire.reading import Limits, Reading
 
 if TYPE_CHECKING:
     import socket
@@ -64,7 +64,7 @@ def test_a_client_that_sends_everything_first_reads_why_it_was_refused(
 
 
 def test_lingering_ends_when_the_client_pauses(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_connection, "LINGER_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "LINGER_PAUSE_SECONDS", 0.3)
     with service.connect() as connection:
         connection.sendall(TOO_LARGE)
         assert read_answers(connection, 1)[0][0] == 413
@@ -72,8 +72,8 @@ def test_lingering_ends_when_the_client_pauses(service: Running, monkeypatch: py
 
 
 def test_lingering_ends_when_the_client_sends_on_and_on(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_connection, "LINGER_SECONDS", 0.5)
-    monkeypatch.setattr(wire_connection, "LINGER_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(watchdog, "LINGER_PAUSE_SECONDS", 0.3)
     with service.connect() as connection:
         connection.sendall(TOO_LARGE)
         assert read_answers(connection, 1)[0][0] == 413
@@ -191,7 +191,7 @@ def test_shutdown_is_told(bank_models: Path, sent: bytes, ends: bool) -> None:
     with service.connect() as connection:
         connection.sendall(sent)
         connections: set[Any] = service.server.server_state.connections
-        wait_until(lambda: any(one._reading is Reading.BODY for one in connections))
+        wait_until(lambda: any(one.reading is Reading.BODY for one in connections))
         service.server.handle_exit(15, None)
         if ends:
             wait_until(lambda: (b"connection", b"close") in service.server.server_state.default_headers)

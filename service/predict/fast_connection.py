@@ -1,0 +1,82 @@
+"""A connection that takes the fast path where it can; the application answers the other requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from service.media_types import find_table
+from service.predict.endpoint import JSON, PATH
+from service.wire.connection import Connection
+from service.wire.reading import FAST_BODY, IDLE
+
+if TYPE_CHECKING:
+    from service.predict.fast_path import FastPath
+
+_URL = PATH.encode()
+
+
+class FastConnection(Connection):
+    """One connection.
+
+    Parameters
+    ----------
+    fast_path : FastPath
+        Shared by the connections of a worker.
+    *arguments, **options
+        As `Connection`'s.
+    """
+
+    def __init__(self, fast_path: FastPath, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **options)
+        self._fast_path = fast_path
+        self._fields: dict[bytes, bytes] = {}
+        self._body = b""
+        self._keeps_alive = True
+
+    def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:
+        """Take a `POST /predict` with JSON of a small, known length, behind no request to the application."""
+        parser = self.parser
+        if (
+            self.url == _URL
+            and self.running is None
+            and parser.get_method() == b"POST"
+            and (length := fields.get(b"content-length"))
+            and int(length) <= self._fast_path.max_body  # a larger one is worked on in a thread, as a table is
+            and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
+            and b"transfer-encoding" not in fields
+            and b"content-encoding" not in fields
+            and b"expect" not in fields
+            and not self.flow.write_paused
+            and parser.get_http_version() == "1.1"
+        ):
+            self._fields, self._body = fields, b""
+            self._keeps_alive = parser.should_keep_alive()
+            return True
+        return False
+
+    def leave_fast_path(self) -> None:
+        """Let the application wait for the rest of the body, where its size and its time are limited."""
+        body = self._body
+        self.begin_exchange()
+        if body:
+            self.newest.take_body(body)
+
+    def flush_fast_path(self) -> None:
+        """Score and answer what is pending."""
+        self._fast_path.flush()
+
+    def on_body(self, body: bytes) -> None:
+        """Read a part of the body."""
+        if self.reading is FAST_BODY:
+            self._body = self._body + body if self._body else body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer a request that has arrived completely."""
+        if self.reading is FAST_BODY:
+            self.reading = IDLE
+            self.fast_due += 1
+            self._fast_path.answer(self, self._fields, self._body, keep_alive=self._keeps_alive)
+        else:
+            super().on_message_complete()

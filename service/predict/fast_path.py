@@ -1,0 +1,152 @@
+"""The fast path: requests that make up most of the load are scored and answered without an ASGI request.
+
+Requests with one customer that the kernel hands over together are scored together: none waits for another that is not
+there yet, and the network is called once for all of them.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from service.guard.request_body import INLINE_BYTES
+from service.observe.access_log import REQUEST_ID, find_request_id
+from service.observe.stages import STAMPS
+from service.predict.endpoint import JSON, PATH
+from service.predict.parse import SingleRequest
+from service.predict.scoring import score_batch, score_single, score_together
+from service.wire.uvicorn_internals import STATUS_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service.observe.access_log import AccessLog
+    from service.observe.recorder import Recorder
+    from service.predict.endpoint import PredictEndpoint
+    from service.predict.served_model import ServedModel
+    from service.wire.connection import Connection
+
+_OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n"
+_CLOSE = b"connection: close\r\n"
+
+
+class _Pending(NamedTuple):
+    """A request with one customer that is parsed and not scored yet."""
+
+    connection: Connection
+    request_id: str
+    keep_alive: bool
+    request: SingleRequest
+    received: float
+    parsed: float
+
+
+class FastPath:
+    """Scores the requests that the connections of a worker hand in, and writes the responses to them.
+
+    Parameters
+    ----------
+    endpoint : PredictEndpoint
+        Decides what is refused, and how.
+    recorder : Recorder
+    access : AccessLog or None
+    max_body : int
+        Largest body that takes the fast path, in bytes.
+    """
+
+    def __init__(self, endpoint: PredictEndpoint, recorder: Recorder, access: AccessLog | None, max_body: int) -> None:
+        self.max_body = min(max_body, INLINE_BYTES)
+        self._endpoint = endpoint
+        self._recorder = recorder
+        self._access = access
+        self._pending: list[_Pending] = []
+        self._model: ServedModel | None = None  # of the pending requests
+        self._default: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
+        self._must_close = False
+
+    def answer(self, connection: Connection, headers: Mapping[bytes, bytes], body: bytes, *, keep_alive: bool) -> None:
+        """Answer a request: at once, or if it has one customer, when the loop has read what else has arrived."""
+        received = perf_counter()
+        request_id = find_request_id(headers)
+        try:
+            model = self._endpoint.find_model(headers)
+            request = model.parser.parse(body)
+            parsed = perf_counter()
+            if isinstance(request, SingleRequest):
+                if model is not self._model:  # the model was exchanged meanwhile
+                    self.flush()
+                    self._model = model
+                if not self._pending:
+                    connection.loop.call_soon(self.flush)
+                self._pending.append(_Pending(connection, request_id, keep_alive, request, received, parsed))
+                return
+            self.flush()  # responses are written in the order of the requests
+            response, scored = score_batch(model, request, received, parsed)
+        except Exception as error:  # noqa: BLE001  counted, logged and answered there, whatever it is
+            self.flush()
+            self._refuse(connection, request_id, error, received, keep_alive=keep_alive)
+            return
+        self._recorder.record_batch(scored)
+        self._accept(connection, request_id, response, received, keep_alive=keep_alive)
+
+    def flush(self) -> None:
+        """Score and answer what is pending."""
+        pending, model = self._pending, self._model
+        if not pending or model is None:
+            return
+        self._pending = []
+        try:
+            if len(pending) == 1:
+                response, scored = score_single(model, pending[0].request, pending[0].received, pending[0].parsed)
+                self._recorder.record_single(*scored)
+                responses = [response]
+            else:
+                responses = self._score_together(model, pending)
+        except Exception as error:  # noqa: BLE001
+            for one in pending:
+                self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
+            return
+        for one, response in zip(pending, responses, strict=True):
+            self._accept(one.connection, one.request_id, response, one.received, keep_alive=one.keep_alive)
+
+    def _score_together(self, model: ServedModel, pending: list[_Pending]) -> list[bytes]:
+        responses, scored = score_together(model, [one.request for one in pending])
+        stamps = np.empty((len(pending), STAMPS))
+        stamps[:] = scored.stamps
+        stamps[:, 0] = [one.received for one in pending]
+        stamps[:, 1] = [one.parsed for one in pending]
+        self._recorder.record_together(scored.raw, scored.probabilities, stamps)
+        return responses
+
+    def _accept(
+        self, connection: Connection, request_id: str, body: bytes, received: float, *, keep_alive: bool
+    ) -> None:
+        if self._access is not None:
+            self._access.log(request_id, "POST", PATH, 200, perf_counter() - received)
+        self._send(connection, _OK, request_id, body, keep_alive=keep_alive)
+
+    def _refuse(
+        self, connection: Connection, request_id: str, error: Exception, received: float, *, keep_alive: bool
+    ) -> None:
+        seconds = perf_counter() - received
+        status, fields, body = self._endpoint.refuse(error, seconds)
+        if self._access is not None:
+            self._access.log(request_id, "POST", PATH, status, seconds)
+        head = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % field for field in fields)
+        self._send(connection, head, request_id, body, keep_alive=keep_alive)
+
+    def _send(self, connection: Connection, head: bytes, request_id: str, body: bytes, *, keep_alive: bool) -> None:
+        default = connection.server_state.default_headers
+        if default is not self._default:  # uvicorn makes a new list each second, for the date
+            self._default = default
+            self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
+            self._must_close = (b"connection", b"close") in default
+        close = b"" if keep_alive or self._must_close else _CLOSE
+        connection.finish_fast(
+            b"%b%b%b%b: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (head, self._lines, close, REQUEST_ID, request_id.encode(), len(body), body),
+            keep_alive=keep_alive and not self._must_close,
+        )

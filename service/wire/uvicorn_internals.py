@@ -1,0 +1,188 @@
+"""All that leans on private parts of uvicorn's HTTP; pyproject.toml therefore bounds its version from above.
+
+tests/service/wire/test_uvicorn_internals.py names the part that has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavailable
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvicorn._types import ASGISendEvent, HTTPScope
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+__all__ = ["STATUS_LINE", "Exchange", "ExchangingProtocol", "make_parser"]
+
+
+def make_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    """Return a parser that calls `protocol`, set up as uvicorn sets up its own."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+class Exchange(RequestResponseCycle):
+    """A request to the application, and its response.
+
+    Parameters
+    ----------
+    connection : ExchangingProtocol
+    scope : dict
+    keep_alive : bool
+    """
+
+    def __init__(self, connection: ExchangingProtocol, scope: HTTPScope, *, keep_alive: bool) -> None:
+        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
+        super().__init__(
+            scope=scope,
+            transport=cast("Any", connection),  # which closes as the state of the connection demands
+            flow=connection.flow,
+            logger=connection.logger,
+            access_logger=connection.access_logger,
+            access_log=connection.access_log,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=expects,
+            keep_alive=keep_alive,
+            on_response=connection.on_response_complete,
+        )
+        self._server_state = connection.server_state
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start" and not self.response_started:
+            # As of now: the date, and whether the server is shutting down.
+            self.default_headers = self._server_state.default_headers
+            if self.more_body and (self.waiting_for_100_continue or message["status"] >= HTTPStatus.BAD_REQUEST):
+                # The client may not send the body that it asked about, or may be sending for long.
+                self.keep_alive = False
+        await super().send(message)
+
+    def take_body(self, body: bytes) -> None:
+        """Take a part of the body for the application."""
+        if self.response_complete:
+            return
+        self.body += body
+        if len(self.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.message_event.set()
+
+    def end_body(self) -> None:
+        """Tell the application that the body is complete."""
+        self.more_body = False
+        self.message_event.set()
+
+    def disconnect(self) -> None:
+        """Tell the application that nobody waits for the response."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.message_event.set()
+
+
+class ExchangingProtocol(HttpToolsProtocol):
+    """The exchanges of one connection, one after the other, without what decides about the connection itself.
+
+    The exchange that runs writes to this object instead of the transport, and closes it.
+
+    Attributes
+    ----------
+    running : Exchange or None
+        The exchange whose response is due next.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.running: Exchange | None = None
+
+    @property
+    def newest(self) -> Exchange:
+        """The exchange whose request was read last."""
+        return cast("Exchange", self.cycle)
+
+    @property
+    def queued(self) -> Iterator[Exchange]:
+        """The exchanges behind the one that runs."""
+        return (cast("Exchange", exchange) for exchange, _ in self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application that the client has left."""
+        for exchange in (self.running, *self.queued):
+            if exchange is not None:
+                exchange.disconnect()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def begin_exchange(self) -> None:
+        """Hand the request whose head was read to the application, behind those before it."""
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        if "%" in path:
+            path = urllib.parse.unquote(path)
+        headers, self.headers = self.headers, []  # trailers must not become headers of the scope
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "root_path": self.root_path,
+            "path": self.root_path + path,
+            "raw_path": self.root_path.encode("ascii") + url.path,
+            "query_string": url.query or b"",
+            "headers": headers,
+            "state": self.app_state.copy(),
+        }
+        exchange = Exchange(self, self.scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        self.cycle = exchange
+        limit = self.limit_concurrency
+        is_full = limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+        app = service_unavailable if is_full else self.app
+        if self.running is None:
+            self.running = exchange
+            self._start_asgi_task(exchange, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, app))
+
+    def begin_next(self) -> bool:
+        """Start the exchange that has waited longest; return whether there is one."""
+        if not self.pipeline:
+            return False
+        exchange, app = self.pipeline.pop()
+        self.running = cast("Exchange", exchange)
+        self._start_asgi_task(exchange, app)
+        return True
+
+    def drop_newest(self) -> None:
+        """Give up the exchange whose body can't be read further."""
+        exchange = self.newest
+        if exchange is self.running:
+            self.running = None
+        elif not exchange.response_complete:
+            self.pipeline.popleft()
+        exchange.disconnect()
+
+    def drop_queued(self) -> None:
+        """Give up all exchanges but the one that runs."""
+        for exchange in self.queued:
+            exchange.disconnect()
+        self.pipeline.clear()
