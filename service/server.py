@@ -22,6 +22,7 @@ from service.observe.logs import set_up_logging
 from service.observe.tracing import check_tracing
 from service.state import find_folder
 from service.supervisor import Supervisor
+from service.wire.uvicorn_internals import TickingServer
 from service.worker import SupervisorPipe, connect_supervisor
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     _log.info("the service has stopped")
 
 
-class Server(uvicorn.Server):
+class Server(TickingServer):
     """uvicorn's server with a drain phase before the shutdown, and a connection to its supervisor, if there is one.
 
     Parameters
@@ -150,8 +151,7 @@ class Server(uvicorn.Server):
 
     def retire(self) -> None:
         """Stop accepting connections, drain and exit; other workers accept them, so the readiness does not change."""
-        for server in getattr(self, "servers", ()):  # not yet set during the start
-            server.close()
+        self.stop_accepting()
         self._drain_until = time.monotonic() + self._drain_seconds
 
     def end_orphaned(self) -> None:
@@ -174,25 +174,22 @@ class Server(uvicorn.Server):
         self._app.model_state.drain()
         self._drain_until = time.monotonic() + self._drain_seconds
 
-    async def on_tick(self, counter: int) -> bool:
-        """Update metrics and advance the shutdown; called ten times per second."""
+    def tick(self, *, is_new_second: bool) -> None:
+        """Update metrics and advance the shutdown."""
         if self._drain_until < float("inf"):
             self._app.metrics.set_ready(ready=False)
             # Ask clients with open connections to close them after their next response.
-            if (b"connection", b"close") not in self.config.encoded_headers:
+            if self.announce_close():
                 _log.info("shutting down: draining for %g s", self._drain_seconds)
-                self.config.encoded_headers.append((b"connection", b"close"))
-                counter = 0  # makes uvicorn rebuild its default headers
             self.should_exit = time.monotonic() >= self._drain_until
-        if counter % 10 == 0:  # for scrapes that another worker responds to
+        if is_new_second:  # for scrapes that another worker responds to
             self._app.metrics.process.update()
-        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is in flight; give clients whose requests were cancelled a moment to read why."""
         await super().shutdown(sockets)
         until = time.monotonic() + FAREWELL_SECONDS
-        while self.server_state.connections and time.monotonic() < until:
+        while self.has_connections and time.monotonic() < until:
             await asyncio.sleep(0.05)
 
 

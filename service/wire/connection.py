@@ -41,10 +41,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
-
     from service.wire.reading import Reading
+    from service.wire.uvicorn_internals import Config, ServerState
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 

@@ -1,4 +1,4 @@
-"""All that leans on private parts of uvicorn's HTTP; pyproject.toml therefore bounds its version from above.
+"""All that leans on private parts of uvicorn; pyproject.toml therefore bounds its version from above.
 
 tests/service/wire/test_uvicorn_internals.py names the part that has changed.
 """
@@ -11,17 +11,29 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavailable
+import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl, service_unavailable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from uvicorn._types import ASGISendEvent, HTTPScope
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
 
-__all__ = ["STATUS_LINE", "Exchange", "ExchangingProtocol", "make_parser"]
+__all__ = [
+    "STATUS_LINE",
+    "Config",
+    "Exchange",
+    "ExchangingProtocol",
+    "FlowControl",
+    "ServerState",
+    "TickingServer",
+    "make_parser",
+]
+
+CLOSE = (b"connection", b"close")
 
 
 def make_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
@@ -186,3 +198,33 @@ class ExchangingProtocol(HttpToolsProtocol):
         for exchange in self.queued:
             exchange.disconnect()
         self.pipeline.clear()
+
+
+class TickingServer(uvicorn.Server):
+    """uvicorn's server with names for what is done to it while it runs."""
+
+    def tick(self, *, is_new_second: bool) -> None:
+        """Do what is to be done ten times a second."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Call `tick`; return whether the server is to end."""
+        self.tick(is_new_second=counter % 10 == 0)
+        return await super().on_tick(counter)
+
+    def announce_close(self) -> bool:
+        """Have every response from now on ask its client to close; return whether this was new."""
+        if CLOSE in self.config.encoded_headers:
+            return False
+        self.config.encoded_headers.append(CLOSE)  # of which, and the date, the default headers are made each second
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        return True
+
+    def stop_accepting(self) -> None:
+        """Accept no more connections."""
+        for server in getattr(self, "servers", ()):  # not yet set during the start
+            server.close()
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether a connection is open."""
+        return bool(self.server_state.connections)

@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from uvicorn.protocols.http.flow_control import FlowControl
-
     from service.wire.reading import Limits, Reading
+    from service.wire.uvicorn_internals import FlowControl
 
 LINGER_SECONDS = 30.0
 """Longest time that what a refused client still sends is read and dropped."""

@@ -39,7 +39,7 @@ REFUSED = {
     "wrong media type": ("POST /predict", "Content-Type: text/plain\r\n", 415),
     "compressed table": ("POST /predict", f"Content-Type: {CSV}\r\nContent-Encoding: gzip\r\n", 415),
     "wrong parameter": ("POST /predict?on_error=x", f"Content-Type: {CSV}\r\n", 400),
-    "no table": ("POST /predict", f"Content-Type: {CSV}\r\n", 413),
+    "no table": ("POST /predict", f"Content-Type: {CSV}\r\n", 400),
     "V2, too large": (INFER, JSON, 413),
     "V2, no such version": ("POST /v2/models/churn/versions/9/infer", JSON, 404),
     "nowhere": ("POST /nowhere", JSON, 404),
