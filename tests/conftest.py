@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -74,8 +75,21 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def models(outcome: Outcome) -> Path:
-    """The registry's folder with one trained version; look, don't touch."""
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registry's folder with one trained version, for all processes that run tests; look, don't touch."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return trained_models(request)
+    shared = tmp_path_factory.getbasetemp().parent / "models"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            shutil.copytree(trained_models(request), shared)
+    return shared
+
+
+def trained_models(request: pytest.FixtureRequest) -> Path:
+    """Return the folder that the fixture `outcome` trains into."""
+    outcome: Outcome = request.getfixturevalue("outcome")
     return outcome.folder.parent
 
 
