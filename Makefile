@@ -31,6 +31,7 @@ serve: $(SERVE)/.ready ## serve models/current on 127.0.0.1:8000 (PORT=, HOST=)
 setup: $(DEV)/.ready ## install everything for development
 
 test: $(DEV)/.ready ## run every test on all CPUs, with coverage
+	$(if $(shell $(DEV)/bin/python -c 'import pyspark' 2>/dev/null && echo yes),SPARK_OMIT=none) \
 	$(DEV)/bin/pytest --cov --numprocesses $(JOBS) --dist loadfile
 
 test-fast: $(DEV)/.ready ## run the tests that need no training

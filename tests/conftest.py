@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from bank import draw_customers, with_gaps, write_csv
+from bank import REAL_TABLE, draw_customers, with_gaps, write_csv
 from quick import make_options, make_quick
 
 if TYPE_CHECKING:
@@ -43,6 +43,18 @@ def no_settings_from_outside() -> None:
 def bank_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of customers with gaps in a number, a flag and a category."""
     return write_csv(tmp_path_factory.mktemp("bank") / "bank.csv", with_gaps(draw_customers(1000)))
+
+
+@pytest.fixture(scope="session")
+def public_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The public bank table of 10,000 customers where it is, else as many simulated ones with the same columns."""
+    if REAL_TABLE.is_file():
+        return REAL_TABLE
+    from training.simulate import write_simulated
+
+    path = tmp_path_factory.mktemp("public") / REAL_TABLE.name
+    write_simulated(path, 10_000, 0)
+    return path
 
 
 @pytest.fixture(scope="session")

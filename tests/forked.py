@@ -12,7 +12,7 @@ from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import default_signals
+from processes import COVERAGE, default_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def start_server() -> ForkServerContext:
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch, default_signals():
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
-        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):  # it runs none of our code
+        for name in COVERAGE:  # it runs none of our code
             patch.delenv(name, raising=False)
         forkserver.ensure_running()
     return context

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+"""Environment variables by which a process that is started measures its coverage."""
 PATHS = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
 
 
@@ -38,7 +40,9 @@ def default_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def start_python(*arguments: object, variables: dict[str, str] | None = None, **more: Any) -> subprocess.Popen[str]:
+def start_python(
+    *arguments: object, variables: dict[str, str] | None = None, covered: bool = True, **more: Any
+) -> subprocess.Popen[str]:
     """Start Python with these arguments; its output is text.
 
     Parameters
@@ -47,20 +51,21 @@ def start_python(*arguments: object, variables: dict[str, str] | None = None, **
         What follows ``python``.
     variables : dict, optional
         Environment variables beside those of this process.
+    covered : bool
+        Whether its coverage is measured where that of this process is; TensorFlow takes a third longer with it.
     **more : Any
         Further parameters of `subprocess.Popen`.
     """
     environment = os.environ | {"PYTHONPATH": PATHS} | (variables or {})
+    environment = {name: value for name, value in environment.items() if covered or name not in COVERAGE}
     with default_signals():
         return subprocess.Popen([sys.executable, *map(str, arguments)], text=True, env=environment, **more)  # noqa: S603  our own code
 
 
-def run_python(
-    *arguments: object, check: bool = True, variables: dict[str, str] | None = None, **more: Any
-) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: object, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments to its end and capture what it writes; with `check`, a failure is an error."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-    with start_python(*arguments, variables=variables, **pipes) as process:
+    with start_python(*arguments, **pipes) as process:
         try:
             written, errors = process.communicate()
         except BaseException:  # the test's deadline

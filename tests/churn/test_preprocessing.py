@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bank import REAL_TABLE, draw_customers, with_gaps, write_csv
+from bank import draw_customers, with_gaps, write_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,9 @@ from churn.preprocessing import Preprocessor
 from churn.schema import Feature, Schema
 from training.dataset import Dataset, load_dataset
 from training.preprocess import FIT_ROWS, PLAIN, Encoding, as_objects, fit_preprocessor, quiet_about_gaps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT = Encoding()
 MINIMAL = Encoding(max_levels=0, only_levels=0, spike_share=1.0)
@@ -34,9 +37,8 @@ def largest_difference(dataset: Dataset, encoding: Encoding, fitted_on: slice = 
 
 
 @encodings
-@pytest.mark.skipif(not REAL_TABLE.is_file(), reason=f"the real table is not at {REAL_TABLE}")
-def test_all_real_customers_are_transformed_as_by_scikit_learn(encoding: Encoding) -> None:
-    dataset = load_dataset(REAL_TABLE)
+def test_the_public_table_is_transformed_as_by_scikit_learn(public_table: Path, encoding: Encoding) -> None:
+    dataset = load_dataset(public_table)
     assert len(dataset.raw) == 10_000
     assert largest_difference(dataset, encoding, slice(6400)) <= 1e-6
 

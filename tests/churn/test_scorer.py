@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import oracle
 import pytest
-from bank import REAL_TABLE
 from hypothesis import given
 from hypothesis import strategies as st
 from quick import make_options
@@ -108,14 +107,15 @@ def test_a_scorer_says_which_version_it_is(scorer: Scorer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick", "without_pictures")
-@pytest.mark.skipif(not REAL_TABLE.is_file(), reason=f"the real table is not at {REAL_TABLE}")
-def test_engines_and_oracle_agree_on_all_real_customers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_engines_and_oracle_agree_on_all_customers_of_the_public_table(
+    public_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import keras
 
     from training import job
     from training.dataset import load_dataset
 
-    dataset = load_dataset(REAL_TABLE)
+    dataset = load_dataset(public_table)
     folder = job.train(dataset, tmp_path / "models", make_options()).folder
     onnx, tensorflow = (load_scorer(folder, engine) for engine in ("onnx", "tensorflow"))
     model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)

@@ -152,7 +152,10 @@ def test_surnames_repeat_as_names_do(bank: pd.DataFrame) -> None:
     assert all(name.isalpha() and name.istitle() for name in bank.Surname.unique())
 
 
-@pytest.mark.skipif(not REAL_TABLE.exists(), reason=f"the public table is not at {REAL_TABLE}")
+@pytest.mark.skipif(
+    not REAL_TABLE.exists(),
+    reason=f"not covered without the public table ({REAL_TABLE.name}): whether simulated customers are like it",
+)
 def test_marginals_and_churn_rates_are_near_the_public_tables(bank: pd.DataFrame) -> None:
     real = pd.read_csv(REAL_TABLE)
 

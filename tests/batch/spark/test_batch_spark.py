@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from bank import REAL_TABLE, draw_customers, with_gaps
+from bank import draw_customers, with_gaps
 from pyarrow import csv, parquet
 
 from batch.chunk import REJECTS, score_batch
@@ -113,13 +113,11 @@ def test_spark_and_one_machine_agree_on_simulated_customers(
 
 
 @pytest.mark.slow
-def test_spark_and_one_machine_agree_on_real_customers(
-    spark: Any, models: Path, scorer: Scorer, tmp_path: Path
+def test_spark_and_one_machine_agree_on_the_public_table(
+    spark: Any, models: Path, scorer: Scorer, public_table: Path, tmp_path: Path
 ) -> None:
-    if not REAL_TABLE.exists():
-        pytest.skip("the real table is not here")
-    summary, scores, rejects = score(spark, models, REAL_TABLE, tmp_path / "scores")
-    expected = expect(scorer, read_text(REAL_TABLE))
+    summary, scores, rejects = score(spark, models, public_table, tmp_path / "scores")
+    expected = expect(scorer, read_text(public_table))
     assert scores.to_pylist() == expected[0]
     assert rejects.to_pylist() == expected[1] == []
     assert summary["rows"] == 10_000

@@ -154,7 +154,7 @@ with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
 
 @pytest.mark.slow
 def test_two_devices_in_step_teach_what_one_teaches(bank_csv: Path) -> None:
-    answer = run_python("-c", TWO_DEVICES, bank_csv)
+    answer = run_python("-c", TWO_DEVICES, bank_csv, covered=False)
     (one, said_one), (two, said_two), (mixed, said_mixed) = map(json.loads, answer.stdout.splitlines())
     assert "512 a step on 1 device(s) in float32" in said_one
     assert "512 a step on 2 device(s) in float32" in said_two
