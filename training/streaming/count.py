@@ -1,7 +1,7 @@
-"""Judges every row of a streamed table in bounded memory, and no less exactly for it.
+"""Compute exact metrics of all rows of a streamed table in bounded memory.
 
-Probabilities are rounded to six decimals, as the service rounds them, so there are a million and one of them: how many
-customers of each class got each is all that any score needs.
+Probabilities are rounded to six decimals, as in the service, so there are a million and one distinct values. All
+metrics can be computed from the number of customers of each class with each value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = 10**PROBABILITY_DECIMALS
 
 
 class Tally:
-    """How many customers who stayed and who left got each probability.
+    """Counts of customers who stayed and who left for each probability.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Tally:
         self.counts = np.zeros((2, STEPS + 1), dtype=np.int64)
 
     def add(self, labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
-        """Count customers; probabilities are rounded."""
+        """Add customers; probabilities are rounded."""
         steps = np.rint(probabilities * STEPS).astype(np.int64)
         for value in (0, 1):
             found, counts = np.unique(steps[labels == value], return_counts=True)
             self.counts[value, found] += counts
 
     def score(self, threshold: float) -> Scores:
-        """Return what `training.evaluate.score` would; where the lift ends within a tie, a share of the tie counts."""
+        """Return the result of `training.evaluate.score`; for the lift, ties at the limit count proportionally."""
         values, steps = np.nonzero(self.counts)
         labels, probabilities = values.astype(np.float64), steps / STEPS
         weights = self.counts[values, steps].astype(np.float64)
@@ -71,9 +71,9 @@ class Tally:
 
 
 def count(table: StreamedTable, taught: Taught, threshold: float) -> Whole:
-    """Score every row, and count scores and features.
+    """Score every row, and count probabilities and feature values.
 
-    The edges of the features' bins are those of the sample.
+    Features use the bin edges of the sample.
     """
     schema = table.sample.schema
     edges = find_edges(schema, table.sample.raw[table.rows["train"]])

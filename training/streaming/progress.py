@@ -1,4 +1,4 @@
-"""Watches a streamed teaching: shows progress, judges each pass on the validation part, keeps the best weights."""
+"""Keras callback of streamed training: progress bar, validation after each epoch, best weights, early stopping."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PATIENCE = 4
-"""Passes in a row that may fail to be the best before the teaching ends."""
+"""Number of epochs without improvement after which training stops."""
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
-    """Leaves the model with the weights of the pass, or the start, that the validation part likes best.
+    """Restores the weights with the best validation loss, including the initial weights.
 
     Parameters
     ----------
     judge : callable
-        Returns the validation loss of the model as it is.
+        Returns the validation loss of the model's current weights.
     epochs : int
     rows : int
-        Shown a pass.
+        Number of rows per epoch.
 
     Attributes
     ----------
     first : float
-        Validation loss before the first pass.
+        Validation loss before the first epoch.
     losses : list of float
-        After each pass.
+        Validation loss after each epoch.
     """
 
     def __init__(self, judge: Callable[[], float], epochs: int, rows: int) -> None:
@@ -48,23 +48,23 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no
         )
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
-        """Judge the start."""
+        """Evaluate the initial weights."""
         self.first = self._keep_better()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Move on; `batch` counts the steps of this pass."""
+        """Advance the progress bar; `batch` is the step within the epoch."""
         shown = len(self.losses) * self._rows + (batch + 1) * self._rows // self.params["steps"]
-        self._bar.set_postfix_str(f"pass {len(self.losses) + 1} of {self._epochs}, {_name(logs)}", refresh=False)
+        self._bar.set_postfix_str(f"epoch {len(self.losses) + 1} of {self._epochs}, {_name(logs)}", refresh=False)
         self._bar.update(shown - self._bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        """Judge the pass; end the teaching if the last ones came to nothing."""
+        """Evaluate the epoch; stop training if there has been no improvement."""
         self.losses.append(self._keep_better())
         if len(self.losses) - int(np.argmin(self.losses)) > PATIENCE:
             self.model.stop_training = True
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        """Take the best weights back."""
+        """Restore the best weights."""
         self.model.set_weights(self._weights)
         self._bar.close()
 

@@ -1,8 +1,8 @@
-"""The network's matrix of all training rows on disk, in an order that is random through and through.
+"""The network's input for all training rows on disk, in random order.
 
-Rows were put into shards by chance, and a shard is shuffled while it is in memory, so the rows of all shards one after
-another are a uniform shuffle (the external shuffle of Rao, 1961, and Sandelius, 1962). What a pass reads is then
-blocks of rows, and shuffling blocks is enough to make passes differ.
+Rows are distributed at random over shards, and each shard is shuffled in memory, so the concatenated shards are a
+uniform shuffle (the external shuffle of Rao, 1961, and Sandelius, 1962). Epochs then read blocks of rows in different
+orders.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ if TYPE_CHECKING:
     from training.streaming.shards import Shards
 
 BLOCK_ROWS = 256
-"""Rows read at once: one by one they would cost more to read than to learn from."""
+"""Rows per block; reading single rows would cost more than training on them."""
 
 BUFFER_BLOCKS = 2048
-"""Blocks that are drawn from while streaming."""
+"""Number of blocks in the shuffle buffer."""
 
 OPEN_FILES = 4
-"""Files read in turns."""
+"""Number of files that are interleaved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Files of float32 rows: columns of the network's matrix, and the label.
+    """Files of float32 rows: columns of the network's input, and the label.
 
     Attributes
     ----------
     files : list of Path
-        Each of whole blocks.
+        Each contains complete blocks.
     width : int
-        Columns of the matrix.
+        Number of columns of the input.
     rows : int
-        Of the training part. Where they fill no whole number of blocks, the last block goes on with rows that
-        were there before.
+        Number of training rows. The last block is filled up with earlier rows if necessary.
     """
 
     files: list[Path]
@@ -53,11 +52,11 @@ class Records:
 
     @property
     def blocks(self) -> int:
-        """Blocks in all files."""
+        """Total number of blocks."""
         return -(-self.rows // BLOCK_ROWS)
 
     def stream(self, batch_rows: int, seed: int) -> tf.data.Dataset:
-        """Return (matrix, labels) in batches without end, each pass in another order.
+        """Return an infinite dataset of batches (matrix, labels), each epoch in a different order.
 
         Parameters
         ----------
@@ -68,7 +67,7 @@ class Records:
         Returns
         -------
         tf.data.Dataset
-            Of float32, shapes (batch_rows, width) and (batch_rows, 1).
+            Float32 tensors, shapes (batch_rows, width) and (batch_rows, 1).
         """
         record_bytes = 4 * BLOCK_ROWS * (self.width + 1)
         blocks = (
@@ -89,21 +88,21 @@ class Records:
             rows = tf.reshape(tf.io.decode_raw(records, tf.float32), (batch_rows, self.width + 1))
             return rows[:, : self.width], rows[:, self.width :]
 
-        # No more than a few batches ahead: what is decoded lies in memory.
+        # Only a few batches ahead, since decoded batches are in memory.
         return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
 def write_records(shards: Shards, preprocessor: Preprocessor, columns: NDArray[np.int64], rows: int) -> Records:
-    """Preprocess the training part, shard by shard.
+    """Preprocess the training rows, shard by shard.
 
     Parameters
     ----------
     shards : Shards
     preprocessor : Preprocessor
     columns : ndarray of int64
-        Of its matrix, those the network looks at.
+        Columns of the preprocessor's output that the network uses.
     rows : int
-        Of the training part.
+        Number of training rows.
     """
     files: list[Path] = []
     rest = np.empty((0, len(columns) + 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What can be turned on a streamed training, and from which size on a table is streamed by itself."""
+"""Settings of streamed training."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STREAM_ROWS = 200_000
-"""A table of more rows is streamed unless it is said otherwise: in memory it would take the better part of an hour."""
+"""Tables with more rows are streamed by default; in memory, training would take most of an hour."""
 
 SHOWN = 40_000_000
-"""Customers shown to the network in all, in as many passes as that takes …"""
+"""Default number of customers shown to the network over all epochs …"""
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 8
-"""… but no fewer and no more than these."""
+"""… within these minimum and maximum numbers of epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """How a table is streamed.
+    """Settings of streamed training.
 
     Attributes
     ----------
     epochs : int or None
-        Passes over the training part; None: by its size.
+        Number of epochs; None to choose it by the size of the table.
     batch_rows : int
-        Customers a step and device, at most; fewer where the table is small.
+        Maximum batch size per device; smaller for small tables.
     learning_rate : float
-        At its height, for 8,192 customers a step; scales with the square root of their number.
+        Peak learning rate for 8,192 customers per step; scales with the square root of the batch size.
     validation_size : float
-        Share of what the test part leaves, on which the best pass is chosen and the network calibrated. Above 0.
+        Fraction of the rows outside the test set for choosing the best epoch and for calibration. Above 0.
     sample_rows : int
-        Training customers for what needs whole arrays: preprocessor, tails, columns, teachers.
+        Number of training customers for the steps in memory: preprocessing, feature selection, ensemble.
     mixed_precision : bool or None
-        Whether hidden layers compute in float16; None: where there is a GPU whose tensor cores do.
+        Whether hidden layers compute in float16; None to use it if all GPUs have tensor cores.
     scratch : Path or None
-        Folder for the encoded table; None: the system's for temporary files.
+        Folder for the encoded table; None for the system's temporary folder.
     devices : tuple of str
-        What shares each step, as TensorFlow names it; empty: all GPUs, else the CPU.
+        TensorFlow devices that share each step; empty for all GPUs, or the CPU if there are none.
     """
 
     epochs: int | None = None
@@ -51,10 +51,10 @@ class Streaming:
     devices: tuple[str, ...] = ()
 
     def choose_epochs(self, rows: int) -> int:
-        """Return the passes over that many training rows."""
+        """Return the number of epochs for a number of training rows."""
         return self.epochs or min(max(FEWEST_EPOCHS, -(-SHOWN // rows)), MOST_EPOCHS)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what shapes the model as plain data; where it was computed is left out."""
+        """Return the settings that affect the model, without devices and folders."""
         names = ("epochs", "batch_rows", "learning_rate", "validation_size", "sample_rows", "mixed_precision")
         return {name: getattr(self, name) for name in names}

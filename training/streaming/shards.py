@@ -1,4 +1,4 @@
-"""The encoded table on disk: each row in one of many shards by chance, so that a shard is a fair sample."""
+"""The encoded table on disk, with rows distributed at random over many shards."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARD_ROWS = 250_000
-"""Rows of a shard, about; one at a time is in memory."""
+"""Approximate number of rows per shard; one shard at a time is in memory."""
 
 MOST_SHARDS = 512
-"""All are open at once, and a process may open 1,024 files."""
+"""Maximum number of shards; all are open at the same time, and a process may open 1,024 files."""
 
 PARTS = ("train", "validation", "test")
-"""A row's part is written as its position here."""
+"""Names of the sets; a row stores the index of its set."""
 
 RECORD_BYTES = 200
-"""Of the network's matrix of one row, rather more than less; for the check of the disk."""
+"""Estimated bytes of the network's input per row, for the check of free disk space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Files of float64 rows: the raw matrix's columns, the label, the part.
+    """Files of float64 rows: columns of the raw matrix, label, set.
 
     Attributes
     ----------
     folder : Path
     count : int
-        Files.
+        Number of files.
     width : int
-        Columns of the raw matrix.
+        Number of columns of the raw matrix.
     seed : int
     """
 
@@ -51,12 +51,12 @@ class Shards:
 
     @classmethod
     def plan(cls, folder: Path, rows: int, width: int, seed: int) -> Shards:
-        """Return as many shards as a table of so many rows needs.
+        """Return shards for a table with the given number of rows.
 
         Raises
         ------
         TableError
-            If the disk has no room for it.
+            If the disk has too little free space.
         """
         needed = rows * (8 * (width + 2) + RECORD_BYTES)
         free = shutil.disk_usage(folder).free
@@ -68,17 +68,17 @@ class Shards:
         return cls(folder, min(max(1, round(rows / SHARD_ROWS)), MOST_SHARDS), width, seed)
 
     def path(self, shard: int) -> Path:
-        """Return a shard's file."""
+        """Return the file of a shard."""
         return self.folder / f"raw-{shard:05d}"
 
     def load(self, shard: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return a shard's raw matrix, labels and parts, in an order drawn once and for all."""
+        """Return raw matrix, labels and sets of a shard, in a random order that depends only on the seed."""
         rows = np.fromfile(self.path(shard), dtype=np.float64).reshape(-1, self.width + 2)
         rows = rows[np.random.default_rng([self.seed, shard]).permutation(len(rows))]
         return rows[:, : self.width], rows[:, self.width], rows[:, self.width + 1].astype(np.int64)
 
     def read(self) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield name, raw matrix and labels of each part of each shard; a part may be empty."""
+        """Yield name, raw matrix and labels of each set of each shard, including empty ones."""
         for shard in range(self.count):
             raw, labels, parts = self.load(shard)
             for position, name in enumerate(PARTS):
@@ -86,7 +86,7 @@ class Shards:
                 yield name, raw[chosen], labels[chosen]
 
     def take(self, limits: dict[str, int]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return a random sample of each part, at most as many rows as its limit says."""
+        """Return a random sample of each set with at most `limits` rows."""
         found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {name: [] for name in limits}
         left = dict(limits)
         for name, raw, labels in self.read():
@@ -101,7 +101,7 @@ class Shards:
 
 
 class ShardWriter:
-    """Appends rows to their shards; a context manager."""
+    """Context manager that appends rows to shards."""
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
@@ -114,7 +114,7 @@ class ShardWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: Any) -> None:  # noqa: ANN401  what ended the block
+    def __exit__(self, *_: Any) -> None:  # noqa: ANN401  the exception, if any
         self._stack.close()
 
     def write(
@@ -124,7 +124,7 @@ class ShardWriter:
         parts: NDArray[np.int64],
         drawn: NDArray[np.float64],
     ) -> None:
-        """Append rows; each row's drawn number, from 0 to below 1, says to which shard."""
+        """Append rows; `drawn` has a random number in [0, 1) per row that selects the shard."""
         homes = (drawn * self._shards.count).astype(np.int64)
         order = np.argsort(homes, kind="stable")
         rows = np.column_stack([raw, labels, parts])[order]

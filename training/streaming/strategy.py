@@ -1,4 +1,4 @@
-"""What a streamed training computes on, and in which precision."""
+"""Devices and precision of streamed training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from training.streaming.settings import Streaming
 
 TENSOR_CORES = (7, 0)
-"""NVIDIA's compute capability from which float16 is faster than float32."""
+"""Minimum NVIDIA compute capability with which float16 is faster than float32."""
 
 
 def choose_strategy(streaming: Streaming) -> tf.distribute.Strategy:
-    """Return how steps are shared: by the devices named, else by all GPUs, where there are several; else not at all."""
+    """Return a MirroredStrategy for the given devices or for several GPUs, otherwise the default strategy."""
     devices = list(streaming.devices) or [device.name for device in tf.config.list_logical_devices("GPU")]
     return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
 
 
 def is_mixed(streaming: Streaming) -> bool:
-    """Whether hidden layers compute in float16: as it was said, else where every GPU has tensor cores."""
+    """Return whether hidden layers compute in float16: as set, otherwise if all GPUs have tensor cores."""
     if streaming.mixed_precision is not None:
         return streaming.mixed_precision
     gpus = tf.config.list_physical_devices("GPU")
