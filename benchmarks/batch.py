@@ -110,7 +110,7 @@ def build(way: str, source: Path, folder: Path) -> list[str]:
         models = str(HERE.parent / "models")
         more = ["--if-exists", "replace", "--summary", str(folder / "summary.json"), "--models", models]
         return [*COMMAND, str(source), "--output", output, *more]
-    return [sys.executable, str(HERE / "batch_ways.py"), way, str(source), output]
+    return [sys.executable, str(HERE / "batch_baselines.py"), way, str(source), output]
 
 
 def make_customers(folder: Path, rows: int, form: str) -> Path:

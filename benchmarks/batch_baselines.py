@@ -1,6 +1,6 @@
 """Other ways to score a file of customers, for comparison in ``batch.py``; each runs in a separate process.
 
-``python benchmarks/batch_ways.py floor|naive|naive-large INPUT OUTPUT``, both .csv or both .parquet.
+``python benchmarks/batch_baselines.py floor|naive|naive-large INPUT OUTPUT``, both .csv or both .parquet.
 """
 
 from __future__ import annotations
