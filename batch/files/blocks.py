@@ -1,4 +1,4 @@
-"""What files of any form are read as: blocks of rows, each of which any thread can turn into columns."""
+"""Blocks of rows, the common interface of all file formats; blocks are parsed in any thread."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Block(Protocol):
-    """Some rows, read and not yet understood."""
+    """Rows that have been read but not parsed."""
 
     def parse(self) -> Rows:
-        """Turn them into columns; takes its time, so it is called in a thread of its own.
+        """Parse the rows to columns; called in a worker thread, because it is slow.
 
         Raises
         ------
         TableError
-            If they can't be read at all.
+            If the block can't be parsed.
         """
         ...
 
@@ -36,9 +36,9 @@ class BlockStep(NamedTuple):
     ----------
     block : Block
     after : int
-        The offset behind it.
+        Offset of the next block.
     share : float
-        How much of the file is read when this block is, 0 to 1.
+        Fraction of the file up to the end of the block, from 0 to 1.
     """
 
     block: Block
@@ -47,29 +47,29 @@ class BlockStep(NamedTuple):
 
 
 class TableFile(Protocol):
-    """One file of rows.
+    """Interface of a file of rows.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Its columns, with those its folders tell.
+        Columns of the file, including partition columns.
     described : str
-        What a message about an absent column says there is; the columns if empty.
+        Description of the columns for messages about missing columns; empty for the list of names.
     """
 
     schema: pa.Schema
     described: str
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
-        """Yield the blocks from an offset on; the same offset always gives the same blocks.
+        """Yield the blocks from an offset on; the blocks depend only on the offset.
 
-        The unit is the file's own: bytes of an unpacked CSV file, rows of any other. 0 is the start.
+        The unit of offsets is bytes of the uncompressed file for CSV, and rows for other formats. 0 is the start.
         """
         ...
 
 
 def add_partitions(schema: pa.Schema, file: InputFile | StandardInput) -> pa.Schema:
-    """Append to a file's columns, as text, those its folders tell; a column of the file itself goes before."""
+    """Append partition columns, as strings, to the columns of a file; columns of the file take precedence."""
     for name, _ in file.partitions:
         if name not in schema.names:
             schema = schema.append(pa.field(name, pa.string()))
@@ -77,7 +77,7 @@ def add_partitions(schema: pa.Schema, file: InputFile | StandardInput) -> pa.Sch
 
 
 def fill_partitions(batch: pa.RecordBatch, columns: Columns, file: InputFile | StandardInput) -> pa.RecordBatch:
-    """Append those of the chosen columns that the folders tell."""
+    """Append the selected partition columns to a batch."""
     for name, value in file.partitions:
         if name in columns.names and name not in batch.schema.names:
             batch = batch.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(batch)))

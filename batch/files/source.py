@@ -1,4 +1,4 @@
-"""What a job reads: a file, a folder, a glob or standard input, as one table."""
+"""Input of a job: a file, a folder, a glob or standard input, read as one table."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 _TABLES: dict[Kind, Any] = {"csv": CsvTable, "parquet": ParquetTable, "arrow": ArrowFile, "arrows": ArrowStream}
 
 _STREAMS = ("csv", "arrows")
-"""Kinds that need not be read from anywhere but the start."""
+"""Formats that can be read sequentially."""
 
 
 class Position(NamedTuple):
-    """Where a block begins.
+    """Position of a block in the input.
 
     Attributes
     ----------
     file : int
-        Which of the files.
+        Index of the file.
     offset : int
-        In it: bytes of an unpacked CSV file, rows of any other; 0 is the start.
+        Offset in the file: bytes of the uncompressed file for CSV, rows for other formats.
     """
 
     file: int = 0
@@ -48,17 +48,17 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """A block on its way.
+    """A block with its position.
 
     Attributes
     ----------
     block : Block
     source : str
-        Name of its file.
+        Name of the file.
     after : Position
-        Where the next one begins.
+        Position of the next block.
     share : float
-        How much of the input is read when this block is, 0 to 1; NaN if nobody knows.
+        Fraction of the input up to the end of the block, from 0 to 1; NaN if unknown.
     """
 
     block: Block
@@ -68,24 +68,24 @@ class Step:
 
 
 class Source:
-    """The files of an input, as one table.
+    """The files of an input, read as one table.
 
     Parameters
     ----------
     name : str
-        A file, a folder, a glob, or ``-`` for standard input; a path or a URI.
+        Path or URI of a file, folder or glob, or ``-`` for standard input.
     schema : Schema
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the output.
     told : str, optional
-        The form, where the name does not say it.
+        The format. Defaults to the format given by the file name.
     decimal : {".", ","}, optional
-        How numbers in text are written; found out for each CSV file if not given.
+        Decimal separator of numbers in text. Detected for each CSV file by default.
 
     Attributes
     ----------
     name : str
-        Without a password.
+        Name without password, for messages.
     files : sequence of InputFile or StandardInput
     form : Format
     columns : Columns
@@ -93,7 +93,7 @@ class Source:
     Raises
     ------
     TableError
-        If there is no such file, it can't be read, or a column is absent or stands twice.
+        If there is no file, a file can't be read, or a column is missing or occurs twice.
     """
 
     def __init__(
@@ -125,16 +125,16 @@ class Source:
 
     @property
     def can_reopen(self) -> bool:
-        """Whether it can be read again."""
+        """Whether the input can be read again."""
         return all(file.can_reopen for file in self.files)
 
     def blocks(self, position: Position) -> Generator[Step, None, None]:
-        """Yield the input's blocks from a position on; the same position always gives the same blocks.
+        """Yield the blocks from a position on; the blocks depend only on the position.
 
         Raises
         ------
         TableError
-            If a file can't be read further.
+            If a file can't be read.
         """
         total = sum(file.size for file in self.files)
         before = 0
@@ -148,7 +148,7 @@ class Source:
             before += file.size
 
     def check_unchanged(self) -> None:
-        """Refuse an input that is not as it was when it was opened.
+        """Raise an error if a file has changed since it was opened.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Source:
             raise TableError(f"{changed[0]}: the file changed while it was read; nothing is published")
 
     def describe(self, hashed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return name, bytes and SHA-256 of all files, of which those that can be read again are given."""
+        """Return name, size and SHA-256 of all files; hashes of files that can be read again are given."""
         return hashed + [file.describe() for file in self.files if isinstance(file, StandardInput)]
 
     def _open(self, file: InputFile | StandardInput, schema: Schema, decimal: str | None) -> TableFile:
@@ -170,7 +170,7 @@ class Source:
 
 @contextmanager
 def explaining(name: str) -> Iterator[None]:
-    """Raise what reading a file raises as a `TableError` that names it."""
+    """Convert errors of reading a file to a `TableError` with its name."""
     try:
         yield
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -183,5 +183,7 @@ def _find_common_form(files: Sequence[InputFile], told: str | None) -> Format:
     forms = Counter(find_format(file.name) for file in files)
     if len(forms) > 1:
         names = ", ".join(form.name for form in forms)
-        raise TableError(f"the files are of several kinds: {names}; name those of one kind, as in 'folder/*.parquet'")
+        raise TableError(
+            f"the files have different formats: {names}; select files of one format, for example 'folder/*.parquet'"
+        )
     return next(iter(forms))

@@ -1,4 +1,4 @@
-"""Files that hold columns: Parquet, Arrow's IPC file and its stream, as batches of rows."""
+"""Read Parquet, Arrow IPC files and Arrow IPC streams as batches of rows."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 BATCH_ROWS = 65_536
-"""Rows that are scored at once."""
+"""Number of rows per block."""
 
 _DICTIONARY_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnBlock:
-    """Rows that are columns already, and how their texts write numbers."""
+    """A block that is already in columns, with the decimal separator of its strings."""
 
     batch: pa.RecordBatch
     decimals: Mapping[str, Decimal]
 
     def parse(self) -> Rows:
-        """Return them."""
+        """Return the batch."""
         return Rows(self.batch, len(self.batch), decimals=self.decimals)
 
 
 class _ColumnTable:
-    """What files that hold columns have in common.
+    """Base class of columnar files.
 
     Parameters
     ----------
     file : InputFile or StandardInput
     form : Format
     schema : Schema
-        Of the model.
+        Schema of the model.
     decimal : {".", ","}, optional
-        How numbers in columns of text are written; with a decimal point if not given.
+        Decimal separator of numbers in string columns. Defaults to a point.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Its columns, with those its folders tell.
+        Columns of the file, including partition columns.
 
     Raises
     ------
     TableError
-        If a column that the model needs is of a type that can't be read.
+        If a required column has an unsupported type.
     """
 
     described = ""
@@ -70,7 +70,7 @@ class _ColumnTable:
     def __init__(
         self,
         file: InputFile | StandardInput,
-        form: Format,  # noqa: ARG002  as all tables are made
+        form: Format,  # noqa: ARG002  common signature
         schema: Schema,
         decimal: str | None,
     ) -> None:
@@ -90,7 +90,7 @@ class _ColumnTable:
     def _step(
         self, batches: Iterable[pa.RecordBatch], columns: Columns, row: int, offset: int, total: int
     ) -> Iterator[BlockStep]:
-        """Yield those of some batches, the first of which begins with a row, that are not before the offset."""
+        """Yield the batches from the offset on; `row` is the row number of the first batch."""
         for batch in batches:
             row += len(batch)
             if row > offset:
@@ -109,12 +109,12 @@ class ParquetTable(_ColumnTable):
             return table.schema_arrow
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
-        """Yield batches from a row on; reading begins with the group of rows that holds it."""
+        """Yield batches from a row on; reading starts with the row group that contains it."""
         fields = [
             (name, field) for name, field in zip(self._stored, self._own, strict=True) if field.name in columns.names
         ]
         own = [name for name, _ in fields]
-        # Features that are text are read as they are stored, each different one once.
+        # String features are read as dictionaries, so that each distinct value is decoded once.
         texts = {*columns.schema.names} - {*columns.keep}
         words = [name for name, field in fields if _is_text(field.type) and field.name in texts and name in self._words]
         with self._file.open() as opened, parquet.ParquetFile(opened, read_dictionary=words) as table:
@@ -129,7 +129,7 @@ class ParquetTable(_ColumnTable):
 
 
 def _find_dictionaries(metadata: parquet.FileMetaData) -> Iterator[str]:
-    """Yield the columns that can be read as dictionaries: Arrow can't where a text is stored as the end of another."""
+    """Yield the columns that can be read as dictionaries; Arrow can't for delta-encoded strings."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     for index in range(metadata.num_columns):
         used = {encoding for group in groups for encoding in group.column(index).encodings}
@@ -138,14 +138,14 @@ def _find_dictionaries(metadata: parquet.FileMetaData) -> Iterator[str]:
 
 
 class ArrowFile(_ColumnTable):
-    """A file in Arrow's IPC format, as Feather's second version."""
+    """An Arrow IPC file (Feather version 2)."""
 
     def _read_schema(self) -> pa.Schema:
         with self._file.open() as opened, ipc.open_file(opened) as reader:
             return reader.schema
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
-        """Yield batches from a row on; the columns not needed are not read."""
+        """Yield batches from a row on with the required columns."""
         own = [index for index, name in enumerate(self._own.names) if name in columns.names]
         options = ipc.IpcReadOptions(included_fields=own)
         with self._file.open() as opened, ipc.open_file(opened, options=options) as reader:
@@ -161,11 +161,11 @@ class ArrowFile(_ColumnTable):
 
 
 class ArrowStream(_ColumnTable):
-    """A stream in Arrow's IPC format; it must have its end marker, and nothing behind it."""
+    """An Arrow IPC stream, which must have an end marker and nothing after it."""
 
     def _read_schema(self) -> pa.Schema:
         raw, reader = self._open()
-        # What can't be opened again is read on.
+        # A file that can't be opened again is read further.
         self._opened = None if self._file.can_reopen else (raw, reader)
         return reader.schema
 
@@ -174,7 +174,7 @@ class ArrowStream(_ColumnTable):
         return raw, ipc.open_stream(pa.PythonFile(raw, mode="r"))
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
-        """Yield batches from a row on; those before are read and dropped."""
+        """Yield batches from a row on; earlier batches are read and discarded."""
         raw, reader = self._opened or self._open()
         row = 0
         for batch in reader:
@@ -185,7 +185,9 @@ class ArrowStream(_ColumnTable):
                     yield step._replace(share=share)
             row = end
         if raw.has_ended:
-            raise TableError(f"{self._file.name}: the stream has no end marker, so it may be cut off; close its writer")
+            raise TableError(
+                f"{self._file.name}: the stream has no end marker, so it may be truncated; close its writer"
+            )
         if raw.read(1):
             raise TableError(
                 f"{self._file.name}: the stream ends at byte {raw.tell() - 1}, and more bytes follow; write one "
@@ -194,12 +196,12 @@ class ArrowStream(_ColumnTable):
 
 
 class _WatchedFile:
-    """A file that knows whether its end was met.
+    """A file that records whether its end was reached.
 
     Attributes
     ----------
     has_ended : bool
-        Whether more bytes were asked for than there are.
+        Whether more bytes were requested than available.
     """
 
     closed = False
@@ -209,23 +211,23 @@ class _WatchedFile:
         self.has_ended = False
 
     def read(self, count: int) -> bytes:
-        """Return as many bytes, fewer only at the end."""
+        """Read `count` bytes, or fewer at the end."""
         data: bytes = self._file.read(count)
-        while len(data) < count and (more := self._file.read(count - len(data))):  # a pipe gives fewer at a time
+        while len(data) < count and (more := self._file.read(count - len(data))):  # a pipe may return fewer bytes
             data += more
         self.has_ended |= len(data) < count
         return data
 
     def tell(self) -> int:
-        """Return how many bytes were read."""
+        """Return the number of bytes read."""
         return int(self._file.tell())
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be read from another byte."""
+        """Return False."""
         return False
 
     def close(self) -> None:

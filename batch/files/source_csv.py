@@ -1,4 +1,4 @@
-"""A CSV file, plain or packed, as blocks of whole records."""
+"""Read CSV files, compressed or not, as blocks of complete records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CsvBlock:
-    """Whole records, and what parses them."""
+    """A block of complete records with its parser."""
 
     parser: CellParser
     block: Block
@@ -34,7 +34,7 @@ class CsvBlock:
     file: InputFile | StandardInput
 
     def parse(self) -> Rows:
-        """Turn them into columns."""
+        """Parse the records to columns."""
         rows = self.parser.parse(self.block)
         if not self.file.partitions:
             return rows
@@ -54,21 +54,21 @@ class CsvTable:
     file : InputFile or StandardInput
     form : Format
     schema : Schema
-        Of the model.
+        Schema of the model.
     decimal : {".", ","}, optional
-        How numbers are written; found out by the first rows if not given.
+        Decimal separator. Detected in the first rows by default.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Its columns, all text, with those its folders tell.
+        Columns of the file, all strings, including partition columns.
     described : str
-        The columns, and how the header was read.
+        The columns and how the header was read, for messages.
 
     Raises
     ------
     TableError
-        If it can't be told how the table is written.
+        If the format of the table can't be determined.
     """
 
     def __init__(self, file: InputFile | StandardInput, form: Format, schema: Schema, decimal: str | None) -> None:
@@ -84,7 +84,7 @@ class CsvTable:
         self.described = self._csv.form.described
 
     def blocks(self, columns: Columns, offset: int) -> Generator[BlockStep, None, None]:
-        """Yield blocks from a byte of the unpacked file on."""
+        """Yield blocks from a byte of the uncompressed file on."""
         parser = CellParser(self._csv.form, columns.names, columns.schema.features, columns.keep)
         for block, after in self._csv.blocks(offset):
             share = self._raw.tell() / self._file.size if self._file.size else float("nan")

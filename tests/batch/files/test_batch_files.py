@@ -356,7 +356,7 @@ def test_what_can_not_be_scored_is_refused_and_leaves_nothing(
 def test_files_that_do_not_fit_together_are_refused(scorer: Scorer, tmp_path: Path) -> None:
     write(CLEAN, tmp_path / "a.parquet")
     (tmp_path / "a.csv").touch()
-    with pytest.raises(TableError, match="the files are of several kinds: csv, parquet; name those of one kind"):
+    with pytest.raises(TableError, match="the files have different formats: csv, parquet; select files of one format"):
         score(scorer, tmp_path, tmp_path / "scores.csv")
     for table, message in (
         (CLEAN.drop(columns="Age"), "b.parquet: columns are absent: Age"),
