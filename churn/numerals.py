@@ -1,4 +1,4 @@
-"""Numbers as text: with a decimal point, or with a decimal comma and points between thousands."""
+"""Parse numbers in text, with a decimal point, or with a decimal comma and points as thousands separators."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Decimal = Literal[".", ",", "?"]
-"""How a column writes numbers: with a decimal point, with a decimal comma, or (``?``) in a way that is not known, where
-``50.000`` may be either number."""
+"""Decimal separator of a column: point, comma, or ``?`` if it is unknown, so that ``50.000`` is ambiguous."""
 
 MARKS: tuple[str, ...] = get_args(Decimal)[:2]
-"""What a user may say."""
+"""Decimal separators that a user can select."""
 
 COMMA_NUMBER = r"^[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?$"
-"""A number with a decimal comma, and maybe points between thousands; a regular expression of Python's and of RE2's."""
+"""Number with a decimal comma and optional points as thousands separators; valid in Python and in RE2."""
 
 THOUSANDS = r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$"
-"""A number that is another one with a decimal point than with a point between thousands."""
+"""Number that differs with a point as decimal separator and as thousands separator."""
 
 _COMMA_NUMBER = re.compile(COMMA_NUMBER, re.ASCII)
 _THOUSANDS = re.compile(THOUSANDS, re.ASCII)
@@ -28,18 +27,18 @@ _POINT_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCI
 
 
 def read_number(text: str, decimal: Decimal = ".") -> float:
-    """Read a number as tables write it; `float` alone would also take ``1_000`` and the digits of other scripts.
+    """Parse a number in a table; unlike `float`, this rejects ``1_000`` and digits of other scripts.
 
     Parameters
     ----------
     text : str
-        Without blanks around it.
+        Without surrounding white space.
     decimal : {".", ",", "?"}
 
     Raises
     ------
     ValueError
-        If it is no number; the message says why, as a clause.
+        If the text is not a number; the message has the reason as a clause.
     """
     if decimal == "," and _COMMA_NUMBER.fullmatch(text):
         return float(text.replace(".", "").replace(",", "."))
@@ -54,7 +53,7 @@ def read_number(text: str, decimal: Decimal = ".") -> float:
 
 
 def find_hint(text: str, decimal: Decimal) -> str:
-    """Return what to say about a text that is no number, if it is one in another way of writing it; else nothing."""
+    """Return a hint for a text that is a number with another decimal separator; otherwise empty."""
     if decimal == "?" and _THOUSANDS.fullmatch(text):
         return "; say which with decimal=. or decimal=,"
     if decimal == ",":
@@ -63,12 +62,12 @@ def find_hint(text: str, decimal: Decimal) -> str:
 
 
 def find_decimal(cells: Iterable[str]) -> Decimal | None:
-    """Find out how a column writes numbers, from some of its cells.
+    """Detect the decimal separator of a column from some of its cells.
 
     Returns
     -------
     {".", ",", "?"} or None
-        ``?`` if the cells contradict one another, None if none of them tells.
+        ``?`` if the cells contradict each other, None if there is no evidence.
     """
     commas = points = 0
     for cell in cells:
@@ -83,5 +82,5 @@ def find_decimal(cells: Iterable[str]) -> Decimal | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number in some way of writing it."""
+    """Return whether a text is a number with any decimal separator."""
     return bool(_POINT_NUMBER.fullmatch(text) or _COMMA_NUMBER.fullmatch(text))

@@ -1,6 +1,6 @@
-"""The one way from a table's bytes to the raw matrix: form of a CSV, its records, their cells, Arrow columns.
+"""Read tables into the raw matrix; shared by training, service and batch jobs.
 
-`form` finds out how a CSV is written, `records` where its records end, `cells` parses them into columns, `encode` turns
-columns into the raw matrix with everything that is wrong with them. `csv_file` drives them over a file, `csv_push` over
-bytes as they arrive. Nothing here is imported by `churn` itself; `encode` and `cells` need pyarrow.
+`form` detects the format of a CSV, `records` finds the ends of its records, `cells` parses records to columns, and
+`encode` encodes and validates columns. `csv_file` reads from files, `csv_push` from bytes as they arrive. `churn` does
+not import this package; `encode` and `cells` require pyarrow.
 """

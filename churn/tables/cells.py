@@ -1,7 +1,7 @@
-"""Whole records of a CSV to columns, by Arrow's parser: numbers at once as numbers, which is twice as fast as by text.
+"""Parse complete CSV records to columns with pyarrow, numeric columns directly as numbers, which is twice as fast.
 
-Where a cell is no number, or can't be scored, its column is read as text from then on and judged cell by cell. The
-result is the same either way.
+When a cell is not a number or can't be scored, its column is read as strings from then on and validated cell by cell.
+The result is the same.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from churn.tables.form import Form
 
 UNCLOSED = "has a quote that does not close"
-"""The reason of a line whose quote would swallow the lines below."""
+"""Reason for a line with an unclosed quote."""
 
 NOT_UTF8 = "is not UTF-8 text"
-"""The reason of a cell that is handed on and can't be read."""
+"""Reason for a kept cell that can't be decoded."""
 
 _UNREADABLE = "\ufffd"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -38,15 +38,15 @@ _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
 class Block(NamedTuple):
-    """Whole records of a CSV.
+    """A block of complete CSV records.
 
     Attributes
     ----------
     data : bytes
     unclosed : tuple of (int, int)
-        Lines of them, from and to, with a quote that does not close.
+        Ranges of bytes of the lines with an unclosed quote.
     line : int
-        The line they begin on, counted from 1; 0 if it is not known.
+        Line number of the first record, counted from 1; 0 if unknown.
     """
 
     data: bytes
@@ -55,17 +55,17 @@ class Block(NamedTuple):
 
 
 class CellParser:
-    """Parses blocks of one CSV; threads may share it.
+    """Parses blocks of one CSV; thread-safe.
 
     Parameters
     ----------
     form : Form
     names : sequence of str
-        The columns to read, each of which the form has once.
+        Columns to read, each of which occurs once.
     features : sequence of Feature
-        What some of them are; their cells need not come as they are written.
+        Features among these columns.
     as_text : collection of str
-        Columns that are handed on as they are written, and so have to be UTF-8; all that are no features are.
+        Columns to keep as strings, which must be UTF-8; all columns that are not features are kept as well.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class CellParser:
         kinds = {feature.name: feature for feature in features if feature.name not in as_text}
         self._wanted = [name for name in form.names if name in names]
         self._handed_on = [name for name in self._wanted if name not in kinds]
-        # What is not read may stand twice, or have no name.
+        # Columns that are not read may have duplicate or empty names.
         self._names = [name if name in names else f"\0{place}" for place, name in enumerate(form.names)]
         self._types = {name: _choose_type(kinds.get(name), form) for name in self._wanted}
         self._typed = frozenset(name for name, kind in self._types.items() if kind in (pa.float64(), pa.int64()))
@@ -85,7 +85,7 @@ class CellParser:
         data = drop_lines(block.data, block.unclosed)
         is_readable = data.isascii() or _is_utf8(data)
         data = data if is_readable else data.decode("utf-8", "replace").encode()
-        if data.isspace() and not data.strip(b"\r\n"):  # blank lines alone are an error to Arrow
+        if data.isspace() and not data.strip(b"\r\n"):  # pyarrow raises an error for a block of blank lines
             data = b""
         batch, ragged, typed = self._read_typed(data)
         total = len(batch) + len(ragged)
@@ -108,7 +108,7 @@ class CellParser:
         )
 
     def _read_typed(self, data: bytes) -> tuple[pa.RecordBatch, dict[int, tuple[int, str]], frozenset[str]]:
-        """Parse records; columns that can't be read as numbers are read as text from now on."""
+        """Parse records; columns that can't be read as numbers are read as strings from now on."""
         while True:
             typed = self._typed
             try:
@@ -120,7 +120,7 @@ class CellParser:
                     raise
                 self._typed -= {name}
                 continue
-            # "nan" in some spelling is a number to Arrow, and no missing value.
+            # pyarrow reads spellings of "nan" as numbers, not as missing values.
             spoiled = {name for name in typed if _has_nan(batch.column(name))}
             if not spoiled:
                 return batch, ragged, typed
@@ -134,7 +134,7 @@ class CellParser:
         return self._clear_blanks(self._read(data, typed - numbers)[0])
 
     def _read(self, data: bytes, typed: frozenset[str]) -> tuple[pa.RecordBatch, dict[int, tuple[int, str]]]:
-        """Return the rows that have all fields, and of the others, by position, how many they have and their text."""
+        """Return the complete rows, and the number of fields and the text of the others by position."""
         ragged: dict[int, tuple[int, str]] = {}
 
         def skip(row: Any) -> str:  # noqa: ANN401  Arrow's
@@ -159,7 +159,7 @@ class CellParser:
         return batches[0] if batches else _make_empty(table.schema), ragged
 
     def _clear_blanks(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Take a blank cell that is only handed on for null, which every form of output has."""
+        """Replace blank kept cells by null, which all output formats support."""
         for name in self._handed_on:
             index, cells = batch.schema.get_field_index(name), batch.column(name)
             blank = compute.equal(compute.binary_length(cells), 0)
@@ -170,7 +170,7 @@ class CellParser:
     def _insert_unclosed(
         self, block: Block, is_whole: np.ndarray[Any, np.dtype[np.bool_]], broken: list[Violation]
     ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[Violation]]:
-        """Put the lines whose quotes do not close where they were among the others."""
+        """Insert the lines with unclosed quotes at their positions."""
         begins = find_begins(block.data, find_quoted(block.data, self._form.delimiter.encode(), is_last=True))
         rows = np.searchsorted(begins, [start for start, _ in block.unclosed])
         others = np.setdiff1d(np.arange(len(is_whole) + len(rows)), rows, assume_unique=True)
@@ -187,7 +187,7 @@ class CellParser:
         return Violation(row, "", f"has {fields} field{'s' * (fields != 1)}", text, allowed)
 
     def _find_unreadable(self, batch: pa.RecordBatch, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[Violation]:
-        """Find the cells that can't be handed on as they came."""
+        """Find kept cells that are not valid UTF-8."""
         found = []
         for name in self._handed_on:
             cells = batch.column(name)
@@ -197,13 +197,13 @@ class CellParser:
 
 
 def _choose_type(feature: Feature | None, form: Form) -> pa.DataType:
-    """Return the type a column is read as; as text, if its numbers have to be judged as they are written."""
+    """Return the type for reading a column; string if its numbers must be validated as they are written."""
     if feature is None:
         return pa.string()
     if not feature.is_numeric:
         return _WORDS
     decimal = form.decimals.get(feature.name, ".")
-    # Of a column that does not tell how it writes numbers, those that have neither point nor comma are sure.
+    # Without a known decimal separator, only numbers without point and comma are unambiguous.
     return {".": pa.float64(), "?": pa.int64(), ",": pa.string()}[decimal]
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are read, by name."""
+"""Select the columns of a table by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class ColumnsError(TableError):
-    """Columns that are absent, or stand twice.
+    """Missing or duplicate columns.
 
     Attributes
     ----------
     absent, twice : list of str
     found : str
-        The columns there are, and for a CSV how its header was read.
+        Existing columns, and for a CSV how its header was read.
     """
 
     def __init__(self, absent: list[str], twice: list[str], found: str) -> None:
@@ -30,25 +30,25 @@ class ColumnsError(TableError):
 
 
 def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str] = (), found: str = "") -> tuple[str, ...]:
-    """Return the identifier, if the table has it, the features and what is passed through, each once.
+    """Return the identifier (if the table has it), the features and the kept columns, each once.
 
-    Columns the schema does not know are ignored; so none that it knows may be absent, not even where values may be
-    missing: a misspelt name would pass for a gap in every row.
+    Columns that are not in the schema are ignored. Therefore all columns of the schema must exist, even those with
+    missing values: a misspelt name would look like a missing value in every row.
 
     Parameters
     ----------
     there : sequence of str
-        The table's columns.
+        Columns of the table.
     schema : Schema
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the output.
     found : str
-        What a message says there is; the columns if not given.
+        Description of the existing columns for messages. Defaults to their names.
 
     Raises
     ------
     ColumnsError
-        If a column is absent or stands twice.
+        If a column is missing or occurs twice.
     """
     own = [schema.identifier] if schema.identifier in there else []
     chosen = tuple(dict.fromkeys([*own, *schema.names, *keep]))

@@ -1,4 +1,4 @@
-"""A CSV that is read from a file or a pipe, as blocks of whole records."""
+"""Read a CSV from a file or a pipe as blocks of complete records."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from churn.tables.form import Form
 
 BLOCK_BYTES = 4 << 20
-"""Bytes that are parsed at once."""
+"""Approximate size of a block in bytes."""
 
 
 class Step(NamedTuple):
-    """A block, and where the next one begins: bytes of the table in UTF-8, without its byte-order mark."""
+    """A block, and the offset of the next one in bytes of the table in UTF-8 without byte-order mark."""
 
     block: Block
     after: int
@@ -33,13 +33,13 @@ class CsvFile:
     Parameters
     ----------
     open_stream : callable
-        Returns the table as a binary stream at its start, unpacked.
+        Returns a binary stream of the uncompressed table from its start.
     wanted, numeric, decimal
-        As for `churn.tables.form.find_form`.
+        See `churn.tables.form.find_form`.
     can_reopen : bool
-        Whether `open_stream` may be called again; if not, the table is read once.
+        Whether `open_stream` can be called again; otherwise the table can be read only once.
     can_seek : bool
-        Whether the stream has ``seek``.
+        Whether the stream supports ``seek``.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class CsvFile:
     Raises
     ------
     TableError
-        If it can't be told how the table is written; the message does not name the file.
+        If the format can't be determined; the message does not name the file.
     """
 
     form: Form
@@ -74,21 +74,21 @@ class CsvFile:
             if form is None:
                 raise TableError(f"the header has more than {HEAD_BYTES} bytes")
         finally:
-            if can_reopen:  # of many files, not all are held open
+            if can_reopen:  # avoids keeping many files open
                 stream.close()
         self.form = form
-        # What can't be opened again is read on.
+        # A stream that can't be opened again is read further.
         self._opened = None if can_reopen else (text, head)
 
     def blocks(self, offset: int = 0, *, counts_lines: bool = False) -> Iterator[Step]:
-        """Yield blocks of about `BLOCK_BYTES`, from where one begins on; the same offset always gives the same blocks.
+        """Yield blocks of about `BLOCK_BYTES` from an offset on; the blocks depend only on the offset.
 
         Parameters
         ----------
         offset : int
-            What a `Step` said; 0 is the first row.
+            Offset from a `Step`; 0 is the first row.
         counts_lines : bool
-            Whether blocks know their lines; only from the first row on.
+            Whether blocks have line numbers; only possible from the first row on.
         """
         position = offset or self.form.start
         if self._opened is not None:
@@ -104,10 +104,10 @@ class CsvFile:
             yield from self._cut(text, b"", position, counts_lines=counts_lines and not offset)
 
     def _cut(self, text: TextStream, data: bytes, position: int, *, counts_lines: bool) -> Iterator[Step]:
-        """Yield the blocks of what was read, which begins at `position`, and what the stream gives next."""
+        """Yield the blocks of `data`, which starts at `position`, and of the rest of the stream."""
         delimiter = self.form.delimiter.encode()
         line = self.form.line if counts_lines else 0
-        # A piece is as long as it is wherever reading begins, so that a resumed job cuts where a whole one would.
+        # Blocks have the same boundaries wherever reading starts, so that a resumed job has the same blocks.
         wanted = BLOCK_BYTES
         is_last = False
         while not is_last:

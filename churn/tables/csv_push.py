@@ -1,4 +1,4 @@
-"""A CSV that arrives bit by bit, as blocks of whole records."""
+"""Split a CSV that arrives in pieces into blocks of complete records."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class RecordTooLongError(TableError):
-    """A record that would have to be held is longer than it may be."""
+    """A record that exceeds the maximum length."""
 
 
 class CsvPush:
-    """A CSV with a header that is fed with bytes.
+    """Incremental reader of a CSV with a header.
 
     Parameters
     ----------
     max_record : int
-        Size of the longest record, in bytes.
+        Maximum length of a record in bytes.
     wanted, numeric, decimal
-        As for `churn.tables.form.find_form`.
+        See `churn.tables.form.find_form`.
 
     Attributes
     ----------
     form : Form or None
-        Known before the first block.
+        Set before the first block.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class CsvPush:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for more."""
+        """Number of buffered bytes."""
         return len(self._rest)
 
     def feed(self, data: bytes, *, last: bool) -> Iterator[Block]:
-        """Take the next bytes and yield the records that are whole.
+        """Process more bytes and yield blocks of complete records.
 
         Raises
         ------
         TableError
-            If it can't be told how the table is written.
+            If the format can't be determined.
         RecordTooLongError
         """
         if self._recode is None:
@@ -80,7 +80,7 @@ class CsvPush:
     def _find_form(self, *, is_whole: bool) -> bool:
         if not is_whole and len(self._rest) < self._needed:
             return False
-        self._needed = len(self._rest) * 5 // 4  # so that small pieces are not looked at each time
+        self._needed = len(self._rest) * 5 // 4  # avoids scanning after each small piece
         wanted, numeric, decimal = self._look
         self.form = find_form(self._rest, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
         if self.form is not None:

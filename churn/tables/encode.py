@@ -1,7 +1,7 @@
-"""Arrow columns to the raw matrix, with everything in them that can't be scored.
+"""Encode Arrow columns to the raw matrix and find the values that can't be scored.
 
-A column may hold numbers, booleans, texts, or dates and times, which stand for their ISO texts; or a dictionary of
-them. A text is read as `Feature.parse` reads it: this is its vectorised twin.
+Columns may have numbers, booleans, strings, or dates and times, which are treated as ISO strings; or dictionaries of
+them. Strings are parsed as by `Feature.parse`, of which this is the vectorised implementation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from churn.numerals import Decimal
 
 READABLE = "numbers, booleans, texts, dates and times, or dictionaries of them"
-"""What a column may hold, in words."""
+"""Description of the supported types."""
 
 _MISSING = pa.array(sorted(MISSING_WORDS), pa.string())
 
@@ -36,23 +36,23 @@ _READABLE = (types.is_null, types.is_boolean, types.is_integer, types.is_floatin
 
 
 def is_readable(kind: pa.DataType) -> bool:
-    """Whether a column of that type can be read: see `READABLE`."""
+    """Return whether a column type is supported; see `READABLE`."""
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return any(is_one(kind) for is_one in _READABLE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """Customers as numbers, and what of them can't be scored.
+    """Encoded customers and their invalid values.
 
     Attributes
     ----------
     raw : ndarray of float64, shape (n, features)
-        The raw matrix of `churn.columns`; what stands in a wrong row means nothing.
+        The raw matrix of `churn.columns`; invalid rows have arbitrary values.
     wrong : ndarray of bool, shape (n,)
-        The rows that can't be scored.
+        Rows that can't be scored.
     violations : list of Violation
-        Every value that can't be scored, in the order of the rows.
+        All values that can't be scored, in the order of the rows.
     """
 
     raw: NDArray[np.float64]
@@ -60,12 +60,12 @@ class Encoded:
     violations: list[Violation]
 
     def check(self) -> NDArray[np.float64]:
-        """Return the raw matrix.
+        """Return the raw matrix if all rows are valid.
 
         Raises
         ------
         InvalidCustomersError
-            If a row can't be scored: with the first violations.
+            If a row can't be scored; contains the first violations.
         """
         if self.violations:
             raise InvalidCustomersError(self.violations[:MAX_VIOLATIONS])
@@ -73,16 +73,16 @@ class Encoded:
 
 
 def encode_batch(schema: Schema, batch: pa.RecordBatch, decimals: Mapping[str, Decimal] | None = None) -> Encoded:
-    """Encode a batch's columns by name; columns the schema does not know are ignored.
+    """Encode the columns of a batch by name; columns that are not in the schema are ignored.
 
     Parameters
     ----------
     schema : Schema
     batch : pyarrow.RecordBatch
     decimals : mapping of str to {".", ",", "?"}, optional
-        How columns of text write numbers; those that are not named have a decimal point.
+        Decimal separators of string columns. Defaults to a point.
     """
-    # Column by column, as it is written here, transformed and counted.
+    # Column-major, since all later steps process columns.
     raw = np.empty((len(batch), len(schema.features)), dtype=np.float64, order="F")
     wrong = np.zeros(len(batch), dtype=bool)
     violations: list[Violation] = []
@@ -103,7 +103,7 @@ def encode_batch(schema: Schema, batch: pa.RecordBatch, decimals: Mapping[str, D
 
 
 def _is_plainly_right(feature: Feature, numbers: NDArray[np.float64]) -> bool:
-    """Say whether nothing is missing and nothing wrong, as nearly always, at a fraction of the cost of finding it."""
+    """Return whether all values are valid and present; much faster than finding invalid values."""
     if not len(numbers):
         return True
     if feature.is_text:
@@ -112,7 +112,7 @@ def _is_plainly_right(feature: Feature, numbers: NDArray[np.float64]) -> bool:
         return bool(((numbers == 0) | (numbers == 1)).all())
     low = -LARGEST if feature.minimum is None else max(feature.minimum, -LARGEST)
     high = LARGEST if feature.maximum is None else min(feature.maximum, LARGEST)
-    # Written so that a NaN fails.
+    # Negated, so that NaN fails.
     if not (numbers.min() >= low and numbers.max() <= high):
         return False
     return feature.kind == "number" or bool((numbers == np.floor(numbers)).all())
@@ -127,21 +127,21 @@ def _find_wrong(feature: Feature, numbers: NDArray[np.float64], is_missing: NDAr
 
 
 def _read_column(feature: Feature, column: pa.Array, decimal: Decimal) -> NDArray[np.float64]:
-    """Return a column's numbers, NaN where a cell is missing or can't be read."""
-    if types.is_dictionary(column.type):  # each different value is read once
+    """Return the values of a column as numbers; NaN for missing or invalid cells."""
+    if types.is_dictionary(column.type):  # each distinct value is parsed once
         numbers = _read_column(feature, column.dictionary, decimal)
         return np.append(numbers, np.nan)[_find_codes(column)]
     simple = simplify(column, as_text=feature.is_text)
     if feature.is_numeric or (feature.kind == "flag" and not types.is_string(simple.type)):
         return read_numbers(simple, decimal)
-    # Few different values, so each is read once.
+    # Few distinct values, so each is parsed once.
     encoded = simple.cast(pa.string()).dictionary_encode()
     words = [_read_cell(feature, word, decimal) for word in encoded.dictionary.to_pylist()]
     return np.array([*words, np.nan])[_find_codes(encoded)]
 
 
 def _find_missing(feature: Feature, column: pa.Array) -> NDArray[np.bool_]:
-    """Return which cells of a column are missing."""
+    """Return a mask of the missing cells of a column."""
     if types.is_dictionary(column.type):
         return np.append(_find_missing(feature, column.dictionary), [True])[_find_codes(column)]
     simple = simplify(column, as_text=feature.is_text)
@@ -150,40 +150,40 @@ def _find_missing(feature: Feature, column: pa.Array) -> NDArray[np.bool_]:
 
 
 def _find_codes(column: pa.Array) -> NDArray[np.int64]:
-    """Return each cell's place in the column's dictionary; behind its end where there is none."""
+    """Return the dictionary index of each cell; missing cells have an index after the last one."""
     codes = column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)
     return np.asarray(codes, dtype=np.int64)
 
 
 def simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
-    """Bring a column to one of the types a text table can mean: numbers, or stripped text with its gaps taken out.
+    """Convert a column to numbers, or to stripped strings with null for missing values.
 
     Parameters
     ----------
     column : pyarrow.Array or ChunkedArray
-        Of a type that `is_readable`; of another one its cells become what Python prints.
+        Cells of types that are not `is_readable` are converted with `str`.
     as_text : bool
-        Whether numbers become text, too.
+        Whether numbers are converted to strings as well.
     """
     kind = column.type
     if types.is_dictionary(kind):
         return simplify(column.cast(kind.value_type), as_text=as_text)
     if not as_text and types.is_decimal(kind):
-        return column.cast(pa.string()).cast(pa.float64())  # at once, Arrow may miss the nearest number by a bit
+        return column.cast(pa.string()).cast(pa.float64())  # a direct cast may be off by one unit in the last place
     if not as_text and (types.is_integer(kind) or types.is_floating(kind)):
-        return column.cast(pa.float64(), safe=False)  # of integers beyond 2^53 the last digits may go
+        return column.cast(pa.float64(), safe=False)  # integers above 2^53 may lose digits
     try:
         text = compute.utf8_trim_whitespace(identifiers.as_text(column))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TableError):  # bytes, or a list or structure
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TableError):  # bytes, lists or structs
         text = pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
     if types.is_temporal(kind):
-        # As programs write them: no fraction of a second where there is none.
+        # As usual in text: without a fraction of a second if it is zero.
         text = compute.replace_substring_regex(text, r"\.0+($|Z|[+-])", r"\1")
     return compute.if_else(compute.is_in(text, value_set=_MISSING), pa.scalar(None, pa.string()), text)
 
 
 def read_numbers(column: pa.Array, decimal: Decimal = ".") -> NDArray[np.float64]:
-    """Read a simplified column as numbers, as `churn.numerals.read_number` does; NaN where a cell is none."""
+    """Parse a simplified column as numbers like `churn.numerals.read_number`; NaN for cells that are not numbers."""
     if types.is_string(column.type):
         if decimal == ",":
             fits = compute.match_substring_regex(column, COMMA_NUMBER)
@@ -194,7 +194,7 @@ def read_numbers(column: pa.Array, decimal: Decimal = ".") -> NDArray[np.float64
             column = compute.if_else(doubtful, pa.scalar(None, pa.string()), column)
     try:
         numbers = column.cast(pa.float64())
-    except pa.ArrowInvalid:  # some cell is no number: each different one is read by itself
+    except pa.ArrowInvalid:  # a cell is not a number: each distinct one is parsed separately
         encoded = column.dictionary_encode()
         words = [_read_number(word, decimal) for word in encoded.dictionary.to_pylist()]
         return np.array([*words, np.nan])[_find_codes(encoded)]
@@ -216,7 +216,7 @@ def _read_cell(feature: Feature, word: str, decimal: Decimal) -> float:
 
 
 def _explain(feature: Feature, row: int, cell: object, decimal: Decimal) -> Violation:
-    """Say what is wrong with a cell, by the rule for one value."""
+    """Return the violation for an invalid cell, according to `Feature.parse`."""
     value = None if cell is None or (isinstance(cell, float) and np.isnan(cell)) else cell
     try:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The bytes of a text table to UTF-8 without a byte-order mark."""
+"""Decode the bytes of a text table to UTF-8 without byte-order mark."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_MARK = 4
-"""Bytes that tell the encoding."""
+"""Byte-order marks and their encodings."""
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which begins alike
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -23,12 +23,12 @@ _MARKS = {
 
 
 def find_encoding(head: bytes) -> tuple[str, int]:
-    """Return the encoding that the first bytes of a table tell, and the length of its mark.
+    """Return the encoding of a table by its first bytes, and the length of the byte-order mark.
 
     Raises
     ------
     TableError
-        If it is none that is read.
+        If the encoding is not supported.
     """
     mark, name = next(((mark, name) for mark, name in _MARKS.items() if head.startswith(mark)), (b"", "utf-8"))
     if name == "utf-32" or (not mark and b"\0" in head):
@@ -38,7 +38,10 @@ def find_encoding(head: bytes) -> tuple[str, int]:
 
 
 def make_recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
-    """Return what brings the next bytes, and whether they are the last, to UTF-8; what can't be read becomes U+FFFD."""
+    """Return an incremental converter to UTF-8, called with bytes and whether they are the last.
+
+    Invalid bytes become U+FFFD.
+    """
     if encoding == "utf-8":
         return lambda data, last: data  # noqa: ARG005
     decoder = codecs.getincrementaldecoder(encoding)("replace")
@@ -46,24 +49,24 @@ def make_recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
 
 
 class TextStream:
-    """A stream of bytes as UTF-8 without a byte-order mark.
+    """A stream of bytes converted to UTF-8 without byte-order mark.
 
     Parameters
     ----------
     stream : binary file
-        At its start. May give fewer bytes at a time than it is asked for, as a pipe does.
+        Positioned at its start. May return fewer bytes than requested, like a pipe.
 
     Attributes
     ----------
     skipped : int
-        Bytes of the byte-order mark.
+        Length of the byte-order mark.
     is_recoded : bool
-        Whether the bytes differ from the stream's.
+        Whether the bytes are converted.
 
     Raises
     ------
     TableError
-        If the encoding is none that is read.
+        If the encoding is not supported.
     """
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401  a stream of Arrow or Python
@@ -75,7 +78,7 @@ class TextStream:
         self._waiting = self._recode(head[self.skipped :], len(head) < LONGEST_MARK)
 
     def read(self, count: int) -> bytes:
-        """Return `count` bytes; fewer only at the end."""
+        """Read `count` bytes, or fewer at the end."""
         while len(self._waiting) < count:
             data = _read(self._stream, count - len(self._waiting))
             self._waiting += self._recode(data, not data)
@@ -85,12 +88,12 @@ class TextStream:
         return data
 
     def seek(self, position: int) -> None:
-        """Read on from a byte behind the byte-order mark; only where the stream is in UTF-8."""
+        """Seek to an offset after the byte-order mark; only for streams in UTF-8."""
         self._stream.seek(self.skipped + position)
         self._waiting = b""
 
     def skip(self, count: int) -> None:
-        """Read and drop bytes."""
+        """Read and discard bytes."""
         while count and (data := self.read(min(count, 1 << 22))):
             count -= len(data)
 

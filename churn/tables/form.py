@@ -1,4 +1,4 @@
-"""How a CSV is written: its separator, its header, and what stands above it; how its columns write numbers."""
+"""Detect the format of a CSV: delimiter, header, lines above it, and decimal separators of its columns."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from churn.numerals import Decimal
 
 SEPARATORS: Mapping[str, str] = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-"""What may separate the fields, and its name."""
+"""Supported delimiters and their names."""
 
 HEAD_BYTES = 1 << 20
-"""Bytes in which the header must end."""
+"""Maximum number of bytes up to the end of the header."""
 
 SAMPLE_BYTES = 1 << 16
-"""Bytes of rows by which it is found out how the columns write numbers."""
+"""Number of bytes of rows for detecting decimal separators."""
 
 NUMERIC_SHARE = 0.9
-"""A column is one of numbers if this share of its cells are."""
+"""A column is numeric if this share of its cells are numbers."""
 
 _SHORT = 1 << 12
-"""Bytes in which nearly every header ends."""
+"""Number of bytes that contain nearly every header."""
 
 _SEP = re.compile(rb'"?sep=([^\r\n"\x80-\xff])"?(\r\n|\r|\n)', re.IGNORECASE)
 _BLANK = re.compile(rb"[ \t]*(\r\n|\r|\n)")
@@ -40,21 +40,21 @@ _BLANK = re.compile(rb"[ \t]*(\r\n|\r|\n)")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a CSV is written.
+    """Format of a CSV.
 
     Attributes
     ----------
     names : tuple of str
-        The columns, without blanks around their names.
+        Names of the columns without surrounding white space.
     delimiter : str
     start : int
-        Where the first row begins: bytes of the table in UTF-8, without its byte-order mark.
+        Offset of the first row in bytes of the table in UTF-8 without byte-order mark.
     line : int
-        The line it begins on, counted from 1.
+        Line number of the first row, counted from 1.
     header_line : int
-        The line of the header.
+        Line number of the header.
     decimals : mapping of str to {".", ",", "?"}
-        How columns write numbers; those that are not named have a decimal point.
+        Decimal separators of the columns. Defaults to a point.
     """
 
     names: tuple[str, ...]
@@ -66,7 +66,7 @@ class Form:
 
     @property
     def described(self) -> str:
-        """The columns, what separates them, and what else was tried, for a message about a column that is absent."""
+        """Columns, delimiter and other delimiters tried, for messages about missing columns."""
         names = ", ".join(self.names[:30]) + (f", … ({len(self.names)} in all)" if len(self.names) > 30 else "")
         separator = SEPARATORS.get(self.delimiter, repr(self.delimiter))
         tried = ", ".join(SEPARATORS.values())
@@ -81,23 +81,22 @@ def find_form(
     numeric: Collection[str] | None = None,
     decimal: str | None = None,
 ) -> Form | None:
-    """Find out how a CSV is written by its first bytes.
+    """Detect the format of a CSV from its first bytes.
 
-    Lines that are blank, ``sep=;`` as Excel writes it, and lines that begin with ``#`` may stand above the header.
+    Blank lines, ``sep=;`` as written by Excel, and lines that start with ``#`` are allowed above the header.
 
     Parameters
     ----------
     head : bytes
-        In UTF-8, without a byte-order mark.
+        UTF-8 without byte-order mark.
     is_whole : bool
-        Whether this is the whole table.
+        Whether `head` is the complete table.
     wanted : collection of str
-        Columns that are looked for. The separator that shows most of them is taken, and else the one that makes the
-        most fields.
+        Expected columns. The delimiter that yields most of them is used, otherwise the one that yields most fields.
     numeric : collection of str, optional
-        Columns of numbers and flags; found by their cells if not given.
+        Columns of numbers and flags. Detected from their cells by default.
     decimal : {".", ","}, optional
-        How all columns write numbers; found by their cells if not given.
+        Decimal separator of all columns. Detected from their cells by default.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def find_form(
     Raises
     ------
     TableError
-        If there is no header, or it can't be read.
+        If there is no header or it is invalid.
     """
     start, told = _skip_to_header(head)
     form = _find_header(head, start, [told] if told else list(SEPARATORS), wanted, is_whole=is_whole)
@@ -123,7 +122,7 @@ def find_form(
 
 
 def check_decimal(decimal: str | None) -> None:
-    """Refuse what is no way to write numbers.
+    """Raise an error if `decimal` is not a supported decimal separator.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def check_decimal(decimal: str | None) -> None:
 
 
 def _skip_to_header(head: bytes, start: int = 0) -> tuple[int, str | None]:
-    """Return where the first line is that says something, and the separator that a line above it told."""
+    """Return the offset of the first line with content, and the delimiter from a ``sep=`` line."""
     told = None
     while True:
         if told is None and (match := _SEP.match(head, start)):
@@ -147,7 +146,7 @@ def _skip_to_header(head: bytes, start: int = 0) -> tuple[int, str | None]:
 def _find_header(
     head: bytes, start: int, delimiters: Sequence[str], wanted: Collection[str], *, is_whole: bool
 ) -> Form | None:
-    """Read the header by the separator that fits best, below comment lines; None if it is not whole."""
+    """Parse the header with the best delimiter, below comment lines; None if it is incomplete."""
     if start == len(head):
         return None
     forms = [_read_header(head, start, mark, is_whole=is_whole) for mark in delimiters]
@@ -158,7 +157,7 @@ def _find_header(
         _refuse_open_quote(head[start : form.start], delimiters, form.header_line)
     if not form.names[0].startswith("#") or {*wanted} & {*form.names}:
         return form
-    # A comment, unless it has as many fields as what is below: then it is a header that begins so.
+    # A comment, unless it has as many fields as the next line: then it is a header that starts with #.
     below = _find_header(head, _skip_to_header(head, form.start)[0], delimiters, wanted, is_whole=is_whole)
     if below is None:
         return form if is_whole else None
@@ -167,8 +166,8 @@ def _find_header(
 
 
 def _rank(form: Form, head: bytes, wanted: Collection[str], *, is_whole: bool) -> tuple[int, bool, bool, int]:
-    """Return what speaks for a separator, the weightiest first."""
-    has_quotes = any('"' in name for name in form.names)  # as fields have that begin or end in the middle of a quote
+    """Return the sort key of a delimiter, with the most important criterion first."""
+    has_quotes = any('"' in name for name in form.names)  # a sign of fields split inside quotes
     start = _skip_to_header(head, form.start)[0]
     row = _split(head, start, form.delimiter, is_whole=is_whole)[:SAMPLE_BYTES].decode("utf-8", "replace")
     is_like_row = len(_read_cells(row, form.delimiter)) == len(form.names) > 1
@@ -176,7 +175,7 @@ def _rank(form: Form, head: bytes, wanted: Collection[str], *, is_whole: bool) -
 
 
 def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> Form | None:
-    """Read a header by one separator; None if it is not whole."""
+    """Parse a header with one delimiter; None if it is incomplete."""
     header = _split(head, start, delimiter, is_whole=is_whole)
     if not header:
         return None
@@ -191,7 +190,7 @@ def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> 
 
 
 def _split(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> bytes:
-    """Return the record that begins at `start`; nothing if it is not whole."""
+    """Return the record that starts at `start`; empty if it is incomplete."""
     mark = delimiter.encode()
     length = find_first_end(head[start : start + _SHORT], mark) or find_first_end(head[start:], mark, is_last=is_whole)
     return head[start : start + length]
@@ -209,10 +208,10 @@ def _refuse_open_quote(header: bytes, delimiters: Sequence[str], line: int) -> N
 def _find_decimals(
     form: Form, rows: bytes, numeric: Collection[str] | None, decimal: str | None, *, is_whole: bool
 ) -> dict[str, Decimal]:
-    """Find out which columns write numbers with something else than a decimal point.
+    """Return the columns with another decimal separator than a point.
 
-    A column that does not tell is taken to be written as all the others that do. If there are none, a table that is
-    separated by commas has decimal points, and another one may have either.
+    A column without evidence gets the separator of the other columns, if they agree. Without any evidence, tables with
+    commas as delimiters have decimal points, and others are ambiguous.
     """
     check_decimal(decimal)
     if decimal is not None:

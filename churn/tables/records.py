@@ -1,10 +1,11 @@
-r"""Where the records of a CSV begin and end, so that it can be read in pieces.
+r"""Find the boundaries of CSV records, so that a table can be read in blocks.
 
-A record ends with ``\n``, ``\r\n`` or ``\r``, in any mixture. A quote opens a field only where the field begins, and a
-doubled quote in such a field stands for one (RFC 4180); anywhere else a quote is a letter, as in ``5" pipe``. A line
-end inside a quoted field ends no record. A quoted field that does not close within `LONGEST_QUOTED` bytes, or before
-the table ends, would swallow the records below it: its line alone is no row, and reading goes on with the next line.
-Blank lines are no records. Python's and Arrow's readers agree on all of this but the quote that does not close.
+A record ends with ``\n``, ``\r\n`` or ``\r``, in any mixture. A quote opens a field only at its beginning, and a
+doubled quote in such a field is a literal quote (RFC 4180); elsewhere quotes are ordinary characters, as in
+``5" pipe``. Line breaks inside quoted fields don't end a record. A quoted field that is not closed within
+`LONGEST_QUOTED` bytes or before the end of the table would swallow the following records: only its line is rejected,
+and reading continues with the next line. Blank lines are ignored. Python's and pyarrow's readers agree except for
+unclosed quotes.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_QUOTED = 1 << 20
-"""A quoted field that has not closed after so many bytes does not close."""
+"""Maximum length of a quoted field in bytes; longer fields are considered unclosed."""
 
 _CR, _LF, _QUOTE = b'\r\n"'
-_CLOSING = re.compile(rb'(?:[^"]++|"")*+"')  # possessive, so that no text takes long
+_CLOSING = re.compile(rb'(?:[^"]++|"")*+"')  # possessive, so that the time is linear
 _LINE_END = re.compile(rb"\r\n?|\n")
 _NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Quoted(NamedTuple):
-    """The quoted fields of some bytes.
+    """Quoted fields in a piece of a table.
 
     Attributes
     ----------
     starts, ends : ndarray of int64, shape (n,)
-        Where they open, and behind where they close.
+        Offsets of the opening quotes, and offsets after the closing quotes.
     unclosed : tuple of (int, int)
-        Lines, from and to, with a quote that opens and does not close.
+        Ranges of the lines with an unclosed quote.
     stop : int
-        Where a field opens that may close yet; the length of the bytes if there is none.
+        Offset of a quoted field that may be closed later; the length of the piece if there is none.
     """
 
     starts: NDArray[np.int64]
@@ -48,20 +49,20 @@ class Quoted(NamedTuple):
     stop: int
 
     def encloses(self, position: int) -> bool:
-        """Whether a position is inside a quoted field."""
+        """Return whether a position is inside a quoted field."""
         before = bisect_right(self.starts, position) - 1
         return before >= 0 and position < self.ends[before]
 
 
 class Cut(NamedTuple):
-    """Whole records at the start of some bytes.
+    """Complete records at the beginning of a piece of a table.
 
     Attributes
     ----------
     end : int
-        Where the last of them ends; 0 if none is whole.
+        End of the last complete record; 0 if there is none.
     unclosed : tuple of (int, int)
-        As in `Quoted`.
+        See `Quoted`.
     """
 
     end: int
@@ -69,15 +70,15 @@ class Cut(NamedTuple):
 
 
 def cut_records(data: bytes, delimiter: bytes, *, is_last: bool = False) -> Cut:
-    """Find the whole records at the start of `data`, which begins with one.
+    """Find the complete records at the beginning of `data`, which starts with a record.
 
     Parameters
     ----------
     data : bytes
     delimiter : bytes
-        One byte.
+        A single byte.
     is_last : bool
-        Whether the table ends with `data`: its last record then needs no line end.
+        Whether `data` is the end of the table, so that the last record needs no line break.
     """
     quoted = find_quoted(data, delimiter, is_last=is_last)
     if is_last:
@@ -89,17 +90,17 @@ def cut_records(data: bytes, delimiter: bytes, *, is_last: bool = False) -> Cut:
 
 
 def _find_last_line_end(data: bytes, stop: int) -> int:
-    """Return behind which line end before `stop` no other comes; 0 if there is none."""
+    """Return the offset after the last line break before `stop`; 0 if there is none."""
     end = data.rfind(b"\n", 0, stop) + 1
-    # As the last byte, a carriage return may be half a line end.
+    # A carriage return as last byte may be half of a line break.
     return max(end, data.rfind(b"\r", end, min(stop, len(data) - 1)) + 1)
 
 
 def find_quoted(data: bytes, delimiter: bytes, *, is_last: bool = False) -> Quoted:
-    """Find the quoted fields of `data`, which begins with a record; `is_last` if the table ends with it."""
+    """Find the quoted fields of `data`, which starts with a record; `is_last` if it is the end of the table."""
     if b'"' not in data:
         return Quoted(_NONE, _NONE, (), len(data))
-    # Nearly always the quotes open and close by turns, each where it may, which takes a tenth of the time to see.
+    # Fast path: quotes nearly always alternate between valid opening and closing positions.
     octets = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(octets == _QUOTE)
     starts, ends = quotes[0::2], quotes[1::2]
@@ -117,7 +118,7 @@ def find_quoted(data: bytes, delimiter: bytes, *, is_last: bool = False) -> Quot
 
 
 def _scan(data: bytes, delimiter: bytes, *, is_last: bool) -> Quoted:
-    """Go from quote to quote: slower, and right for whatever comes."""
+    """Scan quote by quote: slower, but correct for any input."""
     spans: list[tuple[int, int]] = []
     unclosed: list[tuple[int, int]] = []
     stop = len(data)
@@ -144,7 +145,7 @@ def _scan(data: bytes, delimiter: bytes, *, is_last: bool) -> Quoted:
 
 
 def drop_lines(data: bytes, lines: Sequence[tuple[int, int]]) -> bytes:
-    """Return `data` without some lines, each given by where it begins and ends."""
+    """Return `data` without the given ranges."""
     if not lines:
         return data
     starts, ends = [0, *(end for _, end in lines)], [*(start for start, _ in lines), len(data)]
@@ -152,7 +153,7 @@ def drop_lines(data: bytes, lines: Sequence[tuple[int, int]]) -> bytes:
 
 
 def find_first_end(data: bytes, delimiter: bytes, *, is_last: bool = False) -> int:
-    """Return the length of the first record, its line end included; 0 if it is not whole."""
+    """Return the length of the first record including its line break; 0 if it is incomplete."""
     quoted = find_quoted(data, delimiter, is_last=is_last)
     for end in _LINE_END.finditer(data, 0, quoted.stop):
         if not quoted.encloses(end.start()):
@@ -161,7 +162,7 @@ def find_first_end(data: bytes, delimiter: bytes, *, is_last: bool = False) -> i
 
 
 def find_begins(data: bytes, quoted: Quoted) -> NDArray[np.int64]:
-    """Return where each record of `data` begins."""
+    """Return the offset of each record of `data`."""
     newlines = _find_newlines(data)
     before = np.searchsorted(quoted.starts, newlines, side="right") - 1
     if len(quoted.starts):
@@ -174,7 +175,7 @@ def find_begins(data: bytes, quoted: Quoted) -> NDArray[np.int64]:
 
 
 def find_lines(data: bytes, delimiter: bytes, first: int) -> list[int]:
-    """Return the line on which each record of `data` begins; `first` is that of its first byte."""
+    """Return the line number of each record of `data`; `first` is the line number of its first byte."""
     begins = find_begins(data, find_quoted(data, delimiter, is_last=True))
     lines: list[int] = (first + np.searchsorted(_find_newlines(data), begins)).tolist()
     return lines
@@ -190,6 +191,6 @@ def _find_newlines(data: bytes) -> NDArray[np.int64]:
 
 
 def count_lines(data: bytes) -> int:
-    """Return how many lines end in `data`."""
+    """Return the number of line breaks in `data`."""
     feeds = data.count(b"\n")
     return feeds + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else feeds

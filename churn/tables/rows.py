@@ -1,4 +1,4 @@
-"""Some rows of a table, as their reader hands them on, and what encoding them gives: one position for every row."""
+"""Rows of a table as returned by a reader, with a position for every row, and their encoding."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Rows that follow one another in a table.
+    """Consecutive rows of a table.
 
     Attributes
     ----------
     batch : pyarrow.RecordBatch
-        The rows that have all fields, by column.
+        The complete rows, by column.
     total : int
-        All rows, with those that have not.
+        Number of all rows, including incomplete ones.
     broken : sequence of Violation
-        What is wrong with rows that are not in `batch`, and with cells that are only handed on; ``row`` counts all
-        rows from 0. The field is empty where the line as a whole is meant.
+        Errors of rows that are not in `batch`, and of kept cells; ``row`` counts all rows from 0. The field is empty if
+        the error concerns the whole line.
     places : ndarray of int64, shape (len(batch),), or None
-        Position of each row of `batch` among all, counted from 0; None if they are all.
+        Position of each row of `batch` among all rows, counted from 0; None if all rows are complete.
     decimals : mapping of str to {".", ",", "?"}
-        How columns write numbers, as in `churn.tables.form.Form`.
+        Decimal separators of the columns; see `churn.tables.form.Form`.
     reread : callable or None
-        Takes names of columns and returns the batch with their cells as they are written; None if they are so already.
+        Returns the batch with the original text of the given columns; None if `batch` has it already.
     find_lines : callable or None
-        Returns the line each of all rows begins on, counted from 1, where there are lines.
+        Returns the line number of each row, counted from 1, if there are lines.
     """
 
     batch: pa.RecordBatch
@@ -53,16 +53,16 @@ class Rows:
 
 
 def encode_rows(schema: Schema, rows: Rows) -> Encoded:
-    """Encode rows, together with what their reader found wrong.
+    """Encode rows, including the errors of the reader.
 
     Returns
     -------
     Encoded
-        Of all rows; those that their reader could not take apart are wrong.
+        For all rows; incomplete rows are invalid.
     """
     encoded = encode_batch(schema, rows.batch, rows.decimals)
     if encoded.violations and rows.reread:
-        # Told as it is written, not as it was read: 900 is "900.00" in the table.
+        # Messages have the original text: 900 may be "900.00" in the table.
         written = rows.reread({one.field for one in encoded.violations if one.sent is not None})
         encoded = encode_batch(schema, written, rows.decimals) if written else encoded
     if not rows.broken:
