@@ -213,13 +213,14 @@ def by_training(scorer: Scorer, path: Path, decimal: str | None = None) -> list[
 
 def by_streamed_training(scorer: Scorer, path: Path, decimal: str | None = None) -> list[Outcome]:
     """Read a table as `churn train --stream` does."""
+    from training.labels import Classes
     from training.source import open_source
     from training.streaming import spread
     from training.streaming.faults import FaultLog, find_lines
     from training.streaming.inspect import Inspected
 
     source = open_source(path, scorer.schema, decimal)
-    inspected = Inspected(scorer.schema, "1", "0", True, 0, (), {})
+    inspected = Inspected(scorer.schema, Classes("1", "0"), [], True, 0, (), {})
     log = FaultLog()
     raw = np.concatenate([spread._encode(scorer.schema, inspected, batch, log)[0] for batch in source.read()])
     lines = find_lines(source, range(1, len(raw) + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,12 +15,14 @@ from training.leaks import find_leaks, judge_column
 from training.streaming.spread import Split, open_streamed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
+    from numpy.typing import NDArray
 
 ROWS = 2000
-Make = "Callable[[NDArray[np.float64], np.random.Generator], Any]"
+Make: TypeAlias = "Callable[[NDArray[np.float64], np.random.Generator], Any]"
 
 TOO_GOOD: dict[str, Make] = {
     "the label itself": lambda left, _: left,

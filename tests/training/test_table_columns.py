@@ -154,7 +154,7 @@ def test_levels_are_listed_by_their_rows(counts: dict[str, int], listed: tuple[s
 def test_words_that_are_rare_are_told_from_words_that_say_nothing() -> None:
     words = np.array([f"w{row % 120}" for row in range(2400)], dtype=object)
     left = (np.arange(2400) % 7 == 0).astype(np.float64)
-    counts = pd.Series(words).value_counts().to_dict()
+    counts = {str(word): count for word, count in pd.Series(words).value_counts().items()}
     assert "beyond chance" in (find_objection(counts, words, left) or "")
     left[[word in ("w1", "w2", "w3") for word in words]] = 1.0
     assert find_objection(counts, words, left) is None

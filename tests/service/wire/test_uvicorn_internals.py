@@ -88,8 +88,6 @@ def test_a_part_is_what_it_was(function: Callable[..., Any]) -> None:
 
 
 ATTRIBUTES = [
-   
-]  # fmt: skip
     "app",
     "loop",
     "logger",
