@@ -91,11 +91,12 @@ def read_customers(
     TableError
         If the table, the label or an option can't be understood.
     """
-    label = schema.label if schema is not None and label is None else label
-    whole = read_table(path, schema, decimal, [*find_columns(drop_rows), *([label] if label else [])])
+    if schema is not None and label is not None:
+        schema = replace(schema, label=label.strip())
+    whole = read_table(path, schema, decimal, find_columns(drop_rows))
     table = _take_out_second_header(whole)
     rows = len(table.lines) + len({fault.line for fault in table.faults})
-    label = find_label(table, label)
+    label = find_label(table, schema.label if schema is not None else label)
     chooser = RowChooser(label, positive, negative, parse_exclusions(path, drop_rows, list(table.frame.columns)))
     table = table.select(chooser.exclude(table.arrow, len(table.lines)))
     classes = find_classes(table, label, positive, negative)

@@ -73,6 +73,15 @@ def test_the_label_is_read_as_in_training(evaluate: Any, own_models: Path, tmp_p
     assert found["log_loss"] == pytest.approx(expected(own_models, plain).log_loss)
 
 
+def test_the_label_may_have_another_name_than_in_training(
+    evaluate: Any, own_models: Path, later: Path, tmp_path: Path
+) -> None:
+    renamed = write_csv(tmp_path / "renamed.csv", draw_customers(400, seed=5).rename(columns={"Exited": "gone "}))
+    assert evaluate(renamed, "--label", "gone ").code == 0
+    found = json.loads((tmp_path / "later.json").read_text())["scores"]
+    assert found["log_loss"] == pytest.approx(expected(own_models, later).log_loss)
+
+
 def test_rows_that_can_not_be_scored_stop_it_or_are_left_out(evaluate: Any, tmp_path: Path) -> None:
     table = draw_customers(400, seed=5).astype(object)
     table.loc[3, "Age"] = "old"
@@ -89,7 +98,7 @@ def test_rows_that_can_not_be_scored_stop_it_or_are_left_out(evaluate: Any, tmp_
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda table: table.drop(columns="Exited"), "there is no column 'Exited'"),
+        (lambda table: table.drop(columns="Exited"), "columns are absent: Exited"),
         (lambda table: table.drop(columns="Age"), "columns are absent: Age"),
         (lambda table: table.assign(Exited=0), "has one value"),
     ],
