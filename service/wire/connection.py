@@ -102,7 +102,11 @@ class Connection(ExchangingProtocol):
         before = self.reading
         if before is ENDED or before is LINGERING:
             return
-        error = self._feed(data)
+        error: ParserError | None = None
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as found:
+            error = found  # handled below, since it would become the context of what is raised meanwhile
         if error is not None:
             self._recover(data, error)
         if self.reading is not IDLE:
@@ -125,7 +129,6 @@ class Connection(ExchangingProtocol):
         self._watchdog.look()
 
     def _feed(self, data: bytes) -> ParserError | None:
-        # Returned, so that it is not being handled while more is parsed: that would change the context of further ones.
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -135,6 +138,8 @@ class Connection(ExchangingProtocol):
     def _recover(self, data: bytes, error: ParserError | None) -> None:
         """Go on behind an offer to upgrade, or refuse what can't be read."""
         while isinstance(error, httptools.HttpParserUpgrade):
+            if self.config.log_config is not None:  # a Java client would fill the service's log
+                self._unsupported_upgrade_warning()
             data = data[error.args[0] :]
             # llhttp would go on as if there were no body. A parser that has read the same head without the offer knows
             # where the body ends.

@@ -1,4 +1,4 @@
-"""The short cut of the server's protocol against the ASGI application: the same answers, whatever is sent and how."""
+"""The fast path against the ASGI application: the same answers, whatever is sent and how."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def service(bank_models: Path) -> Iterator[Running]:
 
 
 def count_cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the requests that leave the short cut."""
+    """Count the requests that leave the fast path."""
     seen: list[int] = []
     begin = FastConnection.begin_exchange
 

@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_is_done_without(bank_models: Path, monkeypatch: pyt
         wait_until(lambda: held(service) == (0, 0))
 
 
-def test_a_table_in_one_write_of_few_bytes_does_not_take_the_short_cut(service: Running) -> None:
+def test_a_table_in_one_write_of_few_bytes_does_not_take_the_fast_path(service: Running) -> None:
     [(status, headers, body)] = service.send(request(HEADER + LINE, f"Content-Type: {CSV}\r\nX-Request-ID: me\r\n"))
     assert (status, headers["x-request-id"]) == (200, "me")
     assert body == b"row,probability,churn,model_version\n1,0.538278,true,1\n"
