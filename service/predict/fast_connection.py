@@ -47,11 +47,12 @@ class FastConnection(Connection):
             and b"content-encoding" not in fields
             and b"expect" not in fields
             and not self.flow.write_paused
-            and parser.get_http_version() == "1.1"
         ):
-            self._fields, self._body = fields, b""
             self._keeps_alive = parser.should_keep_alive()
-            return True
+            # By default HTTP/1.1 keeps connections and HTTP/1.0 does not; the version itself costs more to get.
+            if (self._keeps_alive and b"connection" not in fields) or parser.get_http_version() == "1.1":
+                self._fields, self._body = fields, b""
+                return True
         return False
 
     def leave_fast_path(self) -> None:

@@ -98,16 +98,19 @@ class FastPath:
         if not pending or model is None:
             return
         self._pending = []
+        first = pending[0]
         try:
             if len(pending) == 1:
-                response, scored = score_single(model, pending[0].request, pending[0].received, pending[0].parsed)
+                response, scored = score_single(model, first.request, first.received, first.parsed)
                 self._recorder.record_single(*scored)
-                responses = [response]
             else:
                 responses = self._score_together(model, pending)
         except Exception as error:  # noqa: BLE001
             for one in pending:
                 self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
+            return
+        if len(pending) == 1:
+            self._accept(first.connection, first.request_id, response, first.received, keep_alive=first.keep_alive)
             return
         for one, response in zip(pending, responses, strict=True):
             self._accept(one.connection, one.request_id, response, one.received, keep_alive=one.keep_alive)
