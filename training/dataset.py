@@ -91,7 +91,7 @@ def load_dataset(
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
     decimal : {".", ","}, optional
-        How the numbers of a CSV are written; found out by its first rows if not given.
+        How numbers in text are written; found out by the first rows of a CSV if not given.
 
     Raises
     ------

@@ -82,6 +82,8 @@ class Source:
         Columns that can't be scored because of their types, and these.
     ragged : int
         Lines of a CSV left out in the last pass.
+    decimal : {".", ","} or None
+        How numbers in text are written, if it was said.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class Source:
     names: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     ragged: int = 0
+    decimal: str | None = None
     _csv: CsvFile | None = None
     _header: tuple[str, ...] = ()
 
@@ -124,6 +127,7 @@ class Source:
             yield batch
 
     def _read_parquet(self, file: Path, wanted: Sequence[str]) -> Iterator[Batch]:
+        decimals: dict[str, Decimal] = dict.fromkeys(wanted, ",") if self.decimal == "," else {}
         with parquet.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as opened:
             stored = _drop_index(opened.schema_arrow.names)
             if tuple(_complete_header(stored)) != self._header:
@@ -133,7 +137,7 @@ class Source:
             first = 1
             for rows in opened.iter_batches(BATCH_ROWS, columns=own):
                 renamed = pa.RecordBatch.from_arrays([rows.column(name) for name in own], names=list(wanted))
-                yield Batch(renamed, file, first, partial(range, first, first + len(rows)), {})
+                yield Batch(renamed, file, first, partial(range, first, first + len(rows)), decimals)
                 first += len(rows)
 
     def digest(self) -> str:
@@ -157,7 +161,7 @@ def open_source(
     schema : Schema, optional
         Names the columns that are read, the identifier if it is there; all are if it is not given.
     decimal : {".", ","}, optional
-        How the numbers of a CSV are written; found out by its first rows if not given.
+        How numbers in text are written; found out by the first rows of a CSV if not given.
     also : collection of str
         Further columns that are read if they are there, where a schema names the others.
 
@@ -166,7 +170,7 @@ def open_source(
     TableError
         If there is no such table, it is of an unknown kind or empty, or its header can't be used.
     """
-    source = Source(path, tuple(_find_files(path)))
+    source = Source(path, tuple(_find_files(path)), decimal=decimal)
     first = source.files[0]
     features = () if schema is None else schema.features
     described = ""

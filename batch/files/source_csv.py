@@ -74,7 +74,7 @@ class CsvTable:
     def __init__(self, file: InputFile | StandardInput, form: Format, schema: Schema, decimal: str | None) -> None:
         self._file = file
         self._form = form
-        numeric = [feature.name for feature in schema.features if feature.kind != "category"]
+        numeric = [feature.name for feature in schema.features if not feature.is_text]
         kinds = {"can_reopen": file.can_reopen, "can_seek": form.codec is None}
         try:
             self._csv = CsvFile(self._open, schema.names, numeric, decimal, **kinds)

@@ -122,7 +122,7 @@ def _kind(source: str) -> str:
 def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | None) -> tuple[DataFrame, TextForm]:
     lines = [row[0] for row in spark.read.text(source).take(HEAD_LINES)]
     head = "\n".join(lines).removeprefix("\ufeff").encode()
-    numeric = [feature.name for feature in schema.features if feature.kind != "category"]
+    numeric = [feature.name for feature in schema.features if not feature.is_text]
     try:
         find_encoding(head[:LONGEST_MARK])
         form = find_form(head, is_whole=True, wanted=schema.names, numeric=numeric, decimal=decimal)

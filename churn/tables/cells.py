@@ -79,6 +79,10 @@ class CellParser:
         self._names = [name if name in names else f"\0{place}" for place, name in enumerate(form.names)]
         self._types = {name: _choose_type(kinds.get(name), form) for name in self._wanted}
         self._typed = frozenset(name for name, kind in self._types.items() if kind in (pa.float64(), pa.int64()))
+        # Of few different texts, each is read once.
+        self._as_text = {
+            name: pa.string() if name not in kinds or kinds[name].is_numeric else _WORDS for name in self._wanted
+        }
 
     def parse(self, block: Block) -> Rows:
         """Parse a block."""
@@ -141,7 +145,7 @@ class CellParser:
             ragged[row.number - 1] = (row.actual_columns, row.text)
             return "skip"
 
-        kinds = {n: kind if n in typed or kind == _WORDS else pa.string() for n, kind in self._types.items()}
+        kinds = {name: kind if name in typed else self._as_text[name] for name, kind in self._types.items()}
         if not data:
             return _make_empty(pa.schema(list(kinds.items()))), ragged
         table = csv.read_csv(
@@ -162,9 +166,10 @@ class CellParser:
         """Replace blank kept cells by null, which all output formats support."""
         for name in self._handed_on:
             index, cells = batch.schema.get_field_index(name), batch.column(name)
-            blank = compute.equal(compute.binary_length(cells), 0)
-            if compute.any(blank).as_py():
-                batch = batch.set_column(index, name, compute.if_else(blank, pa.scalar(None, pa.string()), cells))
+            lengths = compute.binary_length(cells)
+            if compute.min(lengths).as_py() == 0:
+                known = compute.if_else(compute.equal(lengths, 0), pa.scalar(None, pa.string()), cells)
+                batch = batch.set_column(index, name, known)
         return batch
 
     def _insert_unclosed(
@@ -200,11 +205,11 @@ def _choose_type(feature: Feature | None, form: Form) -> pa.DataType:
     """Return the type for reading a column; string if its numbers must be validated as they are written."""
     if feature is None:
         return pa.string()
-    if not feature.is_numeric:
+    if not feature.is_numeric and feature.kind != "flag":
         return _WORDS
-    decimal = form.decimals.get(feature.name, ".")
     # Without a known decimal separator, only numbers without point and comma are unambiguous.
-    return {".": pa.float64(), "?": pa.int64(), ",": pa.string()}[decimal]
+    kinds = {".": pa.float64(), "?": pa.int64(), ",": pa.string() if feature.is_numeric else _WORDS}
+    return kinds[form.decimals.get(feature.name, ".")]
 
 
 def _make_empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -41,7 +41,7 @@ class CsvReader:
     def __init__(self, schema: Schema, max_record: int, decimal: str | None = None) -> None:
         self._schema = schema
         self._max_record = max_record
-        numeric = [feature.name for feature in schema.features if feature.kind != "category"]
+        numeric = [feature.name for feature in schema.features if not feature.is_text]
         self._bytes = CsvPush(max_record, schema.names, numeric, decimal)
         self._names: tuple[str, ...] = ()
         self._parser: CellParser | None = None

@@ -291,6 +291,21 @@ def test_decimal_commas_are_read_where_the_table_is_written_so(
     assert compare(everywhere(client, scorer, path, decimal)[way](), few) == []
 
 
+@pytest.mark.parametrize("way", ["HTTP", "parquet", "arrow", "arrows", "train", "train --stream"])
+def test_decimal_commas_in_columns_of_text_are_read_where_it_is_said(
+    client: TestClient, scorer: Scorer, few: list[Outcome], tmp_path: Path, way: str
+) -> None:
+    table = ways.to_text_batch(german(FEW, thousands=True))
+    form = way if way in ("arrow", "arrows") else "parquet"
+    path = ways.write_table(table, tmp_path / f"few.{form}")
+    found = {
+        "HTTP": lambda: ways.by_http_arrow(client, table, ","),
+        "train": lambda: ways.by_training(scorer, path, ","),
+        "train --stream": lambda: ways.by_streamed_training(scorer, path, ","),
+    }.get(way, lambda: ways.by_score(scorer, path, tmp_path, ","))()
+    assert compare(found, few) == []
+
+
 DOUBTFUL = [PLAIN | {"Balance": "50.000", "Income": "-3"}, PLAIN | {"Balance": "1250", "Income": "7"}]
 
 

@@ -110,7 +110,7 @@ def open_streamed(
     on_bad_row : {"refuse", "drop"}
         Whether a faulty row stops the job or is left out and counted.
     decimal : {".", ","}, optional
-        How the numbers of a CSV are written; found out by its first rows if not given.
+        How numbers in text are written; found out by the first rows of a CSV if not given.
     **told
         As for `inspect`: label, positive, negative, identifier, schema, keep, drop, category, drop_rows.
 
