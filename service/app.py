@@ -1,4 +1,4 @@
-"""The application: routes around one model state."""
+"""The ASGI application."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 TAGS = ("scoring", "model", "health", "metrics", "open inference protocol")
-"""The sections of the page for developers, what they came for first."""
+"""Sections of the interactive documentation, in their order."""
 
 _log = logging.getLogger(__name__)
 
 
 class ChurnService(FastAPI):
-    """The application. `POST /predict` skips middleware and routing, which cost more than scoring.
+    """The application. `POST /predict` bypasses middleware and routing, which cost more than scoring.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class ChurnService(FastAPI):
         super().__init__(
             title="Churn scoring",
             version=__version__,
-            summary="How likely a bank customer is to leave",
+            summary="Probability that bank customers leave",
             openapi_url=None,
             openapi_tags=[{"name": tag} for tag in TAGS],
             lifespan=_live,
@@ -101,7 +101,7 @@ class ChurnService(FastAPI):
         self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or live through start and end."""
+        """Handle a request or a lifespan event."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
         elif self._traced is not None:
@@ -127,7 +127,7 @@ class ChurnService(FastAPI):
             if scores:
                 await self.predict(scope, receive, response)
             else:
-                # What a route raises is answered and logged by `respond_to_failure`, and then raised on.
+                # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
                 with suppress(Exception):
                     await super().__call__(routed, receive, response)
         except asyncio.CancelledError:
@@ -154,7 +154,7 @@ class ChurnService(FastAPI):
         return REQUEST_ID, request_id.encode()
 
     def _label(self, scope: Scope) -> str:
-        """Return a path as a label: only paths there are, so that strangers can't make new time series."""
+        """Return the path template as a label; "other" for unknown paths, which bounds the number of time series."""
         path: str = scope["path"]
         if path.startswith(f"{docs.STATIC}/"):
             return docs.STATIC
@@ -163,24 +163,24 @@ class ChurnService(FastAPI):
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application; ``uvicorn --factory service.app:create_app`` serves it.
+    """Create the application, e.g. for ``uvicorn --factory service.app:create_app``.
 
     Parameters
     ----------
     settings : Settings, optional
-        By default read from the environment; if a variable can't be used, the process ends and says which.
+        By default read from the environment; if a variable is invalid, the process exits with a message.
     """
     try:
         return ChurnService(settings or read_settings())
     except SettingsError as error:
-        sys.exit(f"error: {error}")  # uvicorn, which calls this, would print a traceback
+        sys.exit(f"error: {error}")  # uvicorn would print a traceback
 
 
 @asynccontextmanager
 async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnService
-    """Start loading the model, without waiting for it; say which variables set nothing."""
+    """Start loading the model, without waiting for it; at shutdown, flush what is buffered."""
     for name in find_unknown_variables(os.environ):
-        _log.warning("%s is set, and no setting has that name", name)
+        _log.warning("unknown setting %s", name)
     loading = asyncio.create_task(app.model_state.load())
     yield
     await loading

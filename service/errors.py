@@ -1,4 +1,4 @@
-"""Every error answer, as RFC 9457 problem documents (``application/problem+json``)."""
+"""Error responses as problem documents (RFC 9457, ``application/problem+json``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Problem(Exception):  # noqa: N818  the RFC's word
-    """An error the client is told about.
+    """An error that is returned to the client.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class Problem(Exception):  # noqa: N818  the RFC's word
     kind : str
         Last part of the document's ``type``, e.g. ``"invalid-customers"``; also the label of the metric.
     title, detail : str
-        What the kind of problem is; what it was this time.
+        Summary of the problem type; explanation of this occurrence.
     headers : mapping of str to str
-        Sent beside the document.
+        Additional response headers.
     errors : sequence of dict
-        For invalid customers: each wrong value.
+        Invalid values of customers.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Problem(Exception):  # noqa: N818  the RFC's word
         self.errors = errors
 
     def encode(self) -> bytes:
-        """Return the document's bytes."""
+        """Return the document as JSON."""
         document: dict[str, Any] = {
             "type": f"urn:churn:{self.kind}",
             "title": self.title,
@@ -80,41 +80,41 @@ class Problem(Exception):  # noqa: N818  the RFC's word
 
 
 class RequestProblem(Problem):
-    """A problem of one of the kinds that `POST /predict` knows; the classmethods are the whole list."""
+    """A problem with a scoring request. There is one classmethod per type."""
 
     @classmethod
     def malformed(cls, detail: str) -> RequestProblem:
-        """Say that the body is not JSON."""
+        """Report a body that is not valid JSON."""
         return cls(400, "malformed-json", "The body is not valid JSON", detail)
 
     @classmethod
     def malformed_table(cls, form: str, detail: str) -> RequestProblem:
-        """Say that the body is not the table it is announced as; `form` is "csv" or "arrow"."""
+        """Report a body that is not a valid table; `form` is "csv" or "arrow"."""
         return cls(400, f"malformed-{form}", "The table can't be read", detail)
 
     @classmethod
     def body_too_slow(cls, pause_seconds: float, rate: int) -> RequestProblem:
-        """Say that the body stopped or came too slowly."""
+        """Report a body that was not received in time."""
         return cls(
             408,
             "request-timeout",
             "The request took too long",
-            f"a body may pause for up to {pause_seconds:g} s (CHURN_BODY_SECONDS) and must bring {rate} bytes a second",
+            f"a body may pause for {pause_seconds:g} s at most (CHURN_BODY_SECONDS); it needs {rate} bytes/s at least",
         )
 
     @classmethod
     def body_too_large(cls, limit: int) -> RequestProblem:
-        """Say that the body is larger than the limit, in bytes."""
+        """Report a body that exceeds the limit, in bytes."""
         return cls(
             413,
             "body-too-large",
             "The body is too large",
-            f"a request's body may have up to {limit} bytes (CHURN_MAX_BODY_BYTES); send the customers in several",
+            f"allowed: {limit} bytes (CHURN_MAX_BODY_BYTES); split the customers into several requests",
         )
 
     @classmethod
     def part_too_large(cls, part: str, limit: int, advice: str) -> RequestProblem:
-        """Say that a part of a table that must be held whole is larger than the limit, in bytes."""
+        """Report a part of a table that must be held in memory and exceeds the limit, in bytes."""
         return cls(
             413,
             "body-too-large",
@@ -124,51 +124,51 @@ class RequestProblem(Problem):
 
     @classmethod
     def answer_too_large(cls, rows: int) -> RequestProblem:
-        """Say that the response to a table takes more than can be held."""
+        """Report that the response to a table exceeds the limits of what can be held."""
         return cls(
             413,
             "answer-too-large",
-            "The table is too long to be answered whole or not at all",
-            f"the response is held until every row is known to be good, and no more can be held after {rows} rows "
-            "(CHURN_MAX_HELD_BYTES, CHURN_MAX_SPILLED_BYTES); send the table in several, or with ?on_error=reject, "
-            "which then answers as it reads",
+            "The response to the table is too large",
+            f"the response is held until all rows are valid, and the limit was reached after {rows} rows "
+            "(CHURN_MAX_HELD_BYTES, CHURN_MAX_SPILLED_BYTES); split the table into several requests, or use "
+            "?on_error=reject, for which the response is streamed",
         )
 
     @classmethod
     def too_many_customers(cls, sent: int, limit: int) -> RequestProblem:
-        """Say that the batch is longer than the limit."""
+        """Report more customers than the limit."""
         return cls(
             413,
             "too-many-customers",
             "The request has too many customers",
-            f"{sent} customers were sent; a request may have up to {limit} (CHURN_MAX_CUSTOMERS)",
+            f"{sent} customers were sent; allowed: {limit} (CHURN_MAX_CUSTOMERS)",
         )
 
     @classmethod
     def media_type(cls, sent: str) -> RequestProblem:
-        """Say that the body is announced as something other than JSON."""
+        """Report an unsupported content type."""
         return cls(
             415,
             "unsupported-media-type",
             "The content type is not supported",
-            f"sent as {shorten(sent)!r}; send JSON, with the header 'Content-Type: application/json', or a table as "
-            "'text/csv' or 'application/vnd.apache.arrow.stream'",
+            f"the content type is {shorten(sent)!r}; allowed: 'application/json', and for tables 'text/csv' and "
+            "'application/vnd.apache.arrow.stream'",
             headers={"Accept": "application/json, text/csv, application/vnd.apache.arrow.stream"},
         )
 
     @classmethod
     def media_type_parameter(cls, name: str, sent: str, allowed: str) -> RequestProblem:
-        """Say that the content type has a parameter that can't be met."""
+        """Report an unsupported parameter of the content type."""
         return cls(
             415,
             "unsupported-media-type",
             "The content type is not supported",
-            f"its parameter {name} is {shorten(sent)!r}; {allowed}",
+            f"the parameter {name} is {shorten(sent)!r}; {allowed}",
         )
 
     @classmethod
     def content_encoding(cls, sent: str, allowed: Iterable[str]) -> RequestProblem:
-        """Say that the body is compressed in a way that is not read; `allowed` has the ways that are."""
+        """Report a content encoding that is not one of `allowed`."""
         names = ", ".join(allowed)
         return cls(
             415,
@@ -180,18 +180,18 @@ class RequestProblem(Problem):
 
     @classmethod
     def malformed_encoding(cls, encoding: str, detail: str) -> RequestProblem:
-        """Say that the body is not compressed as its Content-Encoding says."""
+        """Report a body that does not match its Content-Encoding."""
         return cls(400, "malformed-encoding", "The body can't be decompressed", f"it is not {encoding}: {detail}")
 
     @classmethod
     def parameter(cls, name: str, sent: str, allowed: str) -> RequestProblem:
-        """Say that a parameter in the address has no such value."""
+        """Report an invalid value of a query parameter."""
         detail = f"{name} is {shorten(sent)!r}; allowed: {allowed}"
-        return cls(400, "invalid-parameter", "A parameter has no such value", detail)
+        return cls(400, "invalid-parameter", "A parameter is invalid", detail)
 
     @classmethod
     def invalid(cls, errors: Sequence[Mapping[str, Any]], *, more: bool) -> RequestProblem:
-        """Say which values can't be scored."""
+        """Report invalid values of customers; `more` tells that there may be others than those listed."""
         first = errors[0]
         where = "" if first["customer"] is None else f"customer {first['customer']}: "
         what = "the request" if first["field"] is None else first["field"]
@@ -199,41 +199,41 @@ class RequestProblem(Problem):
             where, what = f"line {first['line']}: ", first["field"] or "the row"
         detail = f"{where}{what} {first['reason']}; allowed: {first['allowed']}"
         if len(errors) > 1:
-            detail += f" (and {len(errors) - 1} {'or more others' if more else 'more'}: see errors)"
-        return cls(422, "invalid-customers", "Some values can't be scored", detail, errors=errors)
+            detail += f" (and {len(errors) - 1} {'or more others' if more else 'more'}, see errors)"
+        return cls(422, "invalid-customers", "Some values are invalid", detail, errors=errors)
 
     @classmethod
     def not_ready(cls, detail: str) -> RequestProblem:
-        """Say that no model is there to score with."""
+        """Report that no model is ready."""
         return cls(503, "not-ready", "The service is not ready", detail, headers=RETRY_AFTER)
 
     @classmethod
     def overloaded(cls, limit: str = "CHURN_MAX_PENDING_BYTES") -> RequestProblem:
-        """Say that too much is waiting already; `limit` is the setting that says how much may."""
+        """Report an overload; `limit` is the setting whose value is exceeded."""
         return cls(
             503,
             "overloaded",
-            "The service is busy",
-            f"too many bytes of requests are waiting already ({limit}); try again",
+            "The service is overloaded",
+            f"too many bytes of requests are pending ({limit}); retry later",
             headers=RETRY_AFTER,
         )
 
     @classmethod
     def shutting_down(cls, seconds: float) -> RequestProblem:
-        """Say that the service ends before the request has."""
-        detail = f"the request had not ended {seconds:g} s after the service began to (CHURN_SHUTDOWN_SECONDS)"
+        """Report a request that was not finished before the service shut down."""
+        detail = f"the request was not finished within {seconds:g} s of the shutdown (CHURN_SHUTDOWN_SECONDS)"
         return cls(503, "shutting-down", "The service is shutting down", detail, headers=RETRY_AFTER)
 
     @classmethod
     def internal(cls, identifier: str) -> RequestProblem:
-        """Say that it is our own fault; the log has the rest under the identifier."""
+        """Report an unexpected error, which is logged with the identifier."""
         return cls(
-            500, "internal-error", "The service failed", f"the log says more under the error's identifier {identifier}"
+            500, "internal-error", "Internal error", f"details are in the log, with the error identifier {identifier}"
         )
 
 
 def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value
-    """Return what was sent in a form that is safe to send back: finite, valid Unicode, short."""
+    """Return a value of a request in a form that is safe to return: finite, valid Unicode and short."""
     if isinstance(value, str):
         text = value.encode("utf-8", "replace").decode()
         return text if len(text) <= MAX_SENT_CHARACTERS else text[:MAX_SENT_CHARACTERS] + "…"
@@ -249,7 +249,7 @@ def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value
 
 
 async def respond_to_http_exception(_request: Request, error: Exception) -> Response:
-    """Answer what routing refuses: an unknown path, a method a path does not have."""
+    """Respond to an unknown path or method."""
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
@@ -257,20 +257,20 @@ async def respond_to_http_exception(_request: Request, error: Exception) -> Resp
     if "GET" in headers.get("Allow", ""):
         headers["Allow"] += ", HEAD"
     words = {
-        HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"allowed here: {headers.get('Allow', 'another method')}",
+        HTTPStatus.NOT_FOUND: "no such path; see /docs for the available ones",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"allowed: {headers.get('Allow', 'another method')}",
     }
     kind = status.phrase.lower().replace(" ", "-")
     return Problem(status, kind, status.phrase, words.get(status, error.detail), headers=headers).respond()
 
 
 async def respond_to_failure(request: Request, _error: Exception) -> Response:
-    """Answer a request whose route raised what nobody foresaw."""
+    """Respond to a request whose route raised an unexpected exception."""
     return report_failure(request.method, request.url.path).respond()
 
 
 def report_failure(method: str, path: str) -> RequestProblem:
-    """Log the exception being handled under an identifier, and return the problem that names it and nothing else."""
+    """Log the current exception with an identifier, and return a problem with this identifier and no other details."""
     identifier = secrets.token_hex(6)
     _log.exception("error %s: %s %s failed", identifier, method, path)
     return RequestProblem.internal(identifier)

@@ -346,4 +346,4 @@ def _invalid_customers(violations: Sequence[Violation]) -> Problem:
     ]
     if len(violations) > MAX_FAULTS:
         faults.append("and more")
-    return Problem(422, "invalid-customers", "Some values can't be scored", "; ".join(faults))
+    return Problem(422, "invalid-customers", "Some values are invalid", "; ".join(faults))

@@ -448,7 +448,7 @@ def narrow_client(bank_models: Path) -> Iterator[TestClient]:
 
 def test_limits_are_those_of_predict(narrow_client: TestClient) -> None:
     inputs = [sent | {"shape": [6], "data": []} for sent in tensors(CUSTOMERS)]
-    assert_error(narrow_client.post(INFER, json={"inputs": inputs}), 413, "6 customers", "up to 5")
+    assert_error(narrow_client.post(INFER, json={"inputs": inputs}), 413, "6 customers", "allowed: 5 ")
     assert_error(narrow_client.post(INFER, content=b" " * 4001), 413, "4000")
     assert_error(narrow_client.post(INFER, content=iter([b" " * 2001] * 2)), 413, "4000")
 

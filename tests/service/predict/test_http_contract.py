@@ -176,10 +176,10 @@ def test_all_wrong_values_are_listed_up_to_a_hundred(client: TestClient) -> None
     assert [(error["customer"], error["field"]) for error in document["errors"]] == [
         (row, field) for row in (1, 2) for field in ("Gender", "Age", "Tenure")
     ]
-    assert "(and 5 more: see errors)" in document["detail"]
+    assert "(and 5 more, see errors)" in document["detail"]
     document = client.post("/predict", json={"customers": [wrong] * 1000}).json()
     assert len(document["errors"]) == 100
-    assert "(and 99 or more others: see errors)" in document["detail"]
+    assert "(and 99 or more others, see errors)" in document["detail"]
 
 
 @pytest.mark.parametrize("body", ["[]", "1", '"x"', "null", "NaN", "[[]]"])
@@ -235,7 +235,7 @@ def test_other_content_types_are_refused(client: TestClient, media_type: str) ->
     document = assert_problem(
         post(client, json.dumps(CUSTOMER), **{"Content-Type": media_type}), 415, "unsupported-media-type"
     )
-    assert "Content-Type: application/json" in document["detail"]
+    assert "'application/json'" in document["detail"]
 
 
 def test_a_body_above_the_limit_is_refused_whether_announced_or_streamed(bank_models: Path) -> None:
@@ -260,7 +260,7 @@ def test_too_many_customers_are_refused(bank_models: Path) -> None:
         assert client.post("/predict", json={"customers": [CUSTOMER] * 3}).status_code == 200
         document = assert_problem(client.post("/predict", json={"customers": [{}] * 4}), 413, "too-many-customers")
         assert "4 customers" in document["detail"]
-        assert "up to 3" in document["detail"]
+        assert "allowed: 3 " in document["detail"]
 
 
 def test_a_body_in_parts_is_read_whole(client: TestClient) -> None:

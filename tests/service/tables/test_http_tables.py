@@ -148,7 +148,7 @@ def test_bad_rows_are_listed(client: TestClient) -> None:
 def test_at_most_a_hundred_are_listed(client: TestClient) -> None:
     document = assert_problem(post(client, to_csv([BAD] * 500)), 422, "invalid-customers")
     assert len(document["errors"]) == 100
-    assert "(and 99 or more others: see errors)" in document["detail"]
+    assert "(and 99 or more others, see errors)" in document["detail"]
 
 
 def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
@@ -194,7 +194,7 @@ def test_an_identifier_that_cannot_come_back_is_rejected(client: TestClient) -> 
     [
         ("text/csv; charset=iso-8859-1", "unsupported-media-type", "charset is 'iso-8859-1'; allowed: utf-8"),
         ("text/csv; header=absent", "unsupported-media-type", "allowed: present"),
-        ("text/csvx", "unsupported-media-type", "'text/csv' or 'application/vnd.apache.arrow.stream'"),
+        ("text/csvx", "unsupported-media-type", "'text/csv' and 'application/vnd.apache.arrow.stream'"),
     ],
 )
 def test_other_content_types_are_refused(client: TestClient, content_type: str, kind: str, words: str) -> None:
