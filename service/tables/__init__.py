@@ -1,1 +1,1 @@
-"""`POST /predict` with a table: CSV and Arrow streams, read, scored and answered block by block."""
+"""Tables at `POST /predict`: CSV and Arrow streams, processed block by block."""

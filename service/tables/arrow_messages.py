@@ -1,7 +1,7 @@
-"""Where the messages of an Arrow stream end, and what must be known of each before it is read.
+"""Parse the heads of messages in an Arrow stream, to find their boundaries and check them before pyarrow reads them.
 
-The format: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc;
-the head of a message is a FlatBuffers table of `Message.fbs`.
+Format: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc. The head
+of a message is a FlatBuffers table of `Message.fbs`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _PREFIX = struct.Struct("<Ii")
 
 
 class MalformedError(Exception):
-    """Bytes that are no message of a stream."""
+    """Bytes that are not a message of a stream."""
 
 
 class Message(NamedTuple):
-    """A message's head.
+    """Head of a message.
 
     Attributes
     ----------
     kind : int
-        `SCHEMA`, `DICTIONARY`, `RECORD_BATCH`; 0 at the stream's end.
+        `SCHEMA`, `DICTIONARY` or `RECORD_BATCH`; 0 at the end of the stream.
     size : int
-        Of the whole message in bytes.
+        Size of the complete message in bytes.
     is_compressed : bool
-        Whether its buffers are.
+        Whether the buffers are compressed.
     dictionary : int
-        Identifier of the dictionary it brings.
+        Identifier of the dictionary in the message.
     is_delta : bool
-        Whether it adds to that dictionary instead of replacing it.
+        Whether it extends the dictionary instead of replacing it.
     """
 
     kind: int
@@ -44,12 +44,12 @@ class Message(NamedTuple):
 
 
 def read_head(data: bytes | bytearray, max_head: int) -> Message | None:
-    """Read the head of the message that `data` begins with; None if it is not whole.
+    """Parse the head of the message at the start of `data`; None if it is incomplete.
 
     Raises
     ------
     MalformedError
-        If there is none, or it would have more than `max_head` bytes.
+        If there is no message, or its head has more than `max_head` bytes.
     """
     if len(data) < _PREFIX.size:
         return None
@@ -88,7 +88,7 @@ def _read_table(head: bytes) -> Message:
 
 
 def _field(head: bytes, table: int, number: int) -> int | None:
-    """Return where a table's field lies; None if it has its default."""
+    """Return the offset of a field in a FlatBuffers table; None if it has its default value."""
     fields = table - _number("<i", head, table)
     position = 4 + 2 * number
     offset = _number("<H", head, fields + position) if position < _number("<H", head, fields) else 0

@@ -1,4 +1,4 @@
-"""An Arrow stream to rows, as it arrives, and scores to an Arrow stream."""
+"""Read rows from an Arrow stream as it arrives, and write scores as an Arrow stream."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 SLICE_ROWS = 8192
-"""Rows of a batch that are scored at once."""
+"""Maximum number of rows scored together."""
 
 END = b"\xff\xff\xff\xff\0\0\0\0"
-"""What ends a stream."""
+"""End marker of a stream."""
 
 _ADVICE = "write smaller batches"
 
 
 class ArrowReader:
-    """Reads an Arrow stream of customers: columns by name in any order, numbers as numbers or as text.
+    """Reads customers from an Arrow stream. Columns are found by name; numbers may be given as strings.
 
     Parameters
     ----------
     schema : Schema
     max_message : int
-        Size of the longest message, which is a batch of rows or a dictionary, in bytes; and of all dictionaries.
+        Maximum size in bytes of a message (a batch or a dictionary), and of all dictionaries together.
     decimal : {".", ","}, optional
-        How numbers in columns of text are written; with a decimal point if not given.
+        Decimal separator of numbers in string columns. Defaults to a point.
     """
 
     def __init__(self, schema: Schema, max_message: int, decimal: str | None = None) -> None:
@@ -57,23 +57,24 @@ class ArrowReader:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for more, and those of dictionaries."""
+        """Number of buffered bytes, including dictionaries."""
         return len(self._waiting) + sum(self._dictionaries.values())
 
     @property
     def identifier(self) -> pa.DataType | None:
-        """Type in which identifiers are answered; None if the table has none."""
+        """Type of the identifiers in the response; None if the table has none."""
         if self._reader is None or self._schema.identifier not in self._names:
             return None
         return identifiers.choose_type(self._reader.schema.field(self._names.index(self._schema.identifier)).type)
 
     def read(self, data: bytes, *, last: bool) -> Iterator[Rows]:
-        """Take what arrived and yield the rows that are whole.
+        """Process received bytes and yield complete rows.
 
         Raises
         ------
         RequestProblem
-            400 if it is no Arrow stream, 413 if a batch is too large, 422 if a column is absent or of a wrong type.
+            400 if it is not an Arrow stream, 413 if a batch is too large, 422 if a column is missing or has a wrong
+            type.
         """
         self._waiting += data
         self._total += len(data)
@@ -92,7 +93,7 @@ class ArrowReader:
         return "is empty" if self._reader is None else "has no end marker, so it may be cut off; close its writer"
 
     def _take_message(self) -> Message | None:
-        """Hand the next message to Arrow's reader, if it is whole."""
+        """Pass the next message to pyarrow's reader if it is complete."""
         try:
             message = read_head(self._waiting, self._max_message)
         except MalformedError:
@@ -134,7 +135,7 @@ class ArrowReader:
             chosen = sorted(names.index(name) for name in wanted)
             self._names = [names[position] for position in chosen]
             self._check_types([form.field(position).with_name(names[position]) for position in chosen])
-            # What lies in other columns is never looked at.
+            # Other columns are never decoded.
             options = ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
             self._source.put(data)
             return ipc.open_stream(pa.PythonFile(self._source, mode="r"), options=options)
@@ -154,20 +155,20 @@ class ArrowReader:
             raise RequestProblem.invalid(errors, more=False)
 
     def _read_batch(self) -> Iterator[Rows]:
-        assert self._reader is not None  # noqa: S101  a batch before the schema is refused
+        assert self._reader is not None  # noqa: S101  a batch before the schema is rejected
         try:
             batch = self._reader.read_next_batch().rename_columns(self._names)
-            batch.validate(full=True)  # what a stranger wrote may point anywhere
+            batch.validate(full=True)  # offsets in untrusted data may be invalid
         except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
             raise _malformed(f"a batch can't be read: {error}") from None
-        if len(batch) > self._max_message:  # of nulls, or of one value repeated, which take no bytes
+        if len(batch) > self._max_message:  # nulls or repeated values, which need no bytes
             raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
         for first in range(0, len(batch), SLICE_ROWS):
             part = batch.slice(first, SLICE_ROWS)
             yield Rows(part, len(part), self._find_broken(part), decimals=self._decimals)
 
     def _find_broken(self, batch: pa.RecordBatch) -> list[Violation]:
-        """Find the rows whose identifier is a fraction or too large."""
+        """Find rows with an identifier that is not an integer or is too large."""
         name = self._schema.identifier
         if name not in batch.schema.names:
             return []
@@ -179,7 +180,7 @@ class ArrowReader:
 
 
 class _Source:
-    """A file with what Arrow's reader may read now."""
+    """A file with the data that pyarrow's reader may read now."""
 
     closed = False
 
@@ -188,17 +189,17 @@ class _Source:
         self._position = 0
 
     def put(self, data: bytes) -> None:
-        """Let more be read."""
+        """Append data."""
         self._data, self._position = self._data[self._position :] + data, 0
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes."""
+        """Read at most `size` bytes."""
         begin = self._position
         self._position = min(begin + size, len(self._data))
         return self._data[begin : self._position]
 
     def close(self) -> None:
-        """Belong to the interface."""
+        """Do nothing; required by the interface."""
 
 
 def _malformed(detail: str) -> RequestProblem:
@@ -209,15 +210,15 @@ class ArrowWriter:
     """Writes scores as an Arrow stream."""
 
     def begin(self, form: pa.Schema) -> bytes:
-        """Return what comes before all rows."""
+        """Return the bytes before the first row."""
         schema: bytes = form.serialize().to_pybytes()
         return schema
 
     def write(self, batch: pa.RecordBatch) -> bytes:
-        """Return the rows."""
+        """Return the encoded rows."""
         rows: bytes = batch.serialize().to_pybytes() if len(batch) else b""
         return rows
 
     def end(self) -> bytes:
-        """Return what comes after all rows."""
+        """Return the bytes after the last row."""
         return END

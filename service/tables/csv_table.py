@@ -1,4 +1,4 @@
-"""CSV to rows, as it arrives, and scores to CSV."""
+"""Read rows from CSV as it arrives, and write scores as CSV."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _ADVICE = "is one of its rows that long, or a quote not closed?"
 
 
 class CsvReader:
-    """Reads a CSV of customers, columns by name in any order.
+    """Reads customers from CSV. Columns are found by name, in any order.
 
     Parameters
     ----------
     schema : Schema
     max_record : int
-        Size of the longest record, in bytes.
+        Maximum length of a record in bytes.
     decimal : {".", ","}, optional
-        How numbers are written; found out by the first rows if not given.
+        Decimal separator. Detected in the first rows by default.
     """
 
     def __init__(self, schema: Schema, max_record: int, decimal: str | None = None) -> None:
@@ -48,7 +48,7 @@ class CsvReader:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for more."""
+        """Number of buffered bytes."""
         return self._bytes.buffered
 
     @property
@@ -57,12 +57,12 @@ class CsvReader:
         return pa.string() if self._schema.identifier in self._names else None
 
     def read(self, data: bytes, *, last: bool) -> Iterator[Rows]:
-        """Take what arrived and yield the rows that are whole; what is wrong with a row is said with it.
+        """Process received bytes and yield complete rows with their errors.
 
         Raises
         ------
         RequestProblem
-            400 if it can't be told how the table is written, 413 if a record is too long, 422 if a column is absent.
+            400 if the format can't be determined, 413 if a record is too long, 422 if a column is missing.
         """
         try:
             for block in self._bytes.feed(data, last=last):
@@ -72,10 +72,10 @@ class CsvReader:
         except TableError as error:
             raise RequestProblem.malformed_table("csv", str(error)) from None
         if last:
-            self._open(self._bytes.form)  # a table without rows needs its columns all the same
+            self._open(self._bytes.form)  # a table without rows must have the columns, too
 
     def _open(self, form: Form | None) -> CellParser:
-        assert form is not None  # noqa: S101  known before the first block
+        assert form is not None  # noqa: S101  set before the first block
         if self._parser is None:
             self._names = check_columns(self._schema, form.names, form.described)
             self._parser = CellParser(form, self._names, self._schema.features)
@@ -83,27 +83,27 @@ class CsvReader:
 
 
 class CsvWriter:
-    """Writes scores as CSV: a header line, commas, quotes only where needed, an empty field for null."""
+    """Writes scores as CSV with header, commas, quotes only where necessary, and empty fields for null."""
 
     def begin(self, form: pa.Schema) -> bytes:
-        """Return what comes before all rows."""
+        """Return the bytes before the first row."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(form.names)
         return text.getvalue().encode()
 
     def write(self, batch: pa.RecordBatch) -> bytes:
-        """Return the rows."""
+        """Return the encoded rows."""
         if not len(batch):
             return b""
         cells = [_quote(column) if pa.types.is_string(column.type) else column.cast(pa.string()) for column in batch]
         lines = compute.binary_join_element_wise(*cells, ",", null_handling="replace", null_replacement="")
         ended = compute.binary_join_element_wise(lines, "", "\n")
-        _, offsets, text = ended.buffers()  # an array of texts holds them one behind the other
+        _, offsets, text = ended.buffers()  # the strings of an array are contiguous in memory
         length = int(np.frombuffer(offsets, dtype=np.int32)[len(batch)])
         return text.to_pybytes()[:length]  # type: ignore[no-any-return]
 
     def end(self) -> bytes:
-        """Return what comes after all rows."""
+        """Return the bytes after the last row."""
         return b""
 
 

@@ -1,8 +1,8 @@
-"""`POST /predict` with a table (CSV or Arrow): read, scored and answered block by block while it arrives.
+"""`POST /predict` with a table (CSV or Arrow), which is processed block by block while it arrives.
 
-Nothing of a table is scored in the event loop, and of a table of any size a few blocks are in memory at once. A refusal
-needs a status, which comes before everything else: so an answer is held, compressed, until the last row is known to be
-good, unless the client asks for what can't be scored beside the rest.
+Tables are scored in a thread, not in the event loop, and only a few blocks are in memory at a time. Since the status of
+an error must precede the response, the response is held, compressed, until all rows are known to be valid, unless the
+client requests invalid rows with the others.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ if TYPE_CHECKING:
     from service.tables.job import Block, TableJob
 
 BLOCK_BYTES = 512 * 1024
-"""Of a table worked on at once: about 8,000 customers, so that what lies between stays in the processor's cache, and
-nobody else waits for the thread for more than some milliseconds."""
+"""Size of a block in bytes: about 8,000 customers, so that intermediate results fit into the CPU cache and other
+requests wait at most some milliseconds for the thread."""
 
 RESERVED_BYTES = 4 * 2**20
-"""What a table takes of the bytes that may be pending as long as it lasts: a block that is worked on, in its several
-forms, and the next, which arrives meanwhile."""
+"""Bytes that a table uses of the limit of pending bytes while it is processed: the current block in several
+representations, and the next one, which arrives meanwhile."""
 
 ON_ERROR = ("fail", "reject")
 
 ANSWERS: dict[Form, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
-"""The Content-Type of an answer."""
+"""Content types of the responses."""
 
 
 def read_on_error(scope: Scope) -> bool:
-    """Return whether rows that can't be scored are wanted beside the scores: ``?on_error=reject``.
+    """Return whether the client requests invalid rows with the scores: ``?on_error=reject``.
 
     Raises
     ------
     RequestProblem
-        400 if it is something else.
+        400 if the parameter has another value.
     """
     return _read_parameter(scope, "on_error", ON_ERROR) == "reject"
 
 
 def read_decimal(scope: Scope) -> str | None:
-    """Return how the numbers of a table are written, if ``?decimal=`` says it.
+    """Return the decimal separator in ``?decimal=``, or None.
 
     Raises
     ------
     RequestProblem
-        400 if it is neither a point nor a comma.
+        400 if the parameter is neither a point nor a comma.
     """
     return _read_parameter(scope, "decimal", MARKS)
 
@@ -75,12 +75,12 @@ def _read_parameter(scope: Scope, name: str, allowed: Sequence[str]) -> str | No
 
 
 class Body:
-    """A request's body in pieces of `BLOCK_BYTES`.
+    """Body of a request in pieces of `BLOCK_BYTES`.
 
     Parameters
     ----------
     receive, limited : callable
-        The ASGI request's; the same with a limit on the time it waits.
+        The ASGI receive callable, and the same with a time limit.
     """
 
     def __init__(self, receive: Receive, limited: Receive) -> None:
@@ -90,7 +90,7 @@ class Body:
         self._more = True
 
     async def take(self) -> tuple[bytes, bool]:
-        """Return the next piece, and whether it is the last.
+        """Return the next piece and whether it is the last one.
 
         Raises
         ------
@@ -109,17 +109,17 @@ class Body:
         return whole[:BLOCK_BYTES], not self._more and not self._rest
 
     async def wait_for_end(self) -> None:
-        """Return when the client has left, or has its answer."""
+        """Wait until the client has disconnected or received its response."""
         await self._receive_at_leisure()
 
 
 class BrokenOffError(Exception):
-    """An answer that had begun could not be ended; the connection must be cut, so that it is not taken for whole.
+    """A response that had started could not be completed; the connection must be closed, so that the client notices.
 
     Attributes
     ----------
     problem : Problem
-        What the client would have been told.
+        The error that the client would have received.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -147,21 +147,21 @@ class BulkEndpoint:
     async def answer(
         self, scope: Scope, receive: Receive, send: Send, form: Form, scorer: Scorer, count: Callable[[], None]
     ) -> None:
-        """Answer a request; `count` is called when it is, just before the client knows.
+        """Respond to a request; `count` is called just before the end of the response is sent.
 
         Raises
         ------
         Exception
-            A `Problem`, a `ClientLeftError` or what nobody foresaw, before anything was sent.
+            A `Problem`, a `ClientLeftError` or an unexpected error, before anything has been sent.
         ClientLeftError, BrokenOffError
-            Afterwards.
+            After the response has started.
         """
         headers = dict(scope["headers"])
         rejects, decimal = read_on_error(scope), read_decimal(scope)
         if form == "csv":
             check_parameters(headers[b"content-type"].decode("latin-1"))
         find_encoding(scope["headers"], allowed=())
-        # HTTP/1.0 tells an answer that was cut off from a whole one by its length alone, so that must be known.
+        # In HTTP/1.0, a truncated response can be recognised only by its length, so the length must be known.
         response = TableResponse(
             send,
             [(b"content-type", ANSWERS[form])],
@@ -192,13 +192,13 @@ class BulkEndpoint:
             await response.close()
 
     def _open(self, scorer: Scorer, form: Form, rejects: bool, decimal: str | None) -> TableJob:
-        # The first table brings pyarrow in, here in the thread: a service that never sees a table does without it.
+        # pyarrow is imported with the first table, in the thread; a service without tables never loads it.
         from service.tables.job import TableJob
 
         return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
 
     async def _score(self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]) -> None:
-        """Score the table; a piece arrives while the one before is worked on."""
+        """Score the table; the next piece is received while the current one is processed."""
         last = False
         coming = asyncio.ensure_future(body.take())
         try:
@@ -216,13 +216,13 @@ class BulkEndpoint:
             await asyncio.gather(coming, return_exceptions=True)
 
     async def _work(self, job: TableJob, piece: bytes, response: TableResponse, *, last: bool) -> AsyncIterator[Block]:
-        """Yield what the thread makes of a piece, block by block: between two of them others have their turn."""
+        """Yield the results of a piece block by block; other requests can use the thread between blocks."""
         blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
         while (block := await self._intake.run(next, blocks, None)) is not None:
             yield block
 
     async def _finish(self, response: TableResponse, body: Body, count: Callable[[], None]) -> None:
-        """Send what is held; stop when the client leaves."""
+        """Send the held response; stop if the client disconnects."""
         leaving = asyncio.ensure_future(body.wait_for_end())
         leaving.add_done_callback(lambda _: response.abandon())
         try:
@@ -233,9 +233,9 @@ class BulkEndpoint:
 
 
 def _name(error: Exception) -> Problem:
-    """Return what a client would be told of an error; what nobody foresaw is logged."""
+    """Return the problem for an error; unexpected errors are logged."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, StalledError):
-        return Problem(408, "stalled", "The client took nothing of its answer", str(error))
+        return Problem(408, "stalled", "The client read nothing of its response", str(error))
     return report_failure("POST", "/predict")

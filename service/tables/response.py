@@ -1,9 +1,8 @@
-"""The response to a table, which is made block by block and sent when its request has ended.
+"""The response to a table, which is created block by block and sent when the request has ended.
 
-A status comes before everything else, so that a response that has begun can no longer become a refusal. And many
-proxies and clients do not read while they send: nginx stops sending a request's body when the response begins. So a
-response is held until then. Only where a longer one is wanted than can be held (``on_error=reject``) does it begin
-before.
+The status comes first, so a response that has started can't become an error. In addition, many proxies and clients
+don't read while they send: nginx stops sending the body of a request when the response starts. Therefore the response
+is held until the request has ended. It starts earlier only with ``on_error=reject``, if it is too large to be held.
 """
 
 from __future__ import annotations
@@ -24,29 +23,30 @@ if TYPE_CHECKING:
 
 
 class StalledError(Exception):
-    """The client reads nothing of its response, and no more of it can be held."""
+    """The client does not read its response, and no more of it can be held."""
 
 
 class TableResponse:
-    """The response to one table.
+    """Response to one table.
 
     Parameters
     ----------
     send : callable
-        The ASGI request's.
-    headers : list of (bytes, bytes)
+        The ASGI send callable.
+        headers : list of (bytes, bytes)
     spool : Spool
     budget : Budget
-        The spool's.
+        Budget of the spool.
     may_begin_early : bool
-        Whether the response begins before the request has ended when no more can be held; else the table is refused.
+        Whether the response may start before the request has ended if no more can be held; otherwise the table is
+        rejected.
     stall_seconds : float
-        How long a client may then read nothing.
+        Maximum time in which the client then reads nothing.
 
     Attributes
     ----------
     has_begun : bool
-        Whether the status is sent, so that it can't be another any more.
+        Whether the status has been sent.
     """
 
     def __init__(
@@ -73,21 +73,21 @@ class TableResponse:
 
     @property
     def wants_packed(self) -> bool:
-        """Whether the next block would be held, and so better be small."""
+        """Whether the next block would be held and should be compressed."""
         return self._sending is None or bool(self._spool)
 
     def abandon(self) -> None:
-        """Send no more: the client has left."""
+        """Stop sending, because the client has disconnected."""
         self._is_abandoned = True
         self._changed.set()
 
     async def put(self, block: Packed, rows: int) -> None:
-        """Hold or send a block; `rows` is how many are answered so far.
+        """Hold or send a block; `rows` is the number of rows in the response so far.
 
         Raises
         ------
         RequestProblem
-            If no more can be held and the response may not begin yet.
+            If no more can be held and the response may not start yet.
         StalledError
         ClientLeftError
         """
@@ -105,7 +105,7 @@ class TableResponse:
         await self._wait_for_room(self._sending)
 
     async def finish(self, count: Callable[[], None]) -> None:
-        """Send what is held, and the end; `count` is called just before that.
+        """Send the held blocks and the end; `count` is called just before the end.
 
         Raises
         ------
@@ -120,14 +120,14 @@ class TableResponse:
         await self._send_blocks()
 
     async def close(self) -> None:
-        """Drop what is held."""
+        """Discard the held blocks."""
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
         await self._spool.close()
 
     def _find_refusal(self, rows: int) -> RequestProblem:
-        if self._spool.memory > self._budget.memory_limit:  # whatever others hold
+        if self._spool.memory > self._budget.memory_limit:  # independently of other responses
             return RequestProblem.answer_too_large(rows)
         return RequestProblem.overloaded("CHURN_MAX_HELD_BYTES")
 
@@ -160,6 +160,6 @@ class TableResponse:
             body = await self._spool.take()
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self._taken.set()
-            await asyncio.sleep(0)  # whoever notices that the client has left gets a turn
+            await asyncio.sleep(0)  # lets the task run that notices a disconnect
         self._count()
         await self._send({"type": "http.response.body", "body": b""})

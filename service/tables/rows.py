@@ -1,4 +1,4 @@
-"""What the readers of tables have in common."""
+"""Common interface of the readers of tables."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
 
 
 class TableReader(Protocol):
-    """Reads a table that arrives bit by bit."""
+    """Incremental reader of a table."""
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for more."""
+        """Number of buffered bytes."""
 
     @property
     def identifier(self) -> pa.DataType | None:
         """Type of the identifiers; None if the table has none."""
 
     def read(self, data: bytes, *, last: bool) -> Iterator[Rows]:
-        """Take what arrived and yield the rows that are whole.
+        """Process received bytes and yield complete rows.
 
         Raises
         ------
         RequestProblem
-            If it is not such a table, lacks a column, or a part that must be held whole is too large.
+            If the format is invalid, a column is missing, or a record or batch is too large.
         """
 
 
 def check_columns(schema: Schema, names: Sequence[str], found: str = "") -> tuple[str, ...]:
-    """Return the columns to read: the identifier, if there is one, and the features.
+    """Return the columns to read: the identifier (if the table has it) and the features.
 
     Parameters
     ----------
     schema : Schema
     names : sequence of str
-        The table's columns.
+        Columns of the table.
     found : str
-        What a message says there is; the columns if not given.
+        Description of the existing columns for messages. Defaults to their names.
 
     Raises
     ------
     RequestProblem
-        422 if a column is absent or stands twice.
+        422 if a column is missing or occurs twice.
     """
     try:
         return choose_columns(names, schema, found=found)

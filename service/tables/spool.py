@@ -1,4 +1,4 @@
-"""Holds what is not sent yet of a response: in memory first, then in a temporary file."""
+"""Buffer for the unsent part of a response, in memory and then in a temporary file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _log = logging.getLogger(__name__)
 
 
 class Budget:
-    """What one worker may hold of its responses, and what it holds now.
+    """Limits and current use of memory and files for the held responses of one worker.
 
     Parameters
     ----------
     memory_limit, file_limit : int
-        In bytes.
+        Limits in bytes.
 
     Attributes
     ----------
     memory, files : int
-        Bytes held now by all responses.
+        Bytes currently held by all responses.
     """
 
     def __init__(self, memory_limit: int, file_limit: int) -> None:
@@ -38,12 +38,12 @@ class Budget:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether more is held in memory than may be, because the files are full as well."""
+        """Whether the memory limit is exceeded, which happens only if the files are full as well."""
         return self.memory > self.memory_limit
 
 
 class _Stored(NamedTuple):
-    """A block in the file; `block` has no data."""
+    """A block stored in the file; `block` has no data."""
 
     block: Packed
     offset: int
@@ -51,20 +51,20 @@ class _Stored(NamedTuple):
 
 
 class Spool:
-    """The blocks of one response, first in, first out.
+    """FIFO queue of the blocks of one response.
 
     Parameters
     ----------
     budget : Budget
     run : callable
-        Runs a function that blocks in a thread.
+        Runs a blocking function in a thread.
 
     Attributes
     ----------
     size : int
-        Bytes of all blocks that were put, as they are sent.
+        Total uncompressed size in bytes of all blocks added.
     memory, files : int
-        Bytes held now.
+        Bytes currently held.
     """
 
     def __init__(self, budget: Budget, run: Callable[..., Awaitable[Any]]) -> None:
@@ -72,7 +72,7 @@ class Spool:
         self._run = run
         self._blocks: deque[Packed | _Stored] = deque()
         self._file: IO[bytes] | None = None
-        self._stored = 0  # blocks in the file
+        self._stored = 0  # number of blocks in the file
         self._has_disk = budget.file_limit > 0
         self.size = self.memory = self.files = 0
 
@@ -80,7 +80,7 @@ class Spool:
         return len(self._blocks)
 
     async def put(self, block: Packed) -> None:
-        """Keep a block, in memory if neither there nor on disk is room for it: see `Budget.is_exceeded`."""
+        """Add a block; it is kept in memory if both limits are reached (see `Budget.is_exceeded`)."""
         self.size += block.size
         length = len(block.data)
         budget = self._budget
@@ -109,7 +109,7 @@ class Spool:
         self._blocks.append(block)
 
     async def take(self) -> bytes:
-        """Return the oldest block as it is sent."""
+        """Remove the oldest block and return it uncompressed."""
         block = self._blocks.popleft()
         if isinstance(block, _Stored):
             data = await self._run(self._read, block.offset, block.length)
@@ -122,13 +122,13 @@ class Spool:
         return block.unpack()
 
     async def close(self) -> None:
-        """Drop what is held."""
+        """Discard all blocks."""
         self._blocks.clear()
         self._budget.memory -= self.memory
         self.memory = 0
         self._free_file()
         if self._file is not None:
-            await self._run(self._file.close)  # in the thread, behind a block that may still be written
+            await self._run(self._file.close)  # in the thread, after a block that may still be written
 
     def _write(self, data: bytes, offset: int) -> None:
         if self._file is None:
@@ -144,6 +144,6 @@ class Spool:
         return os.pread(self._file.fileno(), length, offset)
 
     def _free_file(self) -> None:
-        """Write from the start of the file again: none of its blocks is needed."""
+        """Reuse the file from its start, since none of its blocks is needed any more."""
         self._budget.files -= self.files
         self.files = self._stored = 0
