@@ -1,4 +1,4 @@
-"""Numbers that are codes: ZIP codes, branches, areas, whose order means nothing."""
+"""Detection of numeric codes, such as ZIP codes or branches, whose order has no meaning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = frozenset(
         "store", "sector", "segment", "cluster", "category", "type", "channel", "product",
     }
 )  # fmt: skip
-"""Words in the names of codes."""
+"""Words in column names that indicate a code."""
 
 LEAST_DIGITS = 3
 LEAST_VALUES = 3
@@ -29,14 +29,14 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 
 def find_signs(name: str, numbers: NDArray[np.float64], labels: NDArray[np.float64]) -> list[str]:
-    """Return what speaks for a code in a column of numbers, a clause each; nothing if it is a quantity.
+    """Return the indications that a numeric column is a code, one clause each; empty if there are none.
 
     Parameters
     ----------
     name : str
-        The column's.
+        Name of the column.
     numbers : ndarray of float64, shape (n,)
-        NaN where a cell is missing.
+        NaN for missing cells.
     labels : ndarray of float64, shape (n,)
         0, 1, or NaN where the label is missing.
     """
@@ -60,7 +60,7 @@ def find_signs(name: str, numbers: NDArray[np.float64], labels: NDArray[np.float
 
 
 def _lacks_order(numbers: NDArray[np.float64], labels: NDArray[np.float64]) -> bool:
-    """Say whether the values differ in the share of leavers, and no trend is seen (the Cochran-Armitage test)."""
+    """Return whether the share of leavers differs between values without a trend (Cochran-Armitage test)."""
     known = ~np.isnan(numbers) & ~np.isnan(labels)
     numbers, left = numbers[known], labels[known]
     values, codes, counts = np.unique(numbers, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""The customers of a table that a network may learn from or be judged on: chosen rows, with their labels."""
+"""Read the rows of a table for training or evaluation, with their labels."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Customers:
-    """A table whose rows have been chosen.
+    """Selected rows of a table with labels.
 
     Attributes
     ----------
     table : Table
-        Without the rows that are left out on purpose.
+        Without excluded rows.
     label : str
-        The label's column.
+        Label column.
     labels : ndarray of float64, shape (n,)
         1 for a customer who left, 0 for one who stayed, NaN where the label is missing.
     classes : Classes
-        The label's two values.
+        The two label values.
     faults : tuple of Fault
-        Lines that are no rows, and missing labels.
+        Invalid lines and missing labels.
     rows : int
-        Of the file, without its header.
+        Number of rows of the file.
     left_out : int
-        Rows that are left out on purpose.
+        Number of excluded rows.
     notes : tuple of str
-        What is left out, a sentence each.
+        Descriptions of the exclusions, one sentence each.
     """
 
     table: Table
@@ -68,28 +68,28 @@ def read_customers(
     drop_rows: Sequence[str] = (),
     decimal: str | None = None,
 ) -> Customers:
-    """Read a table, leave out the rows that are not wanted, and read the label.
+    """Read a table, exclude rows, and read the label.
 
     Parameters
     ----------
     path : Path
         A CSV or Parquet file.
     label : str or None
-        The label's column; the schema's, or found by its name, if None.
+        Label column. Defaults to that of the schema, or is found by name.
     schema : Schema or None
-        Names the columns that are read, beside the label and those of `drop_rows`; all are if None.
+        Selects the columns to read in addition to the label and those of `drop_rows`. Defaults to all columns.
     positive, negative : str or None
-        The label's values that mean leaving and staying; found if None. If both are given, rows of other values are
-        left out.
+        Label values that mean leaving and staying. Detected by default. If both are given, rows with other values are
+        excluded.
     drop_rows : sequence of str
-        Further rows to leave out, as ``"COLUMN=VALUE"``.
+        Further exclusions as ``"COLUMN=VALUE"``.
     decimal : {".", ","}, optional
-        How the numbers of a CSV are written; found out by its first rows if not given.
+        Decimal separator of a CSV. Detected in the first rows by default.
 
     Raises
     ------
     TableError
-        If the table, the label or an option can't be understood.
+        If the table, the label or an option is invalid.
     """
     if schema is not None and label is not None:
         schema = replace(schema, label=label.strip())
@@ -118,7 +118,7 @@ def read_customers(
 
 
 def _take_out_second_header(table: Table) -> Table:
-    """Return the table with a fault in place of a second header line."""
+    """Replace a second header line of a table by a fault."""
     if not has_second_header(map(table.arrow, table.frame.columns)):
         return table
     rest = np.arange(len(table.lines)) > 0

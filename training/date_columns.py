@@ -1,4 +1,4 @@
-"""Columns of dates: which they are, and the form in which they write them."""
+"""Detection of date columns and their formats."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DATE_SHARE = 0.9
-"""A text column is one of dates if this share of its cells are; the others are then faults."""
+"""A text column is a date column if this share of its cells are dates; the others are faults."""
 
 
 def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
-    """Find the columns of dates among those of a table.
+    """Find the date columns of a table.
 
-    Where a column leaves open whether days or months come first, the others of the table decide, if they agree.
+    If the order of day and month is ambiguous in a column, the other date columns decide, if they agree.
 
     Returns
     -------
     dict of str to Found
-        For each column of dates.
+        Result for each date column.
     """
     found = {name: find_format(_count(column)) for name, column in columns.items() if column.dtype.kind not in "iufb"}
     found = {name: dates for name, dates in found.items() if dates.choices}
@@ -38,12 +38,12 @@ def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
 
 
 def find_format(counts: Mapping[str, int]) -> Found:
-    """Find the form in which most texts are dates.
+    """Find the format in which most strings are dates.
 
     Parameters
     ----------
     counts : mapping of str to int
-        Rows of each text.
+        Number of rows of each string.
     """
     rows = sum(counts.values())
     least = DATE_SHARE * rows
@@ -61,20 +61,20 @@ def find_format(counts: Mapping[str, int]) -> Found:
         return Found(None, ())
     best = max(shares.values())
     choices = tuple(form for form, count in shares.items() if count == best)
-    if ISO in choices:  # which is read besides any other form
+    if ISO in choices:  # always accepted in addition to another format
         return Found(ISO, (ISO,))
     return Found(choices[0] if len(choices) == 1 else None, choices)
 
 
 def explain_doubt(found: Found) -> str:
-    """Return why a column of dates is left out whose form is not clear."""
+    """Return the reason for dropping a date column with an ambiguous format."""
     forms = " or ".join(map(describe_format, found.choices))
     example = f'kind = "date", format = "{found.choices[0]}"'
     return f"its dates can be read as {forms}; a --schema says which ({example})"
 
 
 def describe_dates(name: str, present: pd.Series[Any], form: str, *, nullable: bool) -> Feature:
-    """Return the feature that a column of dates is; its example is the date in the middle, in ISO 8601."""
+    """Return the feature for a date column; its example is the median date in ISO 8601."""
     days = sorted(day for day in (read_date(text, form) for text in present.unique()) if day is not None)
     example = write_date(days[len(days) // 2])
     return Feature(name, "date", format="" if form == ISO else form, nullable=nullable, example=example)

@@ -1,4 +1,4 @@
-"""Rows that are left out of a training on purpose: ``--drop-rows COLUMN=VALUE``."""
+"""Exclusion of rows by value: ``--drop-rows COLUMN=VALUE``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Rows that are left out because of a value; what ``--drop-rows COLUMN=VALUE`` says.
+    """Condition for excluding rows, from ``--drop-rows COLUMN=VALUE``.
 
     Attributes
     ----------
     column : str
     value : str or None
-        In lower case; None: the cell is missing.
+        Value in lower case; None for missing cells.
     """
 
     column: str
@@ -37,24 +37,24 @@ class Exclusion:
 
 
 def find_columns(told: Sequence[str]) -> list[str]:
-    """Return the names that stand before an equals sign: columns that may have to be read."""
+    """Return the texts before the equals signs, which are the columns to be read."""
     return [normalize(text[:end].strip()) for text in told for end, character in enumerate(text) if character == "="]
 
 
 def parse_exclusions(path: Path, told: Sequence[str], names: Sequence[str]) -> list[Exclusion]:
-    """Read ``COLUMN=VALUE``, whatever the case of the value; an empty value stands for missing cells.
+    """Parse ``COLUMN=VALUE``; the value is case-insensitive, and an empty value matches missing cells.
 
     Raises
     ------
     TableError
-        If there is no equals sign behind the name of a column.
+        If there is no column name followed by an equals sign.
     """
     return [_parse_exclusion(path, text, names) for text in told]
 
 
 def _parse_exclusion(path: Path, text: str, names: Sequence[str]) -> Exclusion:
     ends = [position for position, character in enumerate(text) if character == "="]
-    for end in ends:  # a name may hold one as well
+    for end in ends:  # column names may contain equals signs
         column, value = normalize(text[:end].strip()), fold(text[end + 1 :])
         if column in names:
             return Exclusion(column, value or None)
@@ -65,14 +65,14 @@ def _parse_exclusion(path: Path, text: str, names: Sequence[str]) -> Exclusion:
 
 
 class RowChooser:
-    """Chooses the rows that are used, batch by batch, and counts those that are left out.
+    """Selects rows batch by batch, and counts the excluded ones.
 
     Parameters
     ----------
     label : str
-        The label's column.
+        Label column.
     positive, negative : str or None
-        The label's values that the user named. If both are, rows of other values are left out.
+        Label values given by the user. If both are given, rows with other values are excluded.
     exclusions : sequence of Exclusion
     """
 
@@ -86,11 +86,11 @@ class RowChooser:
 
     @property
     def left_out(self) -> int:
-        """Rows that are left out."""
+        """Number of excluded rows."""
         return sum(self._counts) + self._others
 
     def exclude(self, get_column: Callable[[str], Any], rows: int) -> NDArray[np.bool_]:
-        """Return which rows have none of the values that are left out.
+        """Return a mask of the rows that match no exclusion.
 
         Parameters
         ----------
@@ -105,8 +105,8 @@ class RowChooser:
             chosen &= ~found
         return chosen
 
-    def leave_others(self, words: Any, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:  # noqa: ANN401  an array of Arrow
-        """Return which of the chosen rows have a label of the two classes that the user named, or none."""
+    def leave_others(self, words: Any, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:  # noqa: ANN401  an Arrow array
+        """Return a mask of the rows in `chosen` whose label is one of the given classes or missing."""
         if len(self._classes) < len(self._told):
             return chosen
         others = ~np.logical_or.reduce([find_word(words, word) for word in (*self._classes, None)]) & chosen
@@ -115,7 +115,7 @@ class RowChooser:
         return kept
 
     def describe(self) -> tuple[str, ...]:
-        """Say what is left out, a sentence each."""
+        """Return one sentence per exclusion."""
         counts = zip(self._exclusions, self._counts, strict=True)
         notes = [f"{count:,} rows are left out: {exclusion}." for exclusion, count in counts]
         if self._others:

@@ -1,4 +1,4 @@
-"""The label's two classes."""
+"""Determine the two classes of the label."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ POSITIVE_WORDS = frozenset(
 NEGATIVE_WORDS = frozenset(
     {"0", "0.0", "no", "false", "n", "f", "stayed", "retained", "existing", "existing customer", "active"}
 )
-"""Labels as text, in lower case."""
+"""Label values in lower case with a known meaning."""
 
 LISTED = 5
-"""How many values of a label a message lists."""
+"""Maximum number of label values in a message."""
 
 
 class Place(NamedTuple):
-    """Where a value of the label stands first.
+    """First occurrence of a label value.
 
     Attributes
     ----------
     text : str
-        The value as it is written.
+        The original text of the value.
     where : str
-        For people: ``"line 4"``.
+        Position for messages, such as ``"line 4"``.
     """
 
     text: str
@@ -50,14 +50,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The label's two values, in lower case.
+    """The two label values in lower case.
 
     Attributes
     ----------
     left : str
-        Of customers who left.
+        Value of customers who left.
     stayed : str
-        Of those who stayed.
+        Value of customers who stayed.
     """
 
     left: str
@@ -72,18 +72,18 @@ class Classes:
 
 
 def read_words(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return a column's cells as text in lower case, without blanks around them; null where a cell is missing."""
+    """Return the cells of a column as stripped strings in lower case; null for missing cells."""
     text = compute.utf8_lower(compute.utf8_normalize(simplify(column, as_text=True), form="NFC"))
     return compute.if_else(compute.equal(text, "?"), pa.scalar(None, pa.string()), text)
 
 
 def fold(word: str) -> str:
-    """Return a word as `read_words` does."""
+    """Normalise a string like `read_words`."""
     return normalize(word.strip()).lower()
 
 
 def find_word(words: pa.Array | pa.ChunkedArray, word: str | None) -> NDArray[np.bool_]:
-    """Return which cells are a word, or missing if the word is None."""
+    """Return a mask of the cells that are equal to `word`, or missing if `word` is None."""
     found = words.is_null() if word is None else compute.equal(words, word).fill_null(False)
     return np.asarray(found, dtype=bool)
 
@@ -108,23 +108,23 @@ def choose_classes(
     *,
     are_all: bool = True,
 ) -> Classes:
-    """Return which of the label's values mean leaving and staying.
+    """Determine which label values mean leaving and staying.
 
     Parameters
     ----------
     where : str
         Table and label, for messages.
     places : mapping of str to Place
-        The label's different values, in lower case.
+        Distinct label values in lower case.
     positive, negative : str or None
-        The values that the user named. If both are named, there may be others.
+        Values given by the user. If both are given, there may be other values.
     are_all : bool
-        Whether there are no further values.
+        Whether `places` has all values.
 
     Raises
     ------
     TableError
-        If there are not two values, it is not clear which of them means leaving, or a named one is not there.
+        If there are not exactly two values, their meaning is unclear, or a given value does not occur.
     """
     found = sorted(places)
     if not found:
@@ -148,7 +148,7 @@ def choose_classes(
 
 
 def _find_told(where: str, places: Mapping[str, Place], option: str, word: str | None) -> str | None:
-    """Return a value that the user named, in lower case; TableError if the label has no such value."""
+    """Return a value given by the user in lower case; TableError if it does not occur."""
     if word is None:
         return None
     found = fold(word)
@@ -158,7 +158,7 @@ def _find_told(where: str, places: Mapping[str, Place], option: str, word: str |
 
 
 def _explain_many(where: str, places: Mapping[str, Place], yes: str | None, no: str | None, *, are_all: bool) -> str:
-    """Return the message for a label of more than two values, with the two ways on."""
+    """Return the error message for a label with more than two values, with the possible options."""
     found = sorted(places)
     listed = ", ".join(f"{places[word].text!r} ({places[word].where})" for word in found[:LISTED])
     count = len(found) if are_all else f"more than {len(found) - 1}"

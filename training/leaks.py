@@ -1,4 +1,4 @@
-"""Columns that predict the label by themselves, because they were filled in after the customer had left."""
+"""Detection of target leakage: columns that predict the label almost perfectly on their own."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from churn.schema import Feature, Schema
 
 LEAK_AUC = 0.99
-"""A single column with a larger area under the ROC curve is a leak."""
+"""A single column with an AUC above this is a leak."""
 
 JUMP_AUC, JUMP_FACTOR = 0.95, 5.0
-"""So is one above this area, if the best of the other columns is this many times as far from an area of 1."""
+"""A column with an AUC above this is also a leak, if the best other column is this many times further from 1."""
 
 FOLDS = 5
 BINS = 64
-"""Most bins of a quantity; one with fewer different values has a bin for each."""
+"""Maximum number of bins of a number; with fewer distinct values, each has its own bin."""
 
 MIN_CUSTOMERS = 10
-"""Of each class. Fewer say nothing about a column."""
+"""Minimum number of customers per class for judging a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A column that predicts the label by itself.
+    """A column that predicts the label on its own.
 
     Attributes
     ----------
     name : str
     auc : float
-        Area under the ROC curve of that column alone, out of fold.
+        Out-of-fold AUC of this column alone.
     """
 
     name: str
@@ -50,24 +50,24 @@ class Leak:
 def refuse_leaks(
     path: Path, schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.float64], keep: Collection[str] = ()
 ) -> None:
-    """Stop where a column predicts the label by itself, unless the user said to keep it.
+    """Raise an error if a column predicts the label on its own, unless it is in `keep`.
 
     Parameters
     ----------
     path : Path
-        The table, for the message.
+        Path of the table, for messages.
     schema : Schema
     raw : ndarray of float64, shape (n, features)
         The raw matrix of `churn.columns`.
     labels : ndarray of float64, shape (n,)
         0 or 1.
     keep : collection of str
-        Columns that may predict the label.
+        Columns that are allowed to predict the label.
 
     Raises
     ------
     TableError
-        Naming the columns and the two ways on.
+        If there are such columns; the message names them and the possible options.
     """
     leaks = [leak for leak in find_leaks(schema, raw, labels) if leak.name not in keep]
     if not leaks:
@@ -82,12 +82,12 @@ def refuse_leaks(
 
 
 def find_leaks(schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.float64]) -> list[Leak]:
-    """Find the columns whose area under the ROC curve is above `LEAK_AUC`, or far above that of all others.
+    """Return the columns with an AUC above `LEAK_AUC`, or far above that of all others.
 
     Returns
     -------
     list of Leak
-        The best first.
+        In descending order of AUC.
     """
     left = labels == 1
     if min(left.sum(), (~left).sum()) < MIN_CUSTOMERS:
@@ -107,9 +107,10 @@ def find_leaks(schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.floa
 
 
 def judge_column(feature: Feature, column: NDArray[np.float64], left: NDArray[np.bool_]) -> float:
-    """Return how well a column alone ranks the customers: the area under the ROC curve, out of fold.
+    """Return the out-of-fold AUC of a single column.
 
-    Of a quantity, the better of its order, in either direction, and of bins, which also find what lies in the middle.
+    For numbers, this is the maximum of the AUC of the values, in either direction, and of bins, which also detect
+    non-monotonic effects.
     """
     missing = np.isnan(column)
     if not feature.is_quantity:
@@ -129,19 +130,19 @@ def judge_column(feature: Feature, column: NDArray[np.float64], left: NDArray[np
 
 
 def _judge_codes(codes: NDArray[np.int64], left: NDArray[np.bool_]) -> float:
-    """Return the area of the shares of leavers by code, each counted on the other folds."""
+    """Return the AUC of the shares of leavers by code, computed on the other folds."""
     folds = np.random.default_rng(0).permutation(len(codes)) % FOLDS
     shape = (FOLDS, int(codes.max()) + 1)
     cells = np.ravel_multi_index((folds, codes), shape)
     customers = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
     leavers = np.bincount(cells, weights=left, minlength=shape[0] * shape[1]).reshape(shape)
-    # Drawn to the mean by one customer, so that a code that the other folds lack says nothing.
+    # Shrunk towards the mean by one customer, so that codes missing in the other folds are neutral.
     shares = (leavers.sum(0) - leavers + left.mean()) / (customers.sum(0) - customers + 1)
     return _area(shares[folds, codes], left)
 
 
 def _area(scores: NDArray[np.float64], left: NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve: the share of pairs in the right order, ties counted half."""
+    """Return the AUC: the share of correctly ordered pairs, with ties counting half."""
     _, ranks = np.unique(scores, return_inverse=True)
     leavers, stayers = (np.bincount(ranks[chosen], minlength=int(ranks.max()) + 1) for chosen in (left, ~left))
     below = np.cumsum(stayers) - stayers

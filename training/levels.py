@@ -1,4 +1,4 @@
-"""Which values of a text column are levels of a category, and whether the column is one at all."""
+"""Choose the levels of categories, and decide whether a text column is a category."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_LEVELS = 30
-"""A category of more levels accepts other values as well."""
+"""Categories with more levels accept other values as well."""
 
 LEVEL_ROWS = 10
-"""Rows a level needs to be listed, where there are many levels."""
+"""Minimum number of rows of a level, if there are many levels."""
 
 MOST_LEVELS = 1000
-"""Levels listed, the most frequent ones."""
+"""Maximum number of levels."""
 
 ROWS_PER_LEVEL = 5
-"""Rows a level has on average, at least, where all are listed."""
+"""Minimum mean number of rows per level for using all values as levels."""
 
 KEY_SHARE = 0.9
-"""A text column with more different values than this share of its rows names the customer."""
+"""A text column with more distinct values than this share of its rows is an identifier."""
 
 TESTED_LEVELS = 100
-"""A column of more different values must have levels that differ in the share of leavers."""
+"""Columns with more distinct values need levels with different shares of leavers."""
 
 SIGNIFICANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The levels of a category.
+    """Levels of a category.
 
     Attributes
     ----------
     listed : tuple of str
-        All of them sorted, or some, the most frequent first.
+        All values in sorted order, or the most frequent ones in descending order.
     is_open : bool
-        Whether other values are accepted, as one further level.
+        Whether other values are accepted as one additional level.
     pooled : int
-        Different values of the table that are not listed.
+        Number of distinct values that are not listed.
     share : float
-        Of the rows that have a listed one.
+        Share of the rows with a listed value.
     """
 
     listed: tuple[str, ...]
@@ -57,12 +57,12 @@ class Levels:
 
 
 def choose_levels(counts: Mapping[str, int]) -> Levels:
-    """Choose the levels of a category: all if they are few, else those with `LEVEL_ROWS` rows or more.
+    """Choose the levels of a category: all values if there are few, otherwise those with at least `LEVEL_ROWS` rows.
 
     Parameters
     ----------
     counts : mapping of str to int
-        Rows of each value.
+        Number of rows of each value.
     """
     rows = sum(counts.values())
     if len(counts) <= MANY_LEVELS and len(counts) * ROWS_PER_LEVEL <= rows:
@@ -74,14 +74,14 @@ def choose_levels(counts: Mapping[str, int]) -> Levels:
 
 
 def find_objection(counts: Mapping[str, int], words: NDArray[np.object_], labels: NDArray[np.float64]) -> str | None:
-    """Return why a text column is no category, or None.
+    """Return why a text column is not a category, or None.
 
     Parameters
     ----------
     counts : mapping of str to int
-        Rows of each value.
+        Number of rows of each value.
     words : ndarray of object, shape (n,)
-        The column; None where a cell is missing.
+        The column; None for missing cells.
     labels : ndarray of float64, shape (n,)
         0, 1, or NaN where the label is missing.
     """
@@ -109,7 +109,7 @@ def find_objection(counts: Mapping[str, int], words: NDArray[np.object_], labels
 
 
 def test_difference(codes: NDArray[np.int64], labels: NDArray[np.float64]) -> float:
-    """Return the p-value of Pearson's chi-squared test that all levels have the same share of leavers."""
+    """Return the p-value of Pearson's chi-squared test of equal shares of leavers in all levels."""
     known = ~np.isnan(labels)
     codes, left = np.unique(codes[known], return_inverse=True)[1], labels[known]
     if len(np.unique(codes)) < 2 or len(np.unique(left)) < 2:

@@ -1,4 +1,4 @@
-"""What is said of features that may be something else than they are taken for."""
+"""Remarks on features that may be of another kind than inferred."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from training.tables import Table
 
 NEAR_KEY_SHARE = 0.98
-"""Whole numbers of which this share are different may name the customer."""
+"""Integers with at least this share of distinct values may be identifiers."""
 
 
 def find_remarks(
     table: Table, features: Sequence[Feature], labels: NDArray[np.float64], *, as_told: Collection[str]
 ) -> list[str]:
-    """Return a sentence for each number that may be a code or a key, and for each category with pooled levels.
+    """Return a sentence for each number that may be a code or an identifier, and for each pooled category.
 
     Parameters
     ----------
     table : Table
     features : sequence of Feature
-        What the table's columns are taken for.
+        Inferred features.
     labels : ndarray of float64, shape (n,)
         0, 1, or NaN where the label is missing.
     as_told : collection of str
-        Columns that the user decided on.
+        Columns specified by the user.
     """
     remarks: list[str | None] = []
     for feature in features:

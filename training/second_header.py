@@ -1,4 +1,4 @@
-"""A second header line, which describes the columns under their names."""
+"""Detection of a second header line with descriptions of the columns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SECOND_HEADER = "it looks like a second header line: it holds text where the other lines hold numbers"
-"""What is wrong with such a line."""
+"""Reason for rejecting such a line."""
 
 HEAD_ROWS = 1000
-"""Rows that are looked at."""
+"""Number of rows examined."""
 
 LEAST_COLUMNS = 2
-"""Columns of numbers in which the first row must hold text; it must also in half of them."""
+"""Minimum number of numeric columns with text in the first row, which must also be at least half of them."""
 
 _NUMBER = r"^[+-]?[0-9][0-9.,]*([eE][+-]?[0-9]+)?%?$"
 
 
 def has_second_header(columns: Iterable[pa.Array]) -> bool:
-    """Say whether the first row of a table is a second header line.
+    """Return whether the first row of a table is a second header line.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def has_second_header(columns: Iterable[pa.Array]) -> bool:
 
 
 def _begins_with_text(column: pa.Array) -> bool | None:
-    """Say whether a column of numbers begins with something else; None if it is no column of numbers."""
+    """Return whether a numeric column starts with text; None if the column is not numeric."""
     is_number = compute.match_substring_regex(simplify(column, as_text=True), _NUMBER)
     rest = is_number.slice(1)
     if rest.null_count == len(rest) or not compute.all(rest).as_py():
