@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from churn.dates import FORMATS, ISO, Found, describe_format, read_date, write_date
@@ -15,6 +14,10 @@ if TYPE_CHECKING:
 
 DATE_SHARE = 0.9
 """A text column is a date column if this share of its cells are dates; the others are faults."""
+
+
+HEAD = 200
+"""Number of the most frequent strings of which a format must match at least one."""
 
 
 def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
@@ -43,12 +46,15 @@ def find_format(counts: Mapping[str, int]) -> Found:
     Parameters
     ----------
     counts : mapping of str to int
-        Number of rows of each string.
+        Number of rows of each string, the most frequent first.
     """
     rows = sum(counts.values())
     least = DATE_SHARE * rows
     shares: dict[str, int] = {}
+    head = list(counts)[:HEAD]
     for form in FORMATS:
+        if all(read_date(text, form) is None for text in head):
+            continue
         wrong = 0
         for text, count in counts.items():
             if read_date(text, form) is None:
@@ -81,4 +87,4 @@ def describe_dates(name: str, present: pd.Series[Any], form: str, *, nullable: b
 
 
 def _count(column: pd.Series[Any]) -> dict[str, int]:
-    return dict(Counter(cell for cell in column.dropna() if cell != "?"))
+    return {str(text): int(rows) for text, rows in column.value_counts().items() if text != "?"}

@@ -151,7 +151,14 @@ def test_nothing_is_lenient_unless_it_is_asked_for(client: TestClient, row: Any,
     assert says in {error["reason"] for error in answer.json()["errors"]}
 
 
-@pytest.mark.parametrize("query", ["extra=all", "texts=", "texts=parse&texts=yes"])
+def test_numbers_may_have_decimal_commas(client: TestClient, row: Any, expected: list[float]) -> None:
+    changed = row | {"EstimatedSalary": row["EstimatedSalary"].replace(".", ",")}
+    answer = client.post("/predict?extra=ignore&texts=parse&decimal=,", json=changed)
+    assert answer.json()["probability"] == pytest.approx(expected[0], abs=1e-6)
+    assert client.post("/predict?extra=ignore&texts=parse", json=changed).status_code == 422
+
+
+@pytest.mark.parametrize("query", ["decimal=;", "extra=all", "texts=", "texts=parse&texts=yes"])
 def test_a_parameter_with_another_value_is_refused(client: TestClient, row: Any, query: str) -> None:
     answer = client.post(f"/predict?{query}", json=row)
     assert answer.status_code == 400
