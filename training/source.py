@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from churn import identifiers
 from churn.errors import TableError
 from churn.names import normalize_names
 from churn.runtime.files import sha256
@@ -78,7 +79,7 @@ class Source:
         What it is made of, in order.
     names : tuple of str
         Its columns, or of them those that a schema names.
-    unreadable : mapping of str to str
+    unreadable : mapping of str to pyarrow.DataType
         Columns that can't be scored because of their types, and these.
     ragged : int
         Lines of a CSV left out in the last pass.
@@ -89,7 +90,7 @@ class Source:
     path: Path
     files: tuple[Path, ...]
     names: tuple[str, ...] = ()
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
     ragged: int = 0
     decimal: str | None = None
     _csv: CsvFile | None = None
@@ -191,7 +192,7 @@ def open_source(
     header = tuple(_complete_header(written))
     if source._csv is None:  # noqa: SLF001
         kinds = zip(header, (fields.field(fields.names.index(name)).type for name in written), strict=True)
-        source.unreadable = {name: str(kind) for name, kind in kinds if not is_readable(kind)}
+        source.unreadable = {name: kind for name, kind in kinds if not is_readable(kind)}
     source._header = header  # noqa: SLF001
     source.names = _choose_names(header, schema, also, f"{path}: ", described)
     return source
@@ -207,14 +208,17 @@ def hint_at_encoding(path: Path) -> str:
     )
 
 
-def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, str]) -> None:
-    """Refuse to learn from columns that can't be scored because of their types; TableError names them."""
+def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, pa.DataType]) -> None:
+    """Refuse features that can't be scored, or an identifier that can't name customers, because of their types."""
     wrong = [f"{name} ({unreadable[name]})" for name in schema.names if name in unreadable]
     if wrong:
         raise TableError(
             f"{path}: columns hold what can't be scored: {', '.join(wrong)}; allowed: {READABLE}; leave them out with "
             "--drop"
         )
+    kind = unreadable.get(schema.identifier, pa.string())
+    if not identifiers.is_possible(kind) and not identifiers.is_bytes(kind):
+        raise TableError(f"{path}: {schema.identifier} ({kind}) can't name customers; allowed: {identifiers.ALLOWED}")
 
 
 def _choose_names(

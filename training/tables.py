@@ -78,7 +78,7 @@ class Table:
         What is wrong with lines that are left out.
     decimals : mapping of str to {".", "?"}
         Columns of which it is not known how they write numbers, as in `churn.tables.form.Form`.
-    unreadable : mapping of str to str
+    unreadable : mapping of str to pyarrow.DataType
         Columns that can't be scored because of their types, and these.
     """
 
@@ -88,7 +88,7 @@ class Table:
     lines: NDArray[np.int64]
     faults: tuple[Fault, ...] = ()
     decimals: Mapping[str, Decimal] = field(default_factory=dict)
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     def arrow(self, name: str) -> pa.Array:
         """Return a column as an Arrow array."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from churn.errors import TableError
-from churn.schema import Feature, InvalidValueError
+from churn.schema import Feature, InvalidValueError, Schema
+from training.dataset import load_dataset
 from training.tables import LISTED, Fault, Table, as_numbers, list_faults, read_table
 
 if TYPE_CHECKING:
@@ -239,3 +240,34 @@ def test_numbers_are_read_from_text() -> None:
     numbers, wrong = as_numbers(pd.Series(["1.5", "1e3", "?", None, "inf", "12345678901234567890"], dtype="str"))
     assert repr(numbers.tolist()) == repr([1.5, 1000.0, np.nan, np.nan, np.nan, 12345678901234567890.0])
     assert wrong.tolist() == [False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("Visits", r"columns hold what can't be scored: Visits \(list<.*>\)"),
+        ("CustomerId", r"CustomerId \(list<.*>\) can't name"),
+    ],
+)
+def test_columns_of_types_that_can_not_be_scored_are_refused(
+    tmp_path: Path, column: str, says: str, *, stream: bool
+) -> None:
+    from training.streaming.spread import Split, open_streamed
+
+    cells = pa.array([[number % 7] for number in range(200)])
+    table = pa.table({"CustomerId": np.arange(200), "Age": np.arange(200) % 50, "Exited": np.arange(200) // 5 % 2})
+    path = write_parquet(
+        tmp_path / "odd.parquet", **{name: table.column(name) for name in table.column_names} | {column: cells}
+    )
+    schema = Schema(
+        (Feature("Age", "integer"), *([Feature("Visits", "number")] if column == "Visits" else [])), "Exited"
+    )
+
+    def load() -> object:
+        if stream:
+            return open_streamed(path, Split(0.2, 0.1, 0), scratch=tmp_path, schema=schema).__enter__()
+        return load_dataset(path, schema=schema)
+
+    with pytest.raises(TableError, match=says):
+        load()
