@@ -1,7 +1,7 @@
-"""Dates as a table writes them, to days since 1970-01-01.
+"""Parse dates in tables to days since 1970-01-01.
 
-A column writes its dates in one form, which is found on the whole column. ISO 8601 is read everywhere besides. A time
-of day behind a date is ignored.
+A column has one date format, which is detected on the whole column; ISO 8601 is always accepted as well. A time of day
+after a date is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ISO = "%Y-%m-%d"
 _EPOCH = date(1970, 1, 1).toordinal()
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TURN = 69
-"""A year of two digits below it is in the 2000s, any other in the 1900s, as POSIX has it."""
+"""Two-digit years below this are in the 2000s, others in the 1900s, as in POSIX."""
 
 _PARTS = {
     "%d": r"(?P<day>\d{1,2})",
@@ -41,18 +41,18 @@ FORMATS = (
     "%b %d, %Y",
     "%b %d %Y",
 )
-"""Forms of dates, as `datetime.strptime` writes them."""
+"""Date formats of `datetime.strptime`."""
 
 
 class Found(NamedTuple):
-    """What the dates of a column are written as.
+    """Detected format of a date column.
 
     Attributes
     ----------
     format : str or None
-        One of `FORMATS`; None if they are no dates, or it is not clear.
+        One of `FORMATS`; None if the values are not dates or the format is ambiguous.
     choices : tuple of str
-        The forms all of them have. Several: it is not clear which is meant.
+        All matching formats; several if the format is ambiguous.
     """
 
     format: str | None
@@ -60,19 +60,19 @@ class Found(NamedTuple):
 
 
 def parse_date(text: str, form: str) -> float:
-    """Return the days from 1970-01-01 to a date.
+    """Return the number of days since 1970-01-01.
 
     Parameters
     ----------
     text : str
-        In the form that is given, or in ISO 8601.
+        A date in the given format or in ISO 8601.
     form : str
         One of `FORMATS`.
 
     Raises
     ------
     ValueError
-        If it is no such date.
+        If the text is not such a date.
     """
     days = read_date(text, form)
     if days is None:
@@ -81,17 +81,17 @@ def parse_date(text: str, form: str) -> float:
 
 
 def count_days(value: date) -> float:
-    """Return the days from 1970-01-01 to a date, or to the day of a time."""
+    """Return the number of days since 1970-01-01 of a date or datetime."""
     return float(value.toordinal() - _EPOCH)
 
 
 def write_date(days: float) -> str:
-    """Return a date in ISO 8601."""
+    """Return a number of days since 1970-01-01 as a date in ISO 8601."""
     return date.fromordinal(int(days) + _EPOCH).isoformat()
 
 
 def describe_format(form: str) -> str:
-    """Return a form of dates as people write it: ``dd/mm/yyyy``."""
+    """Return a date format for messages, such as ``dd/mm/yyyy``."""
     words = {"%d": "dd", "%m": "mm", "%b": "mon", "%Y": "yyyy", "%y": "yy"}
     for part, word in words.items():
         form = form.replace(part, word)
@@ -99,14 +99,14 @@ def describe_format(form: str) -> str:
 
 
 def read_date(text: str, form: str) -> float | None:
-    """Return a date's days as `parse_date` does; None if it is no such date."""
+    """Return the result of `parse_date`, or None if the text is not such a date."""
     days = _make_reader(form)(text)
     return _make_reader(ISO)(text) if days is None and form != ISO else days
 
 
 @lru_cache(maxsize=len(FORMATS))
 def _make_reader(form: str) -> Callable[[str], float | None]:
-    """Return a function that returns a date's days, or None."""
+    """Return a function that parses a date to days, or returns None."""
     pattern = re.escape(form).replace(r"\ ", " ")
     for part, group in _PARTS.items():
         pattern = pattern.replace(part, group)
@@ -123,7 +123,7 @@ def _make_reader(form: str) -> Callable[[str], float | None]:
         try:
             month = int(groups["month"]) if "month" in groups else 1 + _MONTHS.index(groups["name"][:3].lower())
             return float(date(year, month, int(groups["day"])).toordinal() - _EPOCH)
-        except ValueError:  # no such day, or month
+        except ValueError:  # invalid day or month
             return None
 
     return read

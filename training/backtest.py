@@ -1,4 +1,4 @@
-"""Judges a published model on a labelled table, and writes the report of it."""
+"""Evaluate a published model on a labelled table, and write a report."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from training.dataset import OnBadRow
 
 REPORT_ROWS = 100_000
-"""Customers whom the report's pictures, intervals and tables are drawn from, at most. Scores rest on all."""
+"""Maximum number of customers for figures, intervals and tables of the report; scores use all customers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How the table is read and judged.
+    """Options of an evaluation.
 
     Attributes
     ----------
     label, positive, negative : str or None
-        As for `training.dataset.load_dataset`; as in the model's training if None.
+        See `training.dataset.load_dataset`. Default to those of the model's training.
     drop_rows : sequence of str
     decimal : {".", ","} or None
     on_bad_row : {"refuse", "drop"}
     threshold : float or None
-        A customer is said to leave above this probability; the model's if None.
+        A customer is predicted to leave above this probability. Defaults to the model's threshold.
     costs : Costs
     """
 
@@ -61,20 +61,20 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a version is on a table.
+    """Evaluation of a version on a table.
 
     Attributes
     ----------
     version : int
     threshold : float
     scores : Scores
-        On the table.
+        Metrics on the table.
     trained : dict
-        Scores of the test part that training held out, as the manifest holds them; empty if there was none.
+        Metrics on the test set of the training, from the manifest; empty if there was none.
     source : dict
-        The table: file, SHA-256, row counts.
+        File, SHA-256 and row counts of the table.
     notes : tuple of str
-        What was left out, a sentence each.
+        Descriptions of excluded rows, one sentence each.
     report : ReportData
     """
 
@@ -87,7 +87,7 @@ class Evaluation:
     report: ReportData
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a summary file says."""
+        """Return the content of the summary file."""
         return {
             "version": self.version,
             "threshold": self.threshold,
@@ -97,7 +97,7 @@ class Evaluation:
         }
 
     def write_report(self, path: Path) -> None:
-        """Write the report, whole or not at all."""
+        """Write the report atomically."""
         with write_aside(path) as aside:
             write_report(aside, self.report)
 
@@ -105,25 +105,25 @@ class Evaluation:
 def evaluate(
     folder: Path, data: Path, choices: Choices, engine: EngineChoice = "auto", command: str = ""
 ) -> Evaluation:
-    """Judge a version on a labelled table.
+    """Evaluate a version on a labelled table.
 
     Parameters
     ----------
     folder : Path
-        The version's folder.
+        Folder of the version.
     data : Path
         A CSV or Parquet file with the label.
     choices : Choices
     engine : {"auto", "onnx", "tensorflow"}
     command : str
-        How the job was called, for the report.
+        Command line, for the report.
 
     Raises
     ------
     BundleError, EngineError
         If the version can't be loaded.
     TableError
-        If the table can't be used, or its customers all have the same label.
+        If the table is invalid, or all customers have the same label.
     """
     scorer = load_scorer(folder, engine)
     content = scorer.manifest.content
@@ -170,7 +170,7 @@ def evaluate(
 def _encode(
     scorer: Scorer, found: Customers, on_bad_row: OnBadRow
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, Any], tuple[str, ...]]:
-    """Return the raw matrix and labels of the customers that can be scored, and what is to be said of the others."""
+    """Return the raw matrix and labels of valid rows, and notes on the others."""
     table = found.table
     raw, wrong = encode_table(table, scorer.schema)
     faults = [*found.faults, *wrong]
@@ -197,7 +197,7 @@ def _encode(
 
 
 def _draw(part: Part, seed: int) -> Part:
-    """Return a random sample of a large part."""
+    """Return a random sample if a part is large."""
     if len(part.labels) <= REPORT_ROWS:
         return part
     rows = np.sort(np.random.default_rng(seed).permutation(len(part.labels))[:REPORT_ROWS])

@@ -1,4 +1,4 @@
-"""A table checked against its schema: the raw matrix and the labels that everything after works on."""
+"""Load a training table: the raw matrix and the labels, validated against the schema."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ OnBadRow = Literal["refuse", "drop"]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a network learns from.
+    """Training data.
 
     Attributes
     ----------
     schema : Schema
-        With the ranges seen in this table.
+        Schema with the ranges of this table.
     raw : ndarray of float64, shape (n, features)
         The raw matrix of `churn.columns`.
     labels : ndarray of float64, shape (n,)
         1 for a customer who left, 0 for one who stayed.
     source : mapping
-        The file's name, SHA-256 and row counts, as the manifest keeps them.
+        File name, SHA-256 and row counts, as stored in the manifest.
     notes : tuple of str
-        What was dropped or needs a word, a sentence each.
+        Remarks on dropped columns and rows, one sentence each.
     """
 
     schema: Schema
@@ -69,34 +69,34 @@ def load_dataset(
     on_bad_row: OnBadRow = "refuse",
     decimal: str | None = None,
 ) -> Dataset:
-    """Read a table, find or check its schema and encode it.
+    """Read a table, infer or check its schema, and encode it.
 
     Parameters
     ----------
     path : Path
         A CSV or Parquet file.
     label, identifier : str or None
-        The label's column and the column that names a customer; found if None.
+        Label column and identifier column. Detected by default.
     positive, negative : str or None
-        The label's values that mean leaving and staying; found if None. If both are given, rows of other values are
-        left out.
+        Label values that mean leaving and staying. Detected by default. If both are given, rows with other values are
+        excluded.
     schema : Schema or None
-        What the columns are; inferred if None.
+        Schema of the columns. Inferred by default.
     keep, drop : collections of str
-        Columns in or out, whatever they look like.
+        Columns to keep or to drop, regardless of their content.
     category : collection of str
-        Columns that are categories, though they hold numbers.
+        Numeric columns to use as categories.
     drop_rows : sequence of str
-        Rows to leave out, as ``"COLUMN=VALUE"``.
+        Exclusions as ``"COLUMN=VALUE"``.
     on_bad_row : {"refuse", "drop"}
-        Whether a faulty row stops the job or is left out and counted.
+        Whether an invalid row is an error or is dropped and counted.
     decimal : {".", ","}, optional
-        How numbers in text are written; found out by the first rows of a CSV if not given.
+        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
 
     Raises
     ------
     TableError
-        Naming file, line and column of what can't be understood.
+        If the table is invalid; the message names file, line and column.
     """
     if schema is not None:
         schema = schema.without(normalize_names(drop))
@@ -150,7 +150,7 @@ def load_dataset(
 
 
 def encode_table(table: Table, schema: Schema) -> tuple[NDArray[np.float64], list[Fault]]:
-    """Encode a table's columns into the raw matrix, and list every cell that is not allowed.
+    """Encode the columns of a table to the raw matrix, and list all invalid cells.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def _find_repeated(frame: pd.DataFrame) -> NDArray[np.bool_]:
 def _describe_repeated(
     repeated: int, raw: NDArray[np.float64], labels: NDArray[np.float64], schema: Schema, *, has_identifier: bool
 ) -> list[str]:
-    """Say how many rows repeat an earlier one, and what becomes of them."""
+    """Return a sentence on the number and treatment of duplicate rows."""
     notes = []
     if repeated and has_identifier:
         notes.append(f"{repeated:,} rows repeat an earlier one exactly and are dropped.")
@@ -186,7 +186,7 @@ def _describe_repeated(
 
 
 def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> None:
-    """Refuse a table with faults, unless its faulty rows are to be dropped; TableError lists the first."""
+    """Raise TableError with the first faults, unless invalid rows are to be dropped."""
     if faults and on_bad_row == "refuse":
         raise TableError(
             f"{path}: {len(faults)} cells or lines can't be used (--on-bad-row drop leaves their rows out):\n"
@@ -195,19 +195,19 @@ def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> N
 
 
 def check_classes(path: Path, labels: NDArray[np.float64]) -> None:
-    """Refuse a table with too few customers of a class to learn from; TableError names the class."""
+    """Raise TableError if a class has too few customers for training."""
     check_counts(path, int((labels == 1).sum()), int((labels == 0).sum()))
 
 
 def check_counts(path: Path, left: int, stayed: int) -> None:
-    """Refuse a table with too few customers who left, or who stayed; TableError says which."""
+    """Raise TableError if there are too few leavers or stayers."""
     for count, word in ((left, "left"), (stayed, "stayed")):
         if count < 10:
             raise TableError(f"{path}: only {count} usable customers {word}; at least 10 of each class are needed")
 
 
 def with_trained_ranges(schema: Schema, raw: NDArray[np.float64]) -> Schema:
-    """Return the schema with the range of each quantity that a raw matrix shows."""
+    """Return the schema with the ranges of the numbers in a raw matrix."""
     features = []
     for feature, numbers in zip(schema.features, raw.T, strict=True):
         if feature.is_quantity and not np.isnan(numbers).all():

@@ -1,4 +1,4 @@
-"""What a person is told of a table's columns before a network learns from them: names, codes and keys in question."""
+"""Warnings about columns of a training table: invalid names, possible codes and keys."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from churn.schema import Feature
 
 CODE_SHARE = 0.01
-"""Whole numbers of several lengths are a code if this share of them, or more, begins with a zero."""
+"""Integers of different lengths are a code if at least this share of them has leading zeros."""
 
 KEY_NAME = re.compile(r"(?i:(^|[_\s-])(id|no|nr|num|number|key|uuid|guid|iban|account|row|index)$)|Id$|ID$|Number$")
-"""What the name of a key ends with."""
+"""Suffixes of the names of keys."""
 
 _SEPARATORS = {"\t": "tabs", "|": "vertical bars", ";": "semicolons", ",": "commas", ":": "colons", " ": "blanks"}
 
@@ -33,13 +33,13 @@ _WAYS: Mapping[Role, str] = {
 
 
 def check_names(path: Path, features: Sequence[str], label: str, identifier: str) -> None:
-    """Refuse a table of which a model would be made that can't be served; TableError names the column and the way on.
+    """Raise TableError if a model with these columns could not be served; the message names the column and a remedy.
 
     Parameters
     ----------
     path : Path
     features, label, identifier : sequence of str, str, str
-        The names of the columns.
+        Names of the columns.
     """
     roles: list[tuple[str, Role]] = [*((name, "feature") for name in features)]
     for name, role in (*roles, (label, "label"), (identifier, "identifier")):
@@ -54,7 +54,7 @@ def check_names(path: Path, features: Sequence[str], label: str, identifier: str
 
 
 def hint_at_separator(names: Sequence[str]) -> str:
-    """Return what to add to a message on a table that has one column because its fields are separated otherwise."""
+    """Return a hint for a table with a single column, which may have an unsupported delimiter."""
     words = [word for separator, word in _SEPARATORS.items() if len(names) == 1 and separator in names[0].strip()]
     if not words:
         return ""
@@ -64,15 +64,15 @@ def hint_at_separator(names: Sequence[str]) -> str:
 
 
 def find_doubts(column: pd.Series[Any], feature: Feature, *, as_told: bool) -> list[str]:
-    """Return what is said of a feature that may be something else than it is taken for, a sentence each.
+    """Return remarks on a feature that may be of another kind, one sentence each.
 
     Parameters
     ----------
     column : Series
-        Its cells, without those that are missing.
+        Cells of the column that are not missing.
     feature : Feature
     as_told : bool
-        Whether the user asked for the column.
+        Whether the user specified the column.
     """
     name, doubts = feature.name, []
     zeros, is_code = find_zeros(column)
@@ -97,9 +97,9 @@ def find_doubts(column: pd.Series[Any], feature: Feature, *, as_told: bool) -> l
 
 
 def find_zeros(column: pd.Series[Any]) -> tuple[list[str], bool]:
-    """Return the cells of a column of whole numbers that begin with a zero too many, and whether it is a code.
+    """Return the cells of an integer column with leading zeros, and whether the column is a code.
 
-    A code, such as a postal code, has a fixed length, or leading zeros in more than a stray cell.
+    A code, such as a postal code, has a fixed length, or leading zeros in more than a few cells.
     """
     if column.dtype.kind in "iufb" or not column.str.fullmatch(r"[0-9]+").all():
         return [], False

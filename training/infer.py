@@ -1,7 +1,6 @@
-"""Finds out what a table's columns are: the label, the identifier, the features, and what must stay out.
+"""Infer the schema of a table: label, identifier, features, and columns to drop.
 
-Everything is told in sentences (`Inference.notes`), because a column silently dropped is a model nobody
-understands a year later.
+All decisions are explained in `Inference.notes`, so that no column is dropped silently.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ IDENTIFIER_NAMES = ("customerid", "clientid", "clientnum", "clientno", "customer
 DEFAULT_IDENTIFIER = "CustomerId"
 
 NUMERIC_SHARE = 0.9
-"""A text column is one of numbers if this share of its cells are; the others are then faults."""
+"""A text column is numeric if this share of its cells are numbers; the others are faults."""
 
 KNOWN_SHARE = 0.8
-"""A table is a known one if it has this share of its columns."""
+"""A table is recognised as a known one if it has this share of its columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What a table's columns are.
+    """Result of inferring a schema.
 
     Attributes
     ----------
     schema : Schema
     has_identifier : bool
-        Whether the table holds the identifier's column.
+        Whether the table has an identifier column.
     notes : tuple of str
-        A sentence for each column that was dropped or needs a word.
+        Remarks on columns, one sentence each.
     dropped : mapping of str to str
-        The columns left out, and why.
+        Dropped columns with reasons.
     """
 
     schema: Schema
@@ -64,12 +63,12 @@ class Inference:
 
 
 def find_label(table: Table, label: str | None) -> str:
-    """Return the label's column: the one named, else the one whose name is a usual one.
+    """Return the label column: the given one, or the one with a common name.
 
     Raises
     ------
     TableError
-        If there is no such column, or none or several look like the label.
+        If the column does not exist, or no or several columns look like the label.
     """
     names = list(table.frame.columns)
     if label is not None:
@@ -105,20 +104,20 @@ def infer(
     ----------
     table : Table
     label : str
-        The label's column.
+        Label column.
     labels : ndarray of float64, shape (n,)
-        The label as 0 and 1, NaN where a row is at fault.
+        0 or 1, NaN for unusable rows.
     identifier : str or None
-        The column that names a customer, if the user said so.
+        Identifier column given by the user.
     keep, drop : collections of str
-        Columns the user wants in or out, whatever they look like.
+        Columns to keep or to drop, regardless of their content.
     category : collection of str
-        Columns the user wants as categories, though they hold numbers.
+        Numeric columns to use as categories.
 
     Raises
     ------
     TableError
-        If no feature is left, a named column does not exist, or a column has a name that a model can't be served with.
+        If no feature is left, a given column does not exist, or a column has an invalid name.
     """
     names = [name for name in table.frame.columns if name != label]
     keep, drop, category = map(normalize_names, (keep, drop, category))
@@ -183,7 +182,7 @@ def _distinct(column: pd.Series[Any]) -> int:
 def _reason_to_drop(
     column: pd.Series[Any], labels: np.ndarray[Any, Any], date: Found | None, *, as_category: bool
 ) -> str | None:
-    """Say why a column must stay out, or None."""
+    """Return why a column must be dropped, or None."""
     present = _present(column)
     distinct = _distinct(present)
     if distinct == 0:
@@ -205,18 +204,18 @@ def _reason_to_drop(
 
 
 def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
-    """Whether a column that never repeats is a key: any text; whole numbers that count up or are named like one."""
+    """Return whether distinct values are a key: strings, or integers that count up or are named like a key."""
     if numbers is None:
         return True
     present = numbers[~np.isnan(numbers)]
     if not (present == np.floor(present)).all():
         return False
-    # Numbers of rows of which a part was taken, as for a test, leave gaps.
+    # Row numbers of a subset have gaps.
     return bool(KEY_NAME.search(name)) or present.max() - present.min() + 1 <= 2 * len(present)
 
 
 def _present(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the cells that say something. "?" is a gap in disguise: it shapes no feature, so its rows are faults."""
+    """Return the cells with a value. "?" means a missing value, but rows with it are faults."""
     present = column.dropna()
     return present[present != "?"]
 
@@ -226,12 +225,12 @@ def _is_flag_text(present: pd.Series[Any]) -> bool:
 
 
 def _count(present: pd.Series[Any]) -> dict[str, int]:
-    """Return the rows of each value, the most frequent first."""
+    """Return the number of rows of each value, in descending order."""
     return {str(value): int(rows) for value, rows in present.map(as_word).value_counts().items()}
 
 
 def _describe(column: pd.Series[Any], date: Found | None, *, as_category: bool = False) -> Feature:
-    """Return the feature a usable column is."""
+    """Return the feature for a usable column."""
     name, nullable = str(column.name), bool(column.isna().any())
     present = _present(column)
     if date is not None and date.format:
@@ -247,12 +246,12 @@ def _describe(column: pd.Series[Any], date: Found | None, *, as_category: bool =
 
 
 def list_categories(schema: Schema, table: Table) -> Schema:
-    """Return a schema whose categories without a list have the levels of a table.
+    """Return the schema with the levels of a table for categories without a list.
 
     Raises
     ------
     TableError
-        If such a column is empty.
+        If such a column has no values.
     """
     features = list(schema.features)
     for position, feature in enumerate(features):
@@ -269,22 +268,22 @@ def list_categories(schema: Schema, table: Table) -> Schema:
 
 
 def describe_category(name: str, counts: Mapping[str, int], *, nullable: bool) -> Feature:
-    """Return the feature that a column of texts or codes is; `counts` has the most frequent value first."""
+    """Return the feature for a column of strings or codes; `counts` is in descending order."""
     levels = choose_levels(counts)
-    listed = levels.listed or tuple(counts)[:MANY_LEVELS]  # a column that the user asked for
+    listed = levels.listed or tuple(counts)[:MANY_LEVELS]  # a column specified by the user
     return Feature(
         name, "category", categories=listed, open=levels.is_open, nullable=nullable, example=next(iter(counts))
     )
 
 
 def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:
-    """Return the feature that a column of numbers is, none of them NaN."""
+    """Return the feature for a column of numbers without NaN."""
     whole = bool((numbers == np.floor(numbers)).all())
     middle = float(np.sort(numbers)[len(numbers) // 2])
     return Feature(
         name,
         "integer" if whole else "number",
-        # A quantity that was never negative in a whole table can't be.
+        # A number without negative values in the whole table can't be negative.
         minimum=0 if numbers.min() >= 0 else None,
         nullable=nullable,
         example=plain(middle),
@@ -292,17 +291,17 @@ def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool
 
 
 def as_word(cell: object) -> str:
-    """Return a cell as text; a whole number is written without a point, though its column has gaps."""
+    """Return a cell as string; integers have no decimal point, even in columns with missing values."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def plain(number: float) -> float:
-    """Return a whole number as an int, so that it is written without a point."""
+    """Return an integer-valued number as int."""
     return int(number) if number.is_integer() else number
 
 
 def document(schema: Schema) -> Schema:
-    """Add descriptions, units and bounds where the table is one that is known by its column names."""
+    """Add descriptions, units and bounds if the column names are those of a known table."""
     known = tomllib.loads(resources.files("training").joinpath("known_tables.toml").read_text(encoding="utf-8"))
     for documentation in known.values():
         if len(set(schema.names) & set(documentation)) >= KNOWN_SHARE * len(documentation):

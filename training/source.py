@@ -1,4 +1,4 @@
-"""Reads a training table batch by batch: a CSV or Parquet file, or a folder of Parquet files."""
+"""Read a training table in batches from a CSV file, a Parquet file, or a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".txt"), (".parquet", ".pq")
 
 BATCH_ROWS = 65_536
-"""Rows of a Parquet file read at once."""
+"""Number of rows per batch of a Parquet file."""
 
 BUFFER_BYTES = 1 << 20
-"""Read of a Parquet column at once, so that a large row group is not loaded whole."""
+"""Buffer size in bytes for Parquet columns, so that large row groups are not loaded completely."""
 
 _INDEX = "__index_level_"
-"""Names under which pandas writes an index without a name begin so: none of the table's columns."""
+"""Prefix of the column names under which pandas stores unnamed indexes, which are ignored."""
 
 
 class Batch(NamedTuple):
-    """Some rows in a row.
+    """Consecutive rows of a table.
 
     Attributes
     ----------
     rows : pyarrow.RecordBatch
-        Those that can be used, by column; of a CSV, all text.
+        Usable rows; for CSV, all columns are strings.
     file : Path
     first : int
-        Number of the first of them within its file, counted from 1.
+        Number of the first row in its file, counted from 1.
     find_lines : callable
-        Returns the line of the file that each of them begins on, counted from 1; of a Parquet file, its row.
+        Returns the line number of each row, counted from 1; for Parquet, the row number.
     decimals : mapping of str to {".", ",", "?"}
-        How columns write numbers, as in `churn.tables.form.Form`.
+        Decimal separators of the columns; see `churn.tables.form.Form`.
     broken : sequence of (int, Violation)
-        Lines that are no rows of the table, or hold text that can't be read, and what is wrong with them.
+        Line numbers and errors of unusable lines.
     """
 
     rows: pa.RecordBatch
@@ -76,15 +76,15 @@ class Source:
     ----------
     path : Path
     files : tuple of Path
-        What it is made of, in order.
+        Files of the table, in order.
     names : tuple of str
-        Its columns, or of them those that a schema names.
+        Columns of the table, or those that the schema selects.
     unreadable : mapping of str to pyarrow.DataType
-        Columns that can't be scored because of their types, and these.
+        Columns with unsupported types, and these types.
     ragged : int
-        Lines of a CSV left out in the last pass.
+        Number of CSV lines with a wrong number of fields in the last pass.
     decimal : {".", ","} or None
-        How numbers in text are written, if it was said.
+        Decimal separator of numbers in text, if it was given.
     """
 
     path: Path
@@ -98,16 +98,16 @@ class Source:
 
     @property
     def is_text(self) -> bool:
-        """Whether it is a CSV."""
+        """Whether the table is a CSV."""
         return self._csv is not None
 
     def read(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """Yield the table's rows, all of its columns or some.
+        """Yield the rows of the table with all columns or the given ones.
 
         Raises
         ------
         TableError
-            If a file can't be read to its end, or two files of a folder differ in their columns.
+            If a file can't be read, or the files of a folder have different columns.
         """
         self.ragged = 0
         wanted = [name for name in self.names if columns is None or name in columns]
@@ -142,7 +142,7 @@ class Source:
                 first += len(rows)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file; of a folder, of its files' names and digests."""
+        """Return the SHA-256 of the file, or of the names and digests of the files in a folder."""
         if self.files == (self.path,):
             return sha256(self.path)
         import hashlib
@@ -154,22 +154,22 @@ class Source:
 def open_source(
     path: Path, schema: Schema | None = None, decimal: str | None = None, also: Collection[str] = ()
 ) -> Source:
-    """Find the files of a table and read its header.
+    """Find the files of a table and read the header.
 
     Parameters
     ----------
     path : Path
     schema : Schema, optional
-        Names the columns that are read, the identifier if it is there; all are if it is not given.
+        Selects the columns to read. Defaults to all columns.
     decimal : {".", ","}, optional
-        How numbers in text are written; found out by the first rows of a CSV if not given.
+        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
     also : collection of str
-        Further columns that are read if they are there, where a schema names the others.
+        Further columns to read, if they exist, in addition to those of the schema.
 
     Raises
     ------
     TableError
-        If there is no such table, it is of an unknown kind or empty, or its header can't be used.
+        If the table does not exist, is empty, or has an unknown format or an invalid header.
     """
     source = Source(path, tuple(_find_files(path)), decimal=decimal)
     first = source.files[0]
@@ -179,7 +179,7 @@ def open_source(
         if first.suffix.lower() in CSV_SUFFIXES:
             numeric = None if schema is None else [one.name for one in features if not one.is_text]
             names = () if schema is None else (*schema.names, schema.label)
-            source._csv = CsvFile(lambda: path.open("rb"), names, numeric, decimal)  # noqa: SLF001  its maker
+            source._csv = CsvFile(lambda: path.open("rb"), names, numeric, decimal)  # noqa: SLF001  factory of the class
             written, described = source._csv.form.names, source._csv.form.described  # noqa: SLF001
         else:
             fields = parquet.read_schema(first)
@@ -199,7 +199,7 @@ def open_source(
 
 
 def hint_at_encoding(path: Path) -> str:
-    """Return what to do with a table that is not UTF-8."""
+    """Return a hint for a table that is not UTF-8."""
     converted = path.with_name(f"{path.stem}-utf8{path.suffix}")
     command = shlex.join(["iconv", "-f", "WINDOWS-1252", "-t", "UTF-8", str(path)])
     return (
@@ -209,7 +209,7 @@ def hint_at_encoding(path: Path) -> str:
 
 
 def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, pa.DataType]) -> None:
-    """Refuse features that can't be scored, or an identifier that can't name customers, because of their types."""
+    """Raise TableError if features or the identifier have unsupported types."""
     wrong = [f"{name} ({unreadable[name]})" for name in schema.names if name in unreadable]
     if wrong:
         raise TableError(
@@ -233,7 +233,7 @@ def _choose_names(
 
 
 def _complete_header(names: Sequence[str]) -> list[str]:
-    """Return the names of the columns as a schema holds them, one for each without a name."""
+    """Return normalised column names, with generated names for unnamed columns."""
     return [name or f"column_{position}" for position, name in enumerate(normalize_names(names), start=1)]
 
 
@@ -243,7 +243,7 @@ def _drop_index(names: Sequence[str]) -> list[str]:
 
 def _leave_out_broken(rows: Rows, file: Path, first: int) -> Batch:
     find_all = rows.find_lines
-    assert find_all is not None  # noqa: S101  blocks are read from the first on
+    assert find_all is not None  # noqa: S101  blocks are read from the first one on
     places = np.arange(rows.total) if rows.places is None else rows.places
     batch, broken = rows.batch, []
     if rows.broken:
@@ -275,7 +275,7 @@ def _find_files(path: Path) -> list[Path]:
 
 
 def count_rows(path: Path) -> int:
-    """Return a table's rows; of a CSV, an estimate from the length of its first lines. 0 where nothing can be read."""
+    """Return the number of rows; an estimate from the first lines for CSV, and 0 if the file is unreadable."""
     try:
         files = _find_files(path)
         if files[0].suffix.lower() in PARQUET_SUFFIXES:
@@ -284,4 +284,4 @@ def count_rows(path: Path) -> int:
             head = file.read(1 << 20)
         return round(path.stat().st_size * head.count(b"\n") / max(1, len(head)))
     except (TableError, pa.ArrowException, OSError):
-        return 0  # whoever reads it says what is wrong
+        return 0  # the error is reported when the table is read

@@ -1,4 +1,4 @@
-"""A training table in memory, read as every table is; what can't be used of it, by line and column."""
+"""Read a training table into memory, with its faults by line and column."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 LISTED = 10
-"""How many faults a message lists before it only counts."""
+"""Maximum number of faults listed in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One cell or line that can't be used.
+    """An unusable cell or line.
 
     Attributes
     ----------
     line : int
         Line of the file, counted from 1 (for Parquet: the row, counted from 1).
     column : str
-        Empty where the whole line is at fault.
+        Empty if the fault concerns the whole line.
     reason : str
     """
 
@@ -49,7 +49,7 @@ class Fault:
 
     @classmethod
     def of(cls, violation: Violation, line: int) -> Fault:
-        """Return what a violation is, on its line."""
+        """Return the fault for a violation in a line."""
         sent, told = violation.sent, f"{violation.reason}; allowed: {violation.allowed}"
         if not violation.field or sent is None or sent != sent:
             return cls(line, violation.field, told)
@@ -63,23 +63,24 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it was read.
+    """A table in memory.
 
     Attributes
     ----------
     path : Path
     sha256 : str
-        Of the file.
+        SHA-256 of the file.
     frame : DataFrame
-        Numbers, or text; text is stripped, and in decimal points if it is numbers. Missing cells are NA.
+        Columns of numbers or strings. Strings are stripped; numbers in strings have decimal points. Missing cells are
+        NA.
     lines : ndarray of int64, shape (rows,)
-        Where each row stands in the file, for messages.
+        Line number of each row in the file, for messages.
     faults : tuple of Fault
-        What is wrong with lines that are left out.
+        Faults of lines that are not in `frame`.
     decimals : mapping of str to {".", "?"}
-        Columns of which it is not known how they write numbers, as in `churn.tables.form.Form`.
+        Columns with an unknown decimal separator; see `churn.tables.form.Form`.
     unreadable : mapping of str to pyarrow.DataType
-        Columns that can't be scored because of their types, and these.
+        Columns with unsupported types, and these types.
     """
 
     path: Path
@@ -95,7 +96,7 @@ class Table:
         return as_arrow(self.frame[name])
 
     def select(self, rows: NDArray[np.bool_]) -> Table:
-        """Return the table with some of its rows."""
+        """Return the table with the selected rows."""
         return self if rows.all() else replace(self, frame=self.frame[rows], lines=self.lines[rows])
 
 
@@ -108,12 +109,12 @@ def read_table(
     ----------
     path : Path
     schema, decimal, also
-        As for `training.source.open_source`.
+        See `training.source.open_source`.
 
     Raises
     ------
     TableError
-        If the file is absent, empty, of an unknown kind, or has a header that can't be used.
+        If the file does not exist, is empty, or has an unknown format or an invalid header.
     """
     if path.is_dir():
         raise TableError(f"{path}: a folder is read with --stream alone")
@@ -130,7 +131,7 @@ def read_table(
 
 
 def make_frame(rows: pa.Table, decimals: Mapping[str, Decimal]) -> pd.DataFrame:
-    """Return rows as pandas holds them: see `Table`."""
+    """Convert rows to a DataFrame; see `Table`."""
     columns = [
         _simplify(column, decimals.get(name, ".")) for name, column in zip(rows.column_names, rows.columns, strict=True)
     ]
@@ -140,7 +141,7 @@ def make_frame(rows: pa.Table, decimals: Mapping[str, Decimal]) -> pd.DataFrame:
 
 
 def find_doubtful(decimals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return the columns of which it is not known how they write numbers."""
+    """Return the columns with an unknown decimal separator."""
     return {name: decimal for name, decimal in decimals.items() if decimal == "?"}
 
 
@@ -156,18 +157,18 @@ def _simplify(column: pa.ChunkedArray, decimal: Decimal) -> pa.ChunkedArray:
 
 
 def _normalize(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Bring a column of text to Unicode's form NFC."""
+    """Convert a string column to Unicode normalisation form NFC."""
     is_plain = column.dtype.kind in "iuf" or bool(column.str.isascii().all())
     return column if is_plain else column.str.normalize("NFC")
 
 
 def has_other_encoding(faults: Iterable[Fault]) -> bool:
-    """Whether cells are not UTF-8."""
+    """Return whether there are cells that are not UTF-8."""
     return any(NOT_UTF8 in fault.reason for fault in faults)
 
 
 def list_faults(faults: Iterable[Fault]) -> str:
-    """Return the first faults in the order of the file, a line each, and how many more there are."""
+    """Return the first faults in file order, one per line, and the number of further ones."""
     ordered = sorted(faults, key=lambda fault: fault.line)
     shown = [f"  {fault}" for fault in ordered[:LISTED]]
     if len(ordered) > LISTED:
@@ -182,14 +183,14 @@ def as_arrow(column: pd.Series[Any]) -> pa.Array:
 
 
 def as_numbers(column: pd.Series[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Read a column as numbers.
+    """Convert a column to numbers.
 
     Returns
     -------
     numbers : ndarray of float64, shape (n,)
-        NaN where a cell is missing or no finite number.
+        NaN for cells that are missing or not finite numbers.
     wrong : ndarray of bool, shape (n,)
-        Where a cell is there and is no finite number.
+        Mask of the cells that are neither missing nor finite numbers.
     """
     parsed = read_numbers(simplify(as_arrow(column), as_text=False))
     numbers = np.where(np.isfinite(parsed), parsed, np.nan)

@@ -1,4 +1,4 @@
-"""What all rows say of a column, worked out batch by batch; what a sample can't be trusted with."""
+"""Statistics of the columns over all rows, computed batch by batch."""
 
 from __future__ import annotations
 

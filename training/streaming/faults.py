@@ -1,4 +1,4 @@
-"""Faulty rows of a streamed table: the first are listed by line, all are counted."""
+"""Faults of a streamed table: all are counted, the first ones are listed by line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FaultLog:
     Attributes
     ----------
     rows : int
-        Rows with a fault.
+        Number of rows with faults.
     faults : int
-        A row may have several.
+        Number of faults; a row may have several.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class FaultLog:
         self._kept: list[tuple[Path, Fault]] = []
 
     def add(self, file: Path, faults: Sequence[Fault], rows: int) -> None:
-        """Add the faults of a batch, and in how many rows they are."""
+        """Add the faults of a batch, and the number of rows with faults."""
         self.rows += rows
         self.faults += len(faults)
         self._kept += [
@@ -39,7 +39,7 @@ class FaultLog:
         ]
 
     def describe(self, source: Source) -> str:
-        """Return the first faults in the order of the table, a line each, and how many more there are."""
+        """Return the first faults in table order, one per line, and the number of further ones."""
         several = len(source.files) > 1
         shown = [
             f"  {file.relative_to(source.path)}: {fault}" if several else f"  {fault}" for file, fault in self._kept
@@ -48,7 +48,7 @@ class FaultLog:
         return "\n".join([*shown, *([f"  … and {more} more"] if more else [])])
 
     def check(self, source: Source, on_bad_row: OnBadRow) -> None:
-        """Refuse a table with faults, unless its faulty rows are to be dropped; TableError lists the first."""
+        """Raise TableError with the first faults, unless invalid rows are to be dropped."""
         if self.faults and on_bad_row == "refuse":
             raise TableError(
                 f"{source.path}: {self.faults} cells or lines can't be used (--on-bad-row drop leaves "
@@ -57,7 +57,7 @@ class FaultLog:
 
 
 def find_lines(source: Source, rows: Sequence[int]) -> dict[int, int]:
-    """Return the line in the file of each row; a Parquet file's rows are its lines."""
+    """Return the line number of each row; for Parquet, the row number."""
     found = {row: row for row in rows}
     if source.is_text:
         for batch in source.read(source.names[:1]):

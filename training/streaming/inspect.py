@@ -1,4 +1,4 @@
-"""Finds out what the columns of a large table are: by the usual rules on a sample, corrected by facts of all rows."""
+"""Infer the schema of a large table from a sample, corrected by statistics of all rows."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ if TYPE_CHECKING:
     from training.source import Batch, Source
 
 INFER_ROWS = 100_000
-"""Rows the schema is inferred on."""
+"""Number of rows in the sample."""
 
 OTHER_ENCODING = 0.01
-"""A batch of more such lines than this share is in another encoding."""
+"""Share of undecodable lines in a batch above which the table has another encoding."""
 
 MOST_WORDS = 6
-"""Different labels kept, of which two are allowed."""
+"""Maximum number of distinct label values stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What is known of a table once it was read through.
+    """Result of the first pass over a table.
 
     Attributes
     ----------
     schema : Schema
     classes : Classes
-        The label's two values.
+        The two label values.
     exclusions : list of Exclusion
-        Which rows are left out.
+        Conditions for excluding rows.
     has_identifier : bool
-        Whether the table holds the identifier's column.
+        Whether the table has an identifier column.
     rows : int
-        Without lines of too many or too few fields, and without those that are left out on purpose.
+        Number of rows without incomplete lines and excluded rows.
     notes : tuple of str
-        What was dropped or needs a word, a sentence each.
+        Remarks on columns and rows, one sentence each.
     dropped : mapping of str to str
-        The columns left out, and why.
+        Dropped columns with reasons.
     """
 
     schema: Schema
@@ -90,12 +90,12 @@ def inspect(
     drop_rows: Sequence[str] = (),
     seed: int = 0,
 ) -> Inspected:
-    """Read a table once; what is told of it is as for `training.dataset.load_dataset`.
+    """Read a table once and infer its schema; parameters as for `training.dataset.load_dataset`.
 
     Raises
     ------
     TableError
-        Naming file, line and column of what can't be understood.
+        If the table is invalid; the message names file, line and column.
     """
     header = Table(source.path, "", pd.DataFrame(columns=list(source.names)), np.arange(0))
     label = find_label(header, schema.label if schema is not None else label)
@@ -144,7 +144,7 @@ def inspect(
 
 
 def _list_categories(schema: Schema, facts: Mapping[str, Facts], sample: _Sample, path: Path) -> Schema:
-    """Return a schema whose categories without a list have the levels of the table."""
+    """Return the schema with the levels of the table for categories without a list."""
     if not schema.unlisted:
         return schema
     listed = list_categories(schema, sample.as_table(path))
@@ -159,7 +159,7 @@ def _list_categories(schema: Schema, facts: Mapping[str, Facts], sample: _Sample
 
 
 def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int, keep: Collection[str]) -> Inference:
-    """Correct what was inferred on a sample by what is known of all rows."""
+    """Correct the schema of the sample by the statistics of all rows."""
     features, dropped, notes = [], dict(found.dropped), list(found.notes)
     for feature in found.schema.features:
         known, name = facts[feature.name], feature.name
@@ -173,13 +173,13 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
     notes += [f"{name} is dropped: {reason}." for name, reason in dropped.items() if name not in found.dropped]
     if not features:
         raise TableError(f"{table.path}: no column is left to learn from: {dropped}")
-    # Documented bounds are laid over what was widened once more.
+    # Documented bounds are applied again after widening.
     schema = document(replace(found.schema, features=tuple(features)))
     return Inference(schema, found.has_identifier, tuple(notes), dropped)
 
 
 def _refuse_other_encoding(source: Source, batch: Batch) -> None:
-    """Refuse a CSV in another encoding than UTF-8; TableError says what to do. A few such cells are faults."""
+    """Raise TableError if a CSV is not UTF-8; a few undecodable cells are faults instead."""
     lines = {line for line, one in batch.broken if one.reason == NOT_UTF8}
     if len(lines) > OTHER_ENCODING * (len(batch.rows) + len(lines)):
         what = f"{source.path}: {len(lines):,} lines, from line {min(lines)} on, are not UTF-8"
@@ -187,13 +187,13 @@ def _refuse_other_encoding(source: Source, batch: Batch) -> None:
 
 
 def _refuse_second_header(source: Source, batch: Batch) -> None:
-    """Refuse a CSV with a second header line; TableError says what to do."""
+    """Raise TableError if a CSV has a second header line."""
     if source.is_text and batch.first == 1 and has_second_header(batch.rows.columns):
         raise TableError(f"{source.path}: line {find_lines(source, [1])[1]}: {SECOND_HEADER}; delete that line")
 
 
 class _Words:
-    """The label's different values, each with the place where it comes first."""
+    """Distinct label values with their first occurrences."""
 
     def __init__(self) -> None:
         self._places: dict[str, tuple[Path, int, str]] = {}
@@ -207,7 +207,7 @@ class _Words:
                 self._places[word] = batch.file, batch.first + row, str(column[row]).strip()
 
     def tell(self, source: Source, label: str, positive: str | None, negative: str | None) -> Classes:
-        """Return the label's two classes."""
+        """Return the two classes of the label."""
         lines = find_lines(source, [row for _, row, _ in self._places.values()]) if len(self._places) > 2 else {}
         places = {word: Place(text, f"line {lines.get(row, row)}") for word, (_, row, text) in self._places.items()}
         where = f"{source.path}: label {label}"
@@ -215,12 +215,12 @@ class _Words:
 
 
 class _Sample:
-    """The rows of the least random numbers: as many as are wanted, whatever the batches.
+    """Random sample of fixed size: the rows with the smallest random numbers, independent of the batches.
 
     Attributes
     ----------
     rows : int
-        Of the table, as far as it was read.
+        Number of rows read so far.
     """
 
     def __init__(self, seed: int) -> None:
@@ -249,7 +249,7 @@ class _Sample:
             )
 
     def as_table(self, path: Path) -> Table:
-        """Return the sample in the form that a table is inferred from."""
-        assert self._taken is not None  # noqa: S101  there are rows
+        """Return the sample as a `Table`."""
+        assert self._taken is not None  # noqa: S101  there is at least one row
         frame = make_frame(self._taken, self._decimals)
         return Table(path, "", frame, self._lines, decimals=find_doubtful(self._decimals))

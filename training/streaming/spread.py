@@ -1,4 +1,4 @@
-"""Encodes every row of a large table, gives it to a part, and spreads the rows over shards."""
+"""Encode every row of a large table, assign it to a set, and distribute the rows over shards."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from training.streaming.inspect import Inspected
 
 REPORT_ROWS = 100_000
-"""Customers of a part that the report draws its pictures of, at most."""
+"""Maximum number of customers per set for the figures of the report."""
 
 PREFIX = "churn-train-"
-"""Of the scratch folder's name."""
+"""Prefix of the name of the scratch folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How rows are held out.
+    """Assignment of rows to sets.
 
     Attributes
     ----------
     test_size : float
-        Share of all rows; 0 holds none out.
+        Fraction of all rows; 0 for none.
     validation_size : float
-        Share of the rest. Above 0.
+        Fraction of the rest. Above 0.
     seed : int
     """
 
@@ -61,7 +61,7 @@ class Split:
     seed: int
 
     def choose(self, row_keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return each row's part, as a position in `PARTS`."""
+        """Return the set of each row, as an index of `PARTS`."""
         drawn = keys.draw(row_keys, self.seed, keys.PART)
         held_out = self.test_size + (1 - self.test_size) * self.validation_size
         return np.where(drawn < self.test_size, 2, np.where(drawn < held_out, 1, 0))
@@ -69,17 +69,17 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class StreamedTable:
-    """A large table, encoded on disk.
+    """A large table in encoded form on disk.
 
     Attributes
     ----------
     shards : Shards
     sample : Dataset
-        Some rows of each part, with what is known of all: the schema's ranges, the source's counts, the notes.
+        Sample of the rows of each set, with ranges, counts and notes for all rows.
     rows : mapping of str to ndarray of int64
-        Row numbers of each part within the sample; a part without rows is left out.
+        Row numbers of each set in the sample; empty sets are omitted.
     counts : mapping of str to int
-        Rows of each part.
+        Number of rows of each set.
     """
 
     shards: Shards
@@ -96,9 +96,9 @@ def open_streamed(
     scratch: Path | None = None,
     on_bad_row: OnBadRow = "refuse",
     decimal: str | None = None,
-    **told: Any,  # noqa: ANN401  what `inspect` takes
+    **told: Any,  # noqa: ANN401  parameters of `inspect`
 ) -> Iterator[StreamedTable]:
-    """Read a table twice, first to find its schema, then to encode it into a scratch folder that lasts for the block.
+    """Read a table twice: to infer its schema, and to encode it into a scratch folder that is deleted after the block.
 
     Parameters
     ----------
@@ -106,18 +106,18 @@ def open_streamed(
         A CSV or Parquet file, or a folder of Parquet files.
     split : Split
     scratch : Path or None
-        Where the scratch folder is made; None: where the system has temporary files.
+        Parent of the scratch folder. Defaults to the system's temporary folder.
     on_bad_row : {"refuse", "drop"}
-        Whether a faulty row stops the job or is left out and counted.
+        Whether an invalid row is an error or is dropped and counted.
     decimal : {".", ","}, optional
-        How numbers in text are written; found out by the first rows of a CSV if not given.
+        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
     **told
-        As for `inspect`: label, positive, negative, identifier, schema, keep, drop, category, drop_rows.
+        Parameters of `inspect`: label, positive, negative, identifier, schema, keep, drop, category, drop_rows.
 
     Raises
     ------
     TableError
-        Naming file, line and column of what can't be understood, or the part that has too few customers.
+        If the table is invalid, with file, line and column, or if a set has too few customers.
     """
     schema = told.get("schema")
     if schema is not None:
@@ -160,7 +160,7 @@ def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, 
 def _encode(
     schema: Schema, inspected: Inspected, batch: Batch, log: FaultLog
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a batch's raw matrix and labels; the label is NaN where a row can't be used."""
+    """Return the raw matrix and labels of a batch; the label is NaN for unusable rows."""
     encoded = encode_batch(schema, batch.rows, batch.decimals)
     chooser = RowChooser(schema.label, inspected.classes.left, inspected.classes.stayed, inspected.exclusions)
     words = read_words(batch.rows.column(schema.label))
@@ -182,7 +182,7 @@ def _encode(
 
 
 class _Tally:
-    """Counts customers of each part and class, and the range of each column."""
+    """Counts of customers by set and class, and ranges of the columns."""
 
     def __init__(self, features: int) -> None:
         self.classes = np.zeros((len(PARTS), 2), dtype=np.int64)
@@ -195,11 +195,11 @@ class _Tally:
             self._high = np.fmax(self._high, np.fmax.reduce(raw))
 
     def ranges(self) -> NDArray[np.float64]:
-        """Return a raw matrix of two rows that shows each column's range; NaN where no number was seen."""
+        """Return a raw matrix of two rows with the minimum and maximum of each column; NaN if it has no numbers."""
         return np.where(self._low > self._high, np.nan, np.stack([self._low, self._high]))
 
     def check(self, path: Path) -> None:
-        """Refuse a table, or a part of it, with too few customers of a class."""
+        """Raise TableError if a class has too few customers in the table or in a set."""
         stayed, left = self.classes.sum(axis=0).tolist()
         check_counts(path, left, stayed)
         for name, counts in zip(PARTS, self.classes, strict=True):
@@ -211,7 +211,7 @@ class _Tally:
 
 
 def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally, log: FaultLog) -> StreamedTable:
-    """Take the sample, and say what is known of all rows."""
+    """Return the sample with the statistics of all rows."""
     counts = dict(zip(PARTS, tally.classes.sum(axis=1).tolist(), strict=True))
     taken = {name: found for name, found in shards.take(dict.fromkeys(PARTS, REPORT_ROWS)).items() if len(found[1])}
     ends = np.cumsum([0, *(len(labels) for _, labels in taken.values())])
