@@ -1,4 +1,4 @@
-"""`churn evaluate`: a labelled table in, the scores and the report of a published version out."""
+"""`churn evaluate`: evaluate a published version on a labelled table."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ _MEASURES = ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_scor
 @click.command()
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @models_option
-@click.option("--version", type=int, help="Version to judge.  [default: the current one]")
+@click.option("--version", type=int, help="Version to evaluate.  [default: the current one]")
 @engine_option
 @click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("evaluation.html"),
     show_default=True,
-    help="HTML file with the scores and pictures, as of training; replaced if it exists.",
+    help="HTML report, like that of a training; replaced if it exists.",
 )
-@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of the scores.")
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the metrics to this JSON file.")
 @click.option("--label", help="Label column.  [default: as in training]")
 @click.option("--positive", help="Label value that means the customer left.  [default: as in training]")
-@click.option("--negative", help="Label value that means the customer stayed; rows of other values are left out.")
+@click.option("--negative", help="Label value that means the customer stayed; rows with other values are excluded.")
 @click.option(
     "--drop-rows",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="Leave out rows with this value, whatever its case; repeatable.",
+    help="Exclude rows with this value (case-insensitive); repeatable.",
 )
-@click.option("--decimal", type=click.Choice(MARKS), help="Decimal mark of the numbers in a CSV.  [default: inferred]")
+@click.option(
+    "--decimal", type=click.Choice(MARKS), help="Decimal separator of the numbers in a CSV.  [default: detected]"
+)
 @click.option(
     "--on-bad-row",
     type=click.Choice(["refuse", "drop"]),
     default="refuse",
     show_default=True,
-    help="Whether rows that can't be scored fail the command or are left out and listed.",
+    help="Whether rows that can't be scored fail the command or are dropped and listed.",
 )
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="A customer is said to leave above it.  [default: the model's]"
-)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Decision threshold.  [default: the model's]")
 @costs_options
 def evaluate(
     data: Path,
@@ -63,11 +63,11 @@ def evaluate(
     summary: Path | None,
     **chosen: Any,  # noqa: ANN401  the options of click
 ) -> None:
-    """Judge a published version on DATA (.csv or .parquet), whose customers' labels are known by now.
+    """Evaluate a published version on DATA (.csv or .parquet), a table with labels.
 
-    Columns are read as the model reads them, and the label as its training did. Nothing is published.
+    Columns are read as by the model, and the label as in its training. Nothing is published.
 
-    Example: churn evaluate customers.csv --version 3 --report evaluation.html
+    Example: churn evaluate customers.csv --report evaluation.html
     """
     from churn.registry import Registry
     from churn.runtime.files import replace_text
@@ -82,23 +82,23 @@ def evaluate(
     if summary is not None:
         replace_text(summary, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
     _print(found)
-    click.echo(f"the report is in {report}")
+    click.echo(f"wrote the report to {report}")
 
 
 def _print(found: Evaluation) -> None:
     source = found.source
     click.echo(
-        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} of whom left, judged by "
+        f"{source['file']}: {source['rows_used']:,} customers, {source['positive_share']:.2%} left, scored with "
         f"version {found.version}"
     )
     for note in found.notes:
         click.echo(f"  {note}")
-    click.echo(f"\n{'':<18}{'this table':>12}" + (f"{'test part':>12}" if found.trained else ""))
+    click.echo(f"\n{'':<18}{'this table':>12}" + (f"{'test set':>12}" if found.trained else ""))
     for name in _MEASURES:
         trained = f"{found.trained[name]:>12.4f}" if found.trained else ""
         click.echo(f"{name.replace('_', ' '):<18}{getattr(found.scores, name):>12.4f}{trained}")
     (stay_right, stay_wrong), (leave_wrong, leave_right) = found.scores.confusion_matrix
     click.echo(
-        f"above {found.threshold:g}: {stay_wrong:,} of {stay_right + stay_wrong:,} who stayed, "
-        f"{leave_right:,} of {leave_wrong + leave_right:,} who left"
+        f"threshold {found.threshold:g}: {leave_right:,} of {leave_wrong + leave_right:,} leavers found; "
+        f"{stay_wrong:,} of {stay_right + stay_wrong:,} stayers predicted to leave"
     )

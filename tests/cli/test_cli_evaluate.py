@@ -123,7 +123,7 @@ def test_repeated_customers_and_leaks_are_judged_as_they_come(
 
 def test_another_threshold_is_judged_and_said(evaluate: Any, own_models: Path, later: Path, tmp_path: Path) -> None:
     answer = evaluate(later, "--threshold", 0.2)
-    assert "above 0.2: " in answer.out
+    assert "threshold 0.2: " in answer.out
     scores = json.loads((tmp_path / "later.json").read_text())["scores"]
     assert scores["confusion_matrix"] == expected(own_models, later, 0.2).confusion_matrix
 
