@@ -14,11 +14,11 @@ httptools (llhttp) parses, and uvicorn runs the application. uvicorn's protocol 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httptools
 
-from service.errors import MEDIA_TYPE, Problem
+from service.wire.closing import ClosingProtocol
 from service.wire.reading import (
     BODY,
     ENDED,
@@ -27,67 +27,25 @@ from service.wire.reading import (
     IDLE,
     LINGERING,
     MAX_HEAD_BYTES,
-    Limits,
     check_host,
     check_method,
     describe_large_head,
-    describe_slow_head,
     find_problem,
 )
-from service.wire.uvicorn_internals import STATUS_LINE, ExchangingProtocol, make_parser
-from service.wire.watchdog import Watchdog
+from service.wire.uvicorn_internals import make_parser
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from service.wire.reading import Reading
-    from service.wire.uvicorn_internals import Config, ServerState
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
 
-class Connection(ExchangingProtocol):
-    """One connection.
+class Connection(ClosingProtocol):
+    """One connection; its parameters are those of `ClosingProtocol`."""
 
-    Parameters
-    ----------
-    limits : Limits
-    on_refusal : callable
-        Called with the `Problem` of each request that is refused before the application sees it; returns a header for
-        the response.
-    config, server_state, app_state, _loop
-        As uvicorn's.
-
-    Attributes
-    ----------
-    reading : Reading
-    fast_due : int
-        Responses on the fast path of a subclass that are due.
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        on_refusal: Callable[[Problem], tuple[bytes, bytes]],
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._limits = limits
-        self._on_refusal = on_refusal
-        self._head_bytes = 0
-        self._last_response = b""
-        self._watchdog = Watchdog(self, limits)
-        self.reading: Reading = IDLE
-        self.fast_due = 0
-
-    @property
-    def is_in_flight(self) -> bool:
-        """Whether a response is due."""
-        return self.running is not None or self.fast_due > 0
+    _head_bytes = 0
 
     # The transport's side
 
@@ -256,78 +214,3 @@ class Connection(ExchangingProtocol):
             self._watchdog.watch_head()
         else:
             self._watchdog.watch_idle()
-
-    # What an exchange calls as its transport
-
-    def write(self, data: bytes) -> None:
-        """Write a part of a response."""
-        if self.reading is not LINGERING:
-            self.transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Return whether nothing more is written."""
-        return self.reading is LINGERING or self.transport.is_closing()
-
-    def close(self) -> None:
-        """Close behind what was written."""
-        if self.is_closing():
-            return
-        if self.reading is BODY or self.pipeline:
-            self._linger()
-        else:
-            self.close_now()
-
-    # The end
-
-    def refuse(self, problem: Problem) -> None:
-        """Refuse a request that can't be read, behind the responses that are due, and close."""
-        self._last_response = self._encode(problem, self._on_refusal(problem))
-        if self.reading is BODY:
-            if self.newest.response_started:
-                self._last_response = b""
-            self.drop_newest()
-        self.reading = ENDED
-        if not self.is_in_flight:
-            self._end()
-
-    def refuse_slow_head(self) -> None:
-        """Refuse a request whose head is not complete in time."""
-        self.refuse(describe_slow_head(self._limits.head))
-
-    def shutdown(self) -> None:
-        """Close when the responses that are due are written; the server calls this."""
-        if not self.is_in_flight:
-            self.close_now()
-        elif self.running is None:
-            self.reading = ENDED
-        else:
-            self.newest.keep_alive = False
-
-    def close_now(self) -> None:
-        """Close the transport, which writes what it still has, for a limited time."""
-        if not self.transport.is_closing():
-            self.transport.close()
-            self._watchdog.watch_unsent()
-
-    def _encode(self, problem: Problem, header: tuple[bytes, bytes]) -> bytes:
-        body = problem.encode()
-        fields = [field for field in self.server_state.default_headers if field[0] != b"connection"]
-        fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
-        fields += [header, (b"connection", b"close")]
-        return STATUS_LINE[problem.status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body
-
-    def _end(self) -> None:
-        if self._last_response:
-            self.transport.write(self._last_response)
-            self._linger()
-        else:
-            self.close_now()
-
-    def _linger(self) -> None:
-        """End our half of the connection; drop what still arrives, since closing would reset the connection."""
-        self.reading = LINGERING
-        self.running = None
-        self.drop_queued()
-        self.flow.resume_reading()
-        self.transport.write_eof()
-        self._watchdog.watch_lingering()
