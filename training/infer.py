@@ -197,10 +197,12 @@ def _reason_to_drop(
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
     if distinct == len(column) and _is_key(str(column.name), numbers if numeric else None):
         return "it is different in every row, so it names the customer and says nothing about the next one"
-    if as_category or _is_flag_text(present) or (numeric and not find_zeros(present)[1]):
+    is_code = numeric and find_zeros(present)[1]
+    if as_category or _is_flag_text(present) or (numeric and not is_code):
         return None
     words = column.where(column != "?").astype(object).map(as_word, na_action="ignore")
-    return find_objection(_count(present), words.where(words.notna(), None).to_numpy(), labels)
+    objection = find_objection(_count(present), words.where(words.notna(), None).to_numpy(), labels)
+    return f"it is a code with leading zeros, and {objection}" if is_code and objection else objection
 
 
 def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:

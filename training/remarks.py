@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.codes import find_signs
+from training.doubts import KEY_NAME
 from training.tables import as_numbers
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def find_remarks(
     for feature in features:
         if feature.open:
             remarks.append(_describe_pooled(table, feature))
-        elif feature.is_numeric and feature.name not in as_told:
+        # `find_doubts` has named the ways on for the name of a key.
+        elif feature.is_numeric and feature.name not in as_told and not KEY_NAME.search(feature.name):
             numbers = as_numbers(table.frame[feature.name])[0]
             remarks.append(_doubt_numbers(feature, numbers, labels))
     return [remark for remark in remarks if remark is not None]

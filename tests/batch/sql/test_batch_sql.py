@@ -434,10 +434,6 @@ def test_a_limit_is_a_number_of_rows_or_a_share(text: str) -> None:
         ({"query": 'SELECT "CustomerId" FROM customers'}, "the query lacks columns: CreditScore, Geography"),
         ({"query": 'SELECT *, 1 AS "Age" FROM customers'}, "the query has duplicate columns: Age"),
         ({"key": "shoe size"}, "the query has no column shoe size; it has: CustomerId, "),
-        (
-            {"query": "SELECT *, 1 AS churn FROM customers", "keep": ("churn",)},
-            "--keep churn: this is the name of an output",
-        ),
         ({"table": "x" * 300}, "the table name must have from 1 to"),
         ({"table": "t", "rejects_table": "t"}, "t: scores and rejects need different tables"),
     ],
