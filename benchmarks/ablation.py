@@ -1,10 +1,9 @@
 """Ablation of the default network: `python benchmarks/ablation.py --seeds 200-202`.
 
-Each component is removed separately, and the network that would be published is evaluated. For each seed, the test set
-is split off as in `churn train` and not used; the rest is cross-validated, and differences are paired by customer. The
-ensemble is smaller than the default (--folds, --repeats) to save time. Each fit is stored in the output folder, so that
-an interrupted run resumes. The first fold of every seed is fitted before the second of any, so that --parts 1 gives a
-first result that --parts 5 continues.
+Each is left out alone, and what comes of it is judged by the network that would ship. Per seed the test part is split
+off as `churn train` does and never looked at; the rest is cross-validated, and differences are paired customer by
+customer. Each finished fit is kept in the output folder, so a run that was cut off goes on where it stopped. The first
+part of every seed is done before the second of any: --parts 1 is a first look that --parts 5 goes on from.
 """
 
 from __future__ import annotations
@@ -17,31 +16,24 @@ from typing import TYPE_CHECKING, Any
 import keras
 import matplotlib as mpl
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 from quality import ROOT, fingerprint, parse_seeds
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from churn.runtime.files import write_aside
+from training import job
 from training.dataset import Dataset, load_dataset
 from training.default.config import Config
-from training.default.survey import WORKED_OUT_FROM, Survey, survey
-from training.default.teach import make_student
-from training.default.teachers import Teachers
-from training.default.trees import fold, loss
-from training.lesson import Lesson, Result
-from training.networks import NETWORKS
-from training.preprocess import Encoding, fit_preprocessor
-from training.publication import Taught
+from training.default.folds import losses_of, split_folds
 from training.split import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARTS = 5
-ENCODING = NETWORKS["default"].encoding
+LEAST = 1e-6
+"""Probabilities are kept so far from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -52,41 +44,28 @@ class Variant:
     ----------
     title : str
     changes : dict
-        Changes of the configuration.
-    encoding : Encoding
-    calibrated : bool
-    distilled : bool
-        Whether the distilled network is evaluated, otherwise its teachers.
+        Of the configuration.
     """
 
     title: str
     changes: dict[str, Any] = field(default_factory=dict)
-    encoding: Encoding = ENCODING
-    calibrated: bool = True
-    distilled: bool = True
 
 
 EVERYTHING = "everything"
-# Variants with the same teachers follow each other, because teachers are cached until others are requested.
 VARIANTS = {
-    EVERYTHING: Variant("complete"),
-    "calibration": Variant("no calibration", calibrated=False),
-    "made-up": Variant("no synthetic customers for distillation", {"synthetic_rows": 1}),
-    "student": Variant("no distillation: the teachers themselves", distilled=False),
-    "columns": Variant("no feature selection", {"keep_columns": -1e9}),
-    "tails": Variant("no tail indicators", {"max_tails": 0}),
-    "spikes": Variant("no indicators of frequent values", encoding=replace(ENCODING, spike_share=1.0)),
-    "levels": Variant(
-        "no one-hot encoding of numbers with few values", encoding=replace(ENCODING, max_levels=0, only_levels=0)
-    ),
-    "trees": Variant("no trees among the teachers", {"tree_weight": 0.0}),
-    "bag": Variant("one network instead of the ensemble", {"folds": 1, "repeats": 1}),
+    EVERYTHING: Variant("everything in"),
+    "networks": Variant("no networks", {"networks": 0}),
+    "kinds": Variant("networks of one hidden layer alone", {"networks": 1}),
+    "features": Variant("all features kept", {"importance_steps": (), "strict_importance": -1e9}),
+    "strict": Variant("networks on the trees' features alone", {"strict_importance": -1e9}),
+    "depth": Variant("trees of depth 6 alone", {"tree_depths": (6,)}),
+    "budget": Variant("a quarter of the trees", {"tree_comparisons": 1250}),
+    "bins": Variant("4 bins a quantity", {"bins": 4}),
     "dropout": Variant("no dropout", {"dropout": 0.0}),
-    "noise": Variant("no noise on numbers", {"noise": 0.0}),
+    "noise": Variant("no noise on normal scores", {"noise": 0.0}),
     "decay": Variant("no weight decay", {"weight_decay": 0.0}),
-    "averaging": Variant("no averaged weights", {"averaging": 0.0}),
-    "floor": Variant("no probability floor", {"label_noise": 0.0}),
-    "shipped": Variant("the default ensemble (10 folds, 3 networks each)", {"folds": 10, "repeats": 3}),
+    "averaging": Variant("no averaging of weights", {"averaging": 0.0}),
+    "folds": Variant("10 folds", {"folds": 10}),
 }
 
 
@@ -95,7 +74,7 @@ def main() -> None:
     arguments = parse_arguments()
     dataset = load_dataset(arguments.data)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    base = replace(Config(), folds=arguments.folds, repeats=arguments.repeats)
+    base = replace(Config(), folds=arguments.folds)
     units = [(seed, part) for part in range(arguments.parts) for seed in arguments.seeds]
     with tqdm(total=len(units) * len(arguments.variants), desc="fitting", unit="fit") as bar:
         for seed, part in units:
@@ -123,14 +102,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--parts", type=int, choices=range(1, PARTS + 1), default=PARTS, help=f"number of the {PARTS} folds to use"
     )
-    parser.add_argument(
-        "--variants",
-        type=parse_variants,
-        default=list(VARIANTS),
-        help=f"variants, separated by commas: {', '.join(VARIANTS)}",
-    )
-    parser.add_argument("--folds", type=int, default=5, help="folds of the ensemble")
-    parser.add_argument("--repeats", type=int, default=1, help="networks per fold")
+    parser.add_argument("--variants", type=parse_variants, default=list(VARIANTS), help=f"of {', '.join(VARIANTS)}")
+    parser.add_argument("--folds", type=int, default=Config().folds, help="of the network's own cross-validation")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder for the results")
     return parser.parse_args()
@@ -146,13 +119,12 @@ def parse_variants(text: str) -> list[str]:
 
 
 def result_path(arguments: argparse.Namespace, name: str, seed: int, part: int) -> Path:
-    """Return the path of a stored fit, which contains the digest of its code."""
-    bag = f"{arguments.folds}x{arguments.repeats}"
-    return Path(arguments.output / f"{name}-{fingerprint('ours')}-{bag}-{seed}-{part}.npz")
+    """Return where a fit is kept, named by the code that made it."""
+    return Path(arguments.output / f"{name}-{fingerprint('ours')}-{arguments.folds}-{seed}-{part}.npz")
 
 
 class Bench:
-    """One fold of the cross-validation of one seed, with cached results that several variants share.
+    """One part of one seed's cross-validation, on which variants are fitted.
 
     Parameters
     ----------
@@ -164,49 +136,24 @@ class Bench:
 
     def __init__(self, dataset: Dataset, base: Config, seed: int, part: int) -> None:
         rest = split_rows(dataset.labels, test_size=0.2, validation_size=0.0, seed=seed).train
-        taught, left_out = list(fold(dataset.labels[rest].astype(np.float32), PARTS, seed))[part]
+        fitted, left_out = split_folds(dataset.labels[rest], PARTS, seed)[part]
         self._dataset, self._base, self._seed = dataset, base, seed
-        self._taught, self._left_out = rest[taught], rest[left_out]
-        self._surveys: dict[Any, Survey] = {}
-        self._teachers: dict[Any, Teachers] = {}
+        self._fitted, self._left_out = rest[fitted], rest[left_out]
 
     def fit(self, variant: Variant, path: Path) -> None:
         """Fit one variant and store its predictions for the held-out customers."""
         probabilities = self.judge(variant)
         labels = self._dataset.labels[self._left_out]
-        losses = loss(labels.astype(np.float32), probabilities)
+        inside = np.clip(probabilities, LEAST, 1 - LEAST)
+        losses = losses_of(labels, np.log(inside / (1 - inside)))
         with write_aside(path) as aside, aside.open("wb") as file:
             np.savez(file, rows=self._left_out, labels=labels, losses=losses, probabilities=probabilities)
 
     def judge(self, variant: Variant) -> NDArray[np.float64]:
         """Return the probabilities of the held-out customers, shape (n,)."""
         keras.backend.clear_session()
-        keras.utils.set_random_seed(self._seed)
-        tf.config.experimental.enable_op_determinism()
-        config = replace(self._base, **variant.changes)
-        raw, labels = self._dataset.raw[self._taught], self._dataset.labels[self._taught].astype(np.float32)
-        transformer, preprocessor = fit_preprocessor(self._dataset.schema, raw, variant.encoding)
-        matrix, other = preprocessor.transform(raw), self._dataset.raw[self._left_out]
-        shared = (variant.encoding, *(getattr(config, name) for name in WORKED_OUT_FROM))
-        with threadpool_limits(1, user_api="openmp"):
-            if shared not in self._surveys:
-                self._surveys[shared] = survey(matrix, labels, preprocessor, config, self._seed)
-            found = self._surveys[shared]
-            key = (variant.encoding, replace(config, synthetic_rows=1))
-            if key not in self._teachers:
-                self._teachers = {key: Teachers(matrix, labels, found, config, self._seed, show=False)}
-            teachers = self._teachers[key]
-            kept = teachers.slope, teachers.offset
-            if not variant.calibrated:
-                teachers.slope, teachers.offset = 1.0, 0.0
-            if variant.distilled:
-                lesson = Lesson(matrix, labels, preprocessor, config, self._seed)
-                model = make_student(lesson, found, teachers)
-                probabilities = Taught(transformer, preprocessor, Result(model, teachers.history)).predict(other)
-            else:
-                probabilities = teachers.judge(preprocessor.transform(other))
-            teachers.slope, teachers.offset = kept
-        return probabilities
+        options = job.Options(seed=self._seed, config=replace(self._base, **variant.changes))
+        return job.teach(self._dataset, {"train": self._fitted}, options).predict(self._dataset.raw[self._left_out])
 
 
 @dataclass(frozen=True)
@@ -241,10 +188,10 @@ def make_table(
     """Return a Markdown table of the differences."""
     mean = np.concatenate([fit["losses"] for fit in everything]).mean()
     auc = np.mean([roc_auc_score(fit["labels"], fit["probabilities"]) for fit in everything])
-    ensemble = f"an ensemble of {arguments.folds} folds and {arguments.repeats} network(s) per fold"
     lines = [
-        f"Seeds {', '.join(map(str, arguments.seeds))}, {arguments.parts} of {PARTS} folds each, {ensemble}.",
-        f"Complete method: log loss {mean:.4f}, AUC {auc:.4f}.",
+        f"Seeds {', '.join(map(str, arguments.seeds))}, {arguments.parts} of {PARTS} parts each, "
+        f"{arguments.folds} folds inside.",
+        f"With everything in: log loss {mean:.4f}, AUC {auc:.4f}.",
         "",
         "| removed or changed | log loss, difference from complete [95 %] | AUC, difference from complete |",
         "|---|---|---|",

@@ -34,12 +34,12 @@ _FORM: Mapping[str, type[np.generic]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preprocessor:
-    """Columns of the network's matrix, in three blocks, each centred and scaled.
+    """Columns of the network's matrix, in four blocks, each centred and scaled.
 
     With raw value x of the source feature, a column of the first block is x, or its fill where x is missing or is the
     spike (a value so frequent that it has an indicator of its own and would only distort the scale); of
-    the second 1 where x equals a value and 0 elsewhere; of the third 1 where x is missing and 0 elsewhere. Each
-    column then becomes (column - center) / scale.
+    the second 1 where x equals a value and 0 elsewhere; of the third 1 where x is missing and 0 elsewhere; of the
+    fourth a number of x's level, x being a category. Each column then becomes (column - center) / scale.
 
     Attributes
     ----------
@@ -53,7 +53,11 @@ class Preprocessor:
         Raw column and the number it is compared with (a category's position, a level, a spike).
     missing_source : ndarray of int64, shape (m,)
         Raw column whose gaps are marked.
-    center, scale : ndarray of float64, shape (d,), d = v + e + m
+    center, scale : ndarray of float64, shape (d,), d = v + e + m + l
+    level_source, level_fold : ndarray of int64, shape (l,)
+        Raw column, and the fold of the training's cross-validation that the numbers were worked out for.
+    level_numbers : tuple of l ndarray of float64, shape (levels + 1,)
+        By the level's code; the last stands for gaps and for levels that are not listed.
     """
 
     names: tuple[str, ...]
@@ -66,14 +70,18 @@ class Preprocessor:
     missing_source: NDArray[np.int64]
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
+    level_source: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    level_fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    level_numbers: tuple[NDArray[np.float64], ...] = ()
     _ones: NDArray[np.float32] = field(init=False, repr=False)
     _zeros: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        blocks = len(self.value_source) + len(self.equal_source) + len(self.missing_source)
+        blocks = sum(map(len, (self.value_source, self.equal_source, self.missing_source, self.level_source)))
         if not (len(self.names) == blocks == len(self.center) == len(self.scale)) or not (
             len(self.value_source) == len(self.value_fill) == len(self.value_spike) == len(self.spike_fill)
             and len(self.equal_source) == len(self.equal_value)
+            and len(self.level_source) == len(self.level_fold) == len(self.level_numbers)
         ):
             raise BundleError("the preprocessor's arrays differ in length")
         for name, indicator in (("_ones", 1.0), ("_zeros", 0.0)):
@@ -83,6 +91,22 @@ class Preprocessor:
     def width(self) -> int:
         """Columns of the network's matrix."""
         return len(self.names)
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Raw column that each column of the matrix comes from."""
+        return np.concatenate([self.value_source, self.equal_source, self.missing_source, self.level_source])
+
+    @property
+    def numeric_columns(self) -> NDArray[np.int64]:
+        """Columns of the matrix that are numbers, not indicators."""
+        values, levels = len(self.value_source), len(self.level_source)
+        return np.concatenate([np.arange(values), np.arange(self.width - levels, self.width)])
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """Fold that each column of the matrix was worked out for; -1: for none in particular."""
+        return np.concatenate([np.full(self.width - len(self.level_fold), -1), self.level_fold])
 
     def transform(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Apply the fitted scaler and encoder.
@@ -109,10 +133,24 @@ class Preprocessor:
         matrix[:, values_end:] = self._zeros[values_end:]
         equal = raw[:, self.equal_source] == self.equal_value
         np.copyto(matrix[:, values_end:equals_end], self._ones[values_end:equals_end], where=equal)
-        if equals_end < self.width:
+        gaps_end = equals_end + len(self.missing_source)
+        if equals_end < gaps_end:
             gaps = np.isnan(raw[:, self.missing_source])
-            np.copyto(matrix[:, equals_end:], self._ones[equals_end:], where=gaps)
+            np.copyto(matrix[:, equals_end:gaps_end], self._ones[equals_end:gaps_end], where=gaps)
+        for column, (source, numbers) in enumerate(
+            zip(self.level_source, self._scaled_levels(), strict=True), gaps_end
+        ):
+            last = len(numbers) - 1
+            codes = np.where(np.isnan(raw[:, source]), last, np.minimum(raw[:, source], last))
+            matrix[:, column] = numbers[codes.astype(np.int64)]
         return matrix
+
+    def _scaled_levels(self) -> list[NDArray[np.float64]]:
+        start = self.width - len(self.level_numbers)
+        return [
+            (numbers - self.center[column]) / self.scale[column]
+            for column, numbers in enumerate(self.level_numbers, start)
+        ]
 
     def make_row_transform(self) -> Callable[[Sequence[float]], NDArray[np.float32]]:
         """Return a function that does to one customer what `transform` does to a matrix, to the last bit.
@@ -142,7 +180,12 @@ class Preprocessor:
                 strict=True,
             )
         )
-        gaps = list(zip(self.missing_source.tolist(), ones[equals_end:], zeros[equals_end:], strict=True))
+        missing = self.missing_source.tolist()
+        gaps = list(zip(missing, ones[equals_end:], zeros[equals_end:], strict=False))
+        levels = [
+            (source, numbers.tolist(), len(numbers) - 1)
+            for source, numbers in zip(self.level_source.tolist(), self._scaled_levels(), strict=True)
+        ]
         pack = struct.Struct(f"{self.width}f").pack
 
         def transform_row(row: Sequence[float]) -> NDArray[np.float32]:
@@ -153,6 +196,7 @@ class Preprocessor:
             ]
             columns += [one if row[i] == value else zero for i, value, one, zero in equals]
             columns += [zero if row[i] == row[i] else one for i, one, zero in gaps]
+            columns += [numbers[min(int(row[i]), last) if row[i] == row[i] else last] for i, numbers, last in levels]
             return np.frombuffer(pack(*columns), np.float32).reshape(1, -1)
 
         return transform_row
@@ -160,7 +204,15 @@ class Preprocessor:
     def to_dict(self) -> dict[str, Any]:
         """Return the arrays as lists, exact: JSON keeps a float64 to the last bit; NaN, which it has not, is None."""
         arrays = {key: getattr(self, key).tolist() for key in _FORM}
-        return {"names": list(self.names), **{key: [None if x != x else x for x in arrays[key]] for key in _FORM}}
+        form = {"names": list(self.names), **{key: [None if x != x else x for x in arrays[key]] for key in _FORM}}
+        if len(self.level_source):
+            form["levels"] = [
+                {"source": source, "fold": fold, "numbers": numbers.tolist()}
+                for source, fold, numbers in zip(
+                    self.level_source.tolist(), self.level_fold.tolist(), self.level_numbers, strict=True
+                )
+            ]
+        return form
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preprocessor:
@@ -172,8 +224,12 @@ class Preprocessor:
             If an array is missing or the lengths do not fit.
         """
         try:
-            arrays = {key: np.array(data[key], dtype=dtype) for key, dtype in _FORM.items()}
+            arrays: dict[str, Any] = {key: np.array(data[key], dtype=dtype) for key, dtype in _FORM.items()}
             names: Sequence[str] = data["names"]
+            levels: Sequence[Mapping[str, Any]] = data.get("levels", [])
+            arrays["level_source"] = np.array([level["source"] for level in levels], dtype=np.int64)
+            arrays["level_fold"] = np.array([level["fold"] for level in levels], dtype=np.int64)
+            numbers = tuple(np.array(level["numbers"], dtype=np.float64) for level in levels)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the preprocessor's numbers can't be read: {error!r}") from error
-        return cls(names=tuple(names), **arrays)
+        return cls(names=tuple(names), level_numbers=numbers, **arrays)

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from churn.registry import Registry
 from training.default.config import Config
+from training.default.folds import split_folds
 from training.lesson import Lesson
+from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
-from training.preprocess import fit_preprocessor
+from training.preprocess import fit_with_statistics
 from training.publication import Taught, Trained, write_bundle
 from training.report.data import Costs
 from training.split import split_rows
@@ -47,7 +49,8 @@ class Options:
     threshold : float
         A customer is predicted to leave above this probability.
     warm_start : int or None
-        Version whose preprocessor and weights are the start.
+        A version to start from: the reference network goes on with its preprocessor and weights, the default one
+        takes its depth of trees and its features, and so need not search for them.
     promote : bool
         Whether the new version becomes the current one.
     costs : Costs
@@ -150,7 +153,7 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
         Row numbers under ``"train"``; the default network uses them for cross-validation.
     options : Options
     earlier : Path or None
-        Folder of the version whose preprocessor and weights are the start.
+        A bundle's folder to start from.
 
     Raises
     ------
@@ -161,14 +164,20 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
     raw, labels = dataset.raw[rows["train"]], dataset.labels[rows["train"]]
-    if earlier is None:
-        transformer, preprocessor = fit_preprocessor(dataset.schema, raw, network.encoding)
-        model = None
+    labels = labels.astype(np.float32)
+    folds = split_folds(labels, options.config.folds, options.seed) if network.folded else []
+    start = None if earlier is None else load_earlier(earlier, dataset.schema, options.network)
+    inner: Mapping[int, NDArray[np.float32]] = {}
+    if start is None or network.folded:
+        # What a cross-validated network is judged by must not have been seen, so its encoders are fitted anew.
+        told = FoldedLabels(labels, folds, options.seed) if folds else None
+        transformer, preprocessor, inner = fit_with_statistics(dataset.schema, raw, network.encoding, told)
     else:
-        transformer, preprocessor, model = load_earlier(earlier, dataset.schema, options.network)
+        transformer, preprocessor = start.transformer, start.preprocessor
     lesson = Lesson(
-        preprocessor.transform(raw), labels.astype(np.float32), preprocessor, options.config, options.seed, model
-    )
+        preprocessor.transform(raw), labels, preprocessor, options.config, options.seed, start, folds, inner,
+        dataset.schema.names,
+    )  # fmt: skip
     return Taught(transformer, preprocessor, network.teach(lesson))
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     import keras
     import numpy as np
     from numpy.typing import NDArray
 
     from churn.preprocessing import Preprocessor
     from training.default.config import Config
+    from training.warm_start import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,14 @@ class Lesson:
     config : Config
         Hyperparameters of the default network.
     seed : int
-    earlier : keras.Model or None
-        Network whose weights are the start.
+    earlier : Earlier or None
+        A version to start from.
+    folds : list of (ndarray of int64, ndarray of int64)
+        Of the default network's cross-validation: rows to fit on, and rows held out.
+    inner : mapping of int to ndarray of float32, shape (n,)
+        By column of label statistics: what the rows that its fold is fitted on get instead.
+    feature_names : tuple of str
+        By raw column.
     """
 
     matrix: NDArray[np.float32]
@@ -38,7 +48,10 @@ class Lesson:
     preprocessor: Preprocessor
     config: Config
     seed: int
-    earlier: keras.Model | None = None
+    earlier: Earlier | None = None
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
+    inner: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    feature_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +67,13 @@ class Result:
     out_of_fold : ndarray of float64, shape (n,), or None
         Out-of-fold probabilities, if the network is cross-validated.
     notes : tuple of str
-        Remarks on the network for the model card, one sentence each.
+        What a person should know of this network, a sentence each.
+    details : mapping
+        Of the default network, as the manifest keeps them: weights of the stack, losses out of fold, sizes.
     """
 
     model: keras.Model
     history: dict[str, list[float]]
     out_of_fold: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -25,15 +25,22 @@ class Network:
         Encoding of the columns for this network.
     teach : callable (Lesson) -> Result
     stratify : bool
-        Whether the test set is stratified by the label.
+        Whether the test part keeps the share of leavers.
+    folded : bool
+        Whether it is cross-validated.
     """
 
     encoding: Encoding
     teach: Callable[[Lesson], Result]
     stratify: bool = True
+    folded: bool = False
 
 
 NETWORKS = {
-    "default": Network(Encoding(drop="if_binary"), teach_default),
+    "default": Network(
+        Encoding("if_binary", max_levels=0, only_levels=0, spike_share=1.0, level_rows=10, most_levels=32),
+        teach_default,
+        folded=True,
+    ),
     "reference": Network(PLAIN, reference.teach, stratify=False),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from churn.preprocessing import Preprocessor
+from training.level_statistics import FoldedLabels, LevelStatistics, LevelTable, fit_level_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,13 @@ class Encoding:
     only_levels : int
         Numbers with at most this many distinct values are only one-hot encoded.
     spike_share : float
-        A value of a number with more levels that at least this share of the rows have gets an indicator, and the
-        number is scaled without it. 1 disables this.
+        A value that holds at least this share of a quantity of more levels gets an indicator, and the quantity
+        itself is scaled without it. 1: none does.
+    level_rows : int
+        Least rows of a category's level that gets a column; all rarer ones have none, and so are alike.
+    most_levels : int
+        A category with more such levels gets statistics of its levels instead, where labels are given, and else
+        columns for its most frequent levels alone.
     """
 
     drop: Literal["first", "if_binary"] | None = None
@@ -50,6 +56,8 @@ class Encoding:
     max_levels: int = 12
     only_levels: int = 6
     spike_share: float = 0.1
+    level_rows: int = 0
+    most_levels: int = 1_000_000
 
 
 PLAIN = Encoding(drop="first", scale_all=True, max_levels=0, only_levels=0, spike_share=1.0)
@@ -90,12 +98,40 @@ def fit_preprocessor(schema: Schema, raw: NDArray[np.float64], encoding: Encodin
     preprocessor : Preprocessor
         The same transformation of the raw matrix without scikit-learn.
     """
+    transformer, preprocessor, _ = fit_with_statistics(schema, raw, encoding, None)
+    return transformer, preprocessor
+
+
+def fit_with_statistics(
+    schema: Schema, raw: NDArray[np.float64], encoding: Encoding, told: FoldedLabels | None
+) -> tuple[Pipeline, Preprocessor, dict[int, NDArray[np.float32]]]:
+    """Fit the transformer, with label statistics for categories of many levels.
+
+    Parameters
+    ----------
+    schema, raw, encoding
+        As for `fit_preprocessor`.
+    told : FoldedLabels or None
+        The labels; None: no category gets statistics.
+
+    Returns
+    -------
+    transformer, preprocessor : Pipeline, Preprocessor
+    inner : dict of int to ndarray of float32, shape (n,)
+        By column of statistics: what the rows that its fold is fitted on get instead.
+    """
     sample = raw[:FIT_ROWS]
-    layout = _lay_out(schema, sample, encoding)
+    layout = _lay_out(schema, sample, encoding, statistics=told is not None)
+    if told is not None and layout.many:
+        counts = {position: len(schema.features[position].levels) for position in layout.many}
+        layout.tables, inner = fit_level_tables(raw, told, counts)
+    else:
+        inner = []
     transformer = Pipeline([("columns", _make_columns(schema, layout)), ("scale", _make_scaler(layout, encoding))])
     with quiet_about_gaps():
         transformer.fit(as_objects(schema, sample))
-    return transformer, _read_out(schema, layout, transformer)
+    preprocessor = _read_out(schema, layout, transformer)
+    return transformer, preprocessor, dict(enumerate(inner, preprocessor.width - len(inner)))
 
 
 @contextmanager
@@ -106,35 +142,40 @@ def quiet_about_gaps() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Layout:
     """Assignment of raw columns to blocks of the matrix.
 
     Attributes
     ----------
     plain, spiked, flags : list of int
-        Columns in the block of values: numbers, numbers with a frequent value, flags.
-    categories : list of int
+        The block of values: quantities, quantities with a spike, flags.
+    categories : dict of int to list of int
+        The codes of a category that have a column each.
     levels : dict of int to list of float
         Values of a number that have an indicator each.
     gaps : list of int
-    drop : {"first", "if_binary"} or None
+    many : list of int
+        Categories of too many levels for a column each.
+    tables : list of LevelTable
+        Their statistics.
     """
 
     plain: list[int]
     spiked: list[int]
     flags: list[int]
-    categories: list[int]
+    categories: dict[int, list[int]]
     levels: dict[int, list[float]]
     gaps: list[int]
-    drop: Literal["first", "if_binary"] | None
+    many: list[int]
+    tables: list[LevelTable] = field(default_factory=list)
 
     @property
     def values(self) -> list[int]:
         return self.plain + self.spiked + self.flags
 
 
-def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> _Layout:
+def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding, *, statistics: bool) -> _Layout:
     positions: dict[str, list[int]] = {"number": [], "flag": [], "category": []}
     for position, feature in enumerate(schema.features):
         positions["number" if feature.is_quantity else feature.kind].append(position)
@@ -148,7 +189,27 @@ def _lay_out(schema: Schema, raw: NDArray[np.float64], encoding: Encoding) -> _L
         elif not 0 < len(numbers) <= encoding.only_levels:
             plain.append(position)
     gaps = [position for position, feature in enumerate(schema.features) if feature.nullable]
-    return _Layout(plain, spiked, positions["flag"], positions["category"], levels, gaps, encoding.drop)
+    categories, many = {}, []
+    for position in positions["category"]:
+        codes = _choose_codes(raw[:, position], len(schema.features[position].levels), encoding)
+        if statistics and len(codes) > encoding.most_levels:
+            many.append(position)
+        else:
+            categories[position] = codes[: encoding.most_levels]
+    return _Layout(plain, spiked, positions["flag"], categories, levels, gaps, many)
+
+
+def _choose_codes(column: NDArray[np.float64], levels: int, encoding: Encoding) -> list[int]:
+    """Return the codes of a category that may have a column each, the most frequent first if some must go."""
+    counts = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=levels)[:levels]
+    if encoding.drop == "first" or (encoding.drop == "if_binary" and levels == 2):
+        return list(range(1, levels))
+    kept = np.flatnonzero(counts >= encoding.level_rows)
+    if len(kept) == 0:
+        kept = np.array([counts.argmax()])
+    if len(kept) > encoding.most_levels:
+        kept = kept[np.argsort(-counts[kept], kind="stable")]
+    return [int(code) for code in kept]
 
 
 def _find_levels(column: NDArray[np.float64], encoding: Encoding) -> tuple[list[float], list[float]]:
@@ -166,18 +227,24 @@ def _make_columns(schema: Schema, layout: _Layout) -> ColumnTransformer:
     blocks: list[tuple[str, Any, list[int]]] = []
     if layout.values:
         blocks.append(("values", SimpleImputer(strategy="median", keep_empty_features=True), layout.values))
-    if layout.categories:
-        words = [list(schema.features[position].levels) for position in layout.categories]
-        blocks.append(("categories", _one_hot(words, layout.drop), layout.categories))
+    listed = {position: codes for position, codes in layout.categories.items() if codes}
+    if listed:
+        words = [[schema.features[position].levels[code] for code in codes] for position, codes in listed.items()]
+        blocks.append(("categories", _one_hot(words), list(listed)))
     if layout.levels:
         blocks.append(("levels", _one_hot(list(layout.levels.values())), list(layout.levels)))
     if layout.gaps:
         blocks.append(("gaps", MissingIndicator(features="all"), layout.gaps))
+    if layout.tables:
+        words = [list(schema.features[position].levels) for position in layout.many]
+        sources = [layout.many.index(table.position) for table in layout.tables]
+        statistics = LevelStatistics(words, sources, [table.numbers for table in layout.tables])
+        blocks.append(("statistics", statistics, layout.many))
     return ColumnTransformer(blocks)
 
 
-def _one_hot(categories: list[Any], drop: Literal["first", "if_binary"] | None = None) -> OneHotEncoder:
-    return OneHotEncoder(categories=categories, drop=drop, handle_unknown="ignore", sparse_output=False)
+def _one_hot(categories: list[Any]) -> OneHotEncoder:
+    return OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False)
 
 
 def _make_scaler(layout: _Layout, encoding: Encoding) -> Any:  # noqa: ANN401  a transformer or its name
@@ -222,6 +289,9 @@ def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preproc
         equal_source=np.array(sources, dtype=np.int64),
         equal_value=np.array(equals, dtype=np.float64),
         missing_source=np.array(layout.gaps, dtype=np.int64),
+        level_source=np.array([table.position for table in layout.tables], dtype=np.int64),
+        level_fold=np.array([table.fold for table in layout.tables], dtype=np.int64),
+        level_numbers=tuple(table.numbers for table in layout.tables),
         center=np.asarray(center, dtype=np.float64),
         scale=np.asarray(scale, dtype=np.float64),
     )
@@ -232,10 +302,9 @@ def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int]
     names = [schema.features[position].name for position in layout.values]
     sources: list[int] = []
     equals: list[float] = []
-    for position in layout.categories:
+    for position, codes in layout.categories.items():
         words = schema.features[position].levels
-        first = layout.drop == "first" or (layout.drop == "if_binary" and len(words) == 2)
-        for code in range(int(first), len(words)):
+        for code in codes:
             sources.append(position)
             equals.append(float(code))
             names.append(f"{schema.features[position].name} is {words[code]}")
@@ -244,4 +313,5 @@ def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int]
         equals += numbers
         names += [f"{schema.features[position].name} is {number:g}" for number in numbers]
     names += [f"{schema.features[position].name} is missing" for position in layout.gaps]
+    names += [f"{schema.features[table.position].name}: leavers by level, fold {table.fold}" for table in layout.tables]
     return names, sources, equals

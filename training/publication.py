@@ -210,6 +210,7 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
             "name": report.network,
             "parameters": report.parameters,
             "epochs": len(trained.taught.result.history["loss"]),
+            **trained.taught.result.details,
         },
         "settings": dict(trained.settings),
         "seed": report.seed,

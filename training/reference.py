@@ -17,8 +17,8 @@ BATCH_ROWS = 10
 
 
 def teach(lesson: Lesson) -> Result:
-    """Train the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
-    model = lesson.earlier or build(lesson.matrix.shape[1])
+    """Teach the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
+    model = lesson.earlier.model if lesson.earlier else build(lesson.matrix.shape[1])
     model.compile(optimizer=keras.optimizers.Adam(), loss="binary_crossentropy")
     history = model.fit(
         lesson.matrix,

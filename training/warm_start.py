@@ -1,9 +1,10 @@
-"""Warm start from the preprocessor and the weights of an earlier version."""
+"""Starts from an earlier version: what was chosen for it, or its preprocessor and weights."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import keras
@@ -14,6 +15,7 @@ from churn.bundle import KERAS_FILE, PREPROCESSOR_FILE, check_library, read_bund
 from churn.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sklearn.pipeline import Pipeline
@@ -22,8 +24,26 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 
-def load_earlier(folder: Path, schema: Schema, network: str) -> tuple[Pipeline, Preprocessor, keras.Model]:
-    """Verify and load a model version to continue training from.
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier version to start from.
+
+    Attributes
+    ----------
+    transformer, preprocessor : Pipeline, Preprocessor
+    model : keras.Model
+    choice : mapping
+        Of the default network: depth of the trees and the features left out.
+    """
+
+    transformer: Pipeline
+    preprocessor: Preprocessor
+    model: keras.Model
+    choice: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_earlier(folder: Path, schema: Schema, network: str) -> Earlier:
+    """Load a verified bundle to go on training from.
 
     Raises
     ------
@@ -48,4 +68,4 @@ def load_earlier(folder: Path, schema: Schema, network: str) -> tuple[Pipeline, 
         except InconsistentVersionWarning as warning:
             raise BundleError(f"{folder / PREPROCESSOR_FILE}: {warning}") from warning
     model = keras.saving.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
-    return transformer, manifest.preprocessor, model
+    return Earlier(transformer, manifest.preprocessor, model, manifest.content["network"].get("choice", {}))

@@ -1,6 +1,7 @@
-"""The network that ships: a cross-validated bag of small networks, distilled into one that is smaller still.
+"""The network that ships: a stack of cross-validated families, put together as one Keras model.
 
-From left to right: `tails` finds jumps that a smooth network can't follow, `selection` finds the columns worth
-keeping, `bag` teaches the members, `trees` adds a view of another kind, `calibrate` takes them at their word,
-`distill` teaches one compact Keras network to say what all of them say. `teach` walks that line.
+`folds` splits the rows; `trees` fits CatBoost's oblivious trees and chooses their depth and the features (`columns`);
+`members` fits a linear model (`linear`) and small networks (`networks`) on piecewise-linear bins (`bins`); `stack`
+weighs the families on the rows that none was fitted on; `assemble` makes one model of them, in which nothing is
+approximated: what is judged out of fold is what ships. `teach` walks that line.
 """

@@ -30,26 +30,30 @@ _LAYERS: _Allowed = (
 )
 _SHARE: _Allowed = ("a number from 0 to below 1", lambda value: 0 <= value < 1)
 _SIZE: _Allowed = ("a finite number of 0 or more", lambda value: 0 <= value < math.inf)
+_STEPS: _Allowed = ("finite numbers", lambda value: all(math.isfinite(step) for step in value))
 _ALLOWED: dict[str, _Allowed] = {
-    "folds": _COUNT,
-    "repeats": _COUNT,
+    "folds": ("a whole number of 2 or more", lambda value: value >= 2),
+    "doubt": _SIZE,
+    "tree_depths": (
+        "at least one depth from 1 to 10",
+        lambda value: len(value) > 0 and all(1 <= depth <= 10 for depth in value),
+    ),
+    "importance_steps": _STEPS,
+    "tree_comparisons": _COUNT,
+    "tree_passes": ("a finite number above 0", lambda value: 0 < value < math.inf),
+    "search_rows": _COUNT,
+    "bins": ("a whole number of 2 or more", lambda value: value >= 2),
+    "strict_importance": ("a finite number", math.isfinite),
+    "networks": _COUNT_OR_NONE,
     "hidden": _LAYERS,
+    "multiplications": _COUNT,
     "epochs": _COUNT,
     "batch_size": _COUNT,
     "learning_rate": ("a finite number above 0", lambda value: 0 < value < math.inf),
-    "warm_up": _SHARE,
     "weight_decay": _SIZE,
     "dropout": _SHARE,
     "noise": _SIZE,
     "averaging": _SHARE,
-    "label_noise": ("a number from 0 to below 0.5", lambda value: 0 <= value < 0.5),
-    "max_tails": _COUNT_OR_NONE,
-    "tail_gain": _SIZE,
-    "keep_columns": ("a finite number", math.isfinite),
-    "tree_weight": ("a number from 0 to 1", lambda value: 0 <= value <= 1),
-    "student": _LAYERS,
-    "student_steps": _COUNT,
-    "synthetic_rows": _COUNT,
 }
 
 
@@ -60,58 +64,61 @@ class Config:
     Attributes
     ----------
     folds : int
-        Parts of the cross-validation; each member is taught without one of them. 1 teaches on everything.
-    repeats : int
-        Members a fold.
+        Of the cross-validation; each fold has a member in every family.
+    doubt : float
+        Standard errors by which a choice must be better out of fold to be taken where it leaves columns out.
+    tree_depths : tuple of int
+        Depths that are tried for the boosted trees.
+    importance_steps : tuple of float
+        Least importances, in standard errors, that are tried for leaving features out. Empty: all are kept.
+    tree_comparisons : int
+        Comparisons that the trees may cost a row, about: the learning rate is set accordingly.
+    tree_passes : float
+        Trees of a fold times the learning rate, at most.
+    search_rows : int
+        Depth and columns are chosen on so many rows at most.
+    bins : int
+        Piecewise-linear bins of a quantity, at most.
+    strict_importance : float
+        The networks also try the features with at least this importance alone.
+    networks : int
+        Kinds of networks that are fitted, of 3: one hidden layer, two on bins, two on normal scores. 0: none.
     hidden : tuple of int
-        Units of each hidden layer of a member.
+        Units of a member's hidden layer: with one layer, and each with two.
+    multiplications : int
+        That the networks may cost a row, about: a wide table gets fewer units.
     epochs, batch_size : int
+        Epochs grow where rows are few, and shrink where they are many.
     learning_rate : float
         At its height, after the warm-up; falls to 0 along a cosine.
-    warm_up : float
-        Share of the steps over which it rises.
     weight_decay : float
         Decoupled (Loshchilov & Hutter, 2019), on kernels alone.
     dropout : float
     noise : float
-        Standard deviation of the normal noise added to scaled quantities while teaching.
+        Standard deviation of the normal noise added to quantities' normal scores while fitting.
     averaging : float
         Decay of the running mean of the weights, which is what is kept (Polyak & Juditsky, 1992).
-    label_noise : float
-        Share of labels taken to be chance: no probability goes below it or above its complement.
-    max_tails : int
-        Tails of columns that get indicators, at most. 0: none.
-    tail_gain : float
-        Least gain in log likelihood, in nats, that a tail must bring.
-    keep_columns : float
-        Least importance of a column, in standard errors, to be kept.
-    tree_weight : float
-        Weight of the gradient-boosted trees among the teachers. 0: none.
-    student : tuple of int
-        Units of each hidden layer of the network that ships.
-    student_steps, synthetic_rows : int
-        Steps of its teaching, and customers made up for it.
     """
 
-    folds: int = 10
-    repeats: int = 3
-    hidden: tuple[int, ...] = (64, 64)
-    epochs: int = 20
-    batch_size: int = 256
-    learning_rate: float = 3e-2
-    warm_up: float = 0.05
-    weight_decay: float = 0.03
+    folds: int = 5
+    doubt: float = 0.5
+    tree_depths: tuple[int, ...] = (5, 6, 8)
+    importance_steps: tuple[float, ...] = (0.0, 2.0, 4.0)
+    tree_comparisons: int = 5000
+    tree_passes: float = 100.0
+    search_rows: int = 20_000
+    bins: int = 14
+    strict_importance: float = 4.0
+    networks: int = 3
+    hidden: tuple[int, ...] = (64, 32)
+    multiplications: int = 60_000
+    epochs: int = 40
+    batch_size: int = 128
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
     dropout: float = 0.2
     noise: float = 0.1
     averaging: float = 0.98
-    label_noise: float = 0.005
-    max_tails: int = 4
-    tail_gain: float = 5.0
-    keep_columns: float = 4.0
-    tree_weight: float = 0.15
-    student: tuple[int, ...] = (64, 32)
-    student_steps: int = 5000
-    synthetic_rows: int = 40_000
 
     def __post_init__(self) -> None:
         for name, (wanted, allows) in _ALLOWED.items():
@@ -139,13 +146,18 @@ class Config:
         values: dict[str, Any] = {}
         for name, value in data.items():
             wanted = known[name]
-            if wanted is tuple and isinstance(value, list | tuple) and all(type(unit) is int for unit in value):
-                values[name] = tuple(value)
+            if wanted is tuple and isinstance(value, list | tuple) and _are_alike(value, getattr(cls(), name)):
+                values[name] = tuple(type(getattr(cls(), name)[0])(item) for item in value)
             elif type(value) is wanted or (wanted is float and type(value) is int):
                 values[name] = wanted(value)
             else:
                 raise ConfigError(f"{name} is {value!r}; allowed: like {getattr(cls(), name)!r}")
         return cls(**values)
+
+
+def _are_alike(found: Sequence[Any], shipped: tuple[Any, ...]) -> bool:
+    """Whether all items are numbers of the shipped ones' type; whole ones pass for floats."""
+    return all(type(item) is type(shipped[0]) or (type(shipped[0]) is float and type(item) is int) for item in found)
 
 
 def read_config(path: Path) -> Config:

@@ -1,174 +1,191 @@
-"""Walks the default network's line: tails, columns, bag, trees, calibration, student."""
+"""Fits the default network: trees, columns, linear model, networks, stack; and puts it together as one Keras model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from churn.layers import TailIndicators
-from training.default import distill
-from training.default.survey import Survey, survey
-from training.default.teachers import Teachers
+from training.default import trees
+from training.default.assemble import LINEAR, TREES, Families, assemble
+from training.default.bins import limit_bins
+from training.default.columns import keep_features
+from training.default.folds import losses_of, mean_and_error
+from training.default.members import Encoded, fit_linear_family, fit_network_families
+from training.default.stack import Stack, fit_stack
+from training.default.views import Views
 from training.lesson import Lesson, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from churn.preprocessing import Preprocessor
     from training.default.config import Config
-    from training.default.tails import Tail
+    from training.default.folds import Fold
 
-MAX_CUTS = 16
-"""Cuts kept of each tail's staircases, all members' together."""
+OVERSPENT = 1.5
+"""Trees that cost so many times what they may are fitted again with a higher learning rate."""
+REFITS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the network that ships is put together from.
+class Fitted:
+    """All families and their stack.
 
     Attributes
     ----------
-    smooth : keras.Model
-        Of `distill.build_smooth`, on the columns kept.
-    kept : ndarray of int64
-        Columns of the matrix it looks at.
-    cuts : list of (column, sign, cut, weight)
-        What passing each cut adds to the logit.
+    families : Families
+    stack : Stack
+    out_of_fold : dict of str to float
+        Mean log loss of each family, of the stack, of the share of leavers and of a plain logistic regression.
+    choice : TreeChoice
+    history : dict of str to list of float
+    notes : tuple of str
     """
 
-    smooth: keras.Model
-    kept: NDArray[np.int64]
-    cuts: list[tuple[int, int, float, float]]
+    families: Families
+    stack: Stack
+    out_of_fold: dict[str, float]
+    choice: trees.TreeChoice
+    history: dict[str, list[float]]
+    notes: tuple[str, ...]
 
 
 def teach(lesson: Lesson) -> Result:
-    """Teach the default network, cross-validated over all rows of the lesson."""
-    # The trees' threads wait for each other by spinning: on a busy machine that takes ten times as long as one alone.
-    with threadpool_limits(1, user_api="openmp"):
-        return _teach(lesson, lesson.config)
+    """Fit the default network, cross-validated over all rows of the lesson."""
+    # Threads that wait for each other spin: on a busy machine that takes ten times as long as one alone.
+    with threadpool_limits(1):
+        fitted = fit(lesson)
+        model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, lesson.matrix.shape[1])
+    probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
+    return Result(model, fitted.history, probabilities, fitted.notes, describe(fitted, lesson))
 
 
-def _teach(lesson: Lesson, config: Config) -> Result:
-    matrix, seed = lesson.matrix, lesson.seed
-    found = survey(matrix, lesson.labels, lesson.preprocessor, config, seed)
-    teachers = Teachers(matrix, lesson.labels, found, config, seed)
-    return Result(
-        model=make_student(lesson, found, teachers),
-        history=teachers.history,
-        out_of_fold=teachers.out_of_fold,
-        notes=describe(lesson.preprocessor, found, config),
+def fit(lesson: Lesson) -> Fitted:
+    """Fit all families on the same folds, and their stack on the rows held out."""
+    config, labels, folds, seed = lesson.config, lesson.labels, lesson.folds, lesson.seed
+    views = Views(lesson.matrix, lesson.preprocessor, lesson.inner)
+    earlier = lesson.earlier.choice if lesson.earlier else {}
+    bag, importances = fit_trees(views, labels, folds, _narrow(config, earlier), seed, _read_left_out(lesson, earlier))
+    kept = bag.choice.kept
+    strict = kept & keep_features(importances, config.strict_importance)
+    most = limit_bins(int(np.isin(views.quantities, views.columns_kept(kept)).sum()), config.bins)
+    encoded = [Encoded(views, folds, kept, most)]
+    linear = fit_linear_family(encoded[0], labels, folds)
+    if (strict != kept).any():
+        encoded.append(Encoded(views, folds, strict, most))
+    networks = fit_network_families(encoded, labels, folds, config, seed)
+    logits = {TREES: bag.logits, LINEAR: linear.logits} | {family.kind: family.bag.logits for family in networks}
+    stack = fit_stack(logits, labels)
+    plain = _fit_plain_logistic(views, labels, folds)
+    share = np.full(len(labels), np.log(labels.mean() / (1 - labels.mean())))
+    said = logits | {"stack": stack.logits, "logistic regression": plain, "share of leavers": share}
+    losses = {name: losses_of(labels, one) for name, one in said.items()}
+    return Fitted(
+        families=Families(bag.trees, encoded[0].bins, linear, networks),
+        stack=stack,
+        out_of_fold={name: float(values.mean()) for name, values in losses.items()},
+        choice=bag.choice,
+        history={f"val_loss_{number}": family.bag.losses for number, family in enumerate(networks)} | {"loss": []},
+        notes=_note(lesson, stack, losses, kept),
     )
 
 
-def make_student(lesson: Lesson, found: Survey, teachers: Teachers) -> keras.Model:
-    """Teach the network that ships to say what its teachers say."""
-    parts = teach_parts(lesson, found, teachers)
-    return assemble(parts.smooth, parts.kept, parts.cuts, lesson.matrix.shape[1], lesson.config)
-
-
-def teach_parts(lesson: Lesson, found: Survey, teachers: Teachers) -> Parts:
-    """Teach the smooth part to say what the teachers say, and pool their tails."""
-    matrix, config, seed, kept = lesson.matrix, lesson.config, lesson.seed, teachers.kept
-    smooth = distill.build_smooth(len(kept), config.student)
-    if lesson.earlier is not None:
-        _start_from(smooth, lesson.earlier, kept)
-    made = distill.make_up_customers(
-        matrix, found.groups, found.quantities, config.synthetic_rows, np.random.default_rng(seed + 1)
-    )
-    shown = np.concatenate([matrix[:, kept]] * distill.REAL_COPIES + [made[:, kept]])
-    said = np.concatenate([teachers.say(matrix)] * distill.REAL_COPIES + [teachers.say(made)])
-    distill.teach_student(smooth, shown, said, config, seed + 2)
-    return Parts(smooth, kept, _pool_cuts(found.tails, teachers.jumps))
-
-
-def _start_from(smooth: keras.Model, earlier: keras.Model, kept: NDArray[np.int64]) -> None:
-    """Give the student the weights of an earlier one, as far as its layers have the same shape."""
-    for layer in smooth.layers[1:]:
-        before = {weight.name: weight.numpy() for weight in earlier.get_layer(layer.name).weights}
-        if layer.name == "hidden_0":
-            before["kernel"] = before["kernel"][kept]
-        if all(before[weight.name].shape == tuple(weight.shape) for weight in layer.weights):
-            layer.set_weights([before[weight.name] for weight in layer.weights])
-
-
-def _pool_cuts(tails: list[list[Tail]], weights: NDArray[np.floating[Any]]) -> list[tuple[int, int, float, float]]:
-    """Average all members' staircases of each end into at most `MAX_CUTS` steps.
-
-    Returns
-    -------
-    list of (column, sign, cut, weight)
-        What passing the cut adds to the logit.
-    """
-    repeats = len(weights) // len(tails)
-    steps: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    for index, found in enumerate(tails):
-        for position, tail in enumerate(found):
-            share = weights[index * repeats : (index + 1) * repeats, position].sum() / len(weights) / len(tail.cuts)
-            steps.setdefault((tail.column, tail.sign), []).extend((cut, float(share)) for cut in tail.cuts)
-    return [
-        (column, sign, float(np.median(part[:, 0])), float(part[:, 1].sum()))
-        for (column, sign), pairs in steps.items()
-        for part in np.array_split(np.array(sorted(pairs)), min(MAX_CUTS, len(pairs)))
-    ]
-
-
-def assemble(
-    smooth: keras.Model,
-    kept: NDArray[np.int64],
-    cuts: list[tuple[int, int, float, float]],
-    width: int,
+def fit_trees(
+    views: Views,
+    labels: NDArray[np.float32],
+    folds: list[Fold],
     config: Config,
-) -> keras.Model:
-    """Put the shipped network together: the student on all columns, the tails, and the noise floor.
+    seed: int,
+    offered: NDArray[np.bool_] | None = None,
+) -> tuple[trees.TreeBag, NDArray[np.float64]]:
+    """Choose on a sample, if rows are many, and fit on all rows with the learning rate that the budget allows.
 
-    A column that was not kept has weights of 0, so that the network takes the preprocessor's matrix as it is.
+    Parameters
+    ----------
+    views, labels, folds, config, seed
+    offered : ndarray of bool, shape (features,), or None
+        Features that may be chosen from; None: all.
     """
-    inputs = keras.Input((width,), name="customer")
-    whole = distill.build_smooth(width, config.student)
-    for layer in whole.layers[1:]:
-        weights = smooth.get_layer(layer.name).get_weights()
-        if layer.name == "hidden_0":
-            kernel = np.zeros((width, weights[0].shape[1]), dtype=np.float32)
-            kernel[kept] = weights[0]
-            weights[0] = kernel
-        layer.set_weights(weights)
-    hidden = inputs
-    for layer in whole.layers[1:]:
-        hidden = layer(hidden)
-    if cuts:
-        columns, signs, places, steps = zip(*cuts, strict=True)
-        beyond = TailIndicators(columns, signs, places, name="tails")(inputs)
-        jump = keras.layers.Dense(1, use_bias=False, name="jumps")
-        hidden = keras.layers.Add(name="logit")([hidden, jump(beyond)])
-        jump.set_weights([np.array(steps, dtype=np.float32)[:, None]])
-    probability = keras.layers.Activation("sigmoid", name="sigmoid")(hidden)
-    floor = config.label_noise
-    return keras.Model(inputs, keras.layers.Rescaling(1 - 2 * floor, floor, name="probability")(probability))
+    rows = np.arange(len(labels))
+    if len(rows) > config.search_rows:
+        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[: config.search_rows])
+    inside = [tuple(np.flatnonzero(np.isin(rows, part)) for part in fold) for fold in folds]
+    searched = views if len(rows) == len(labels) else views.take(rows)
+    bag, importances = trees.choose(searched, labels[rows], inside, config, seed, offered)  # type: ignore[arg-type]
+    choice = trees.spend_budget(bag.choice, bag.trees.comparisons, config)
+    for _ in range(REFITS):
+        bag = trees.fit_bag(views, labels, folds, choice, config, seed)
+        if bag.trees.comparisons <= OVERSPENT * config.tree_comparisons or choice.rate >= trees.MOST_RATE:
+            break
+        choice = trees.spend_budget(choice, bag.trees.comparisons, config)
+    return bag, importances
 
 
-def describe(preprocessor: Preprocessor, found: Survey, config: Config) -> tuple[str, ...]:
-    """Say in sentences which features the network does not listen to, and which tails it jumps at."""
-    names = [preprocessor.names[group[0]].split(" is ")[0] for group in found.groups]
-    least = min(config.keep_columns, np.sort(found.weights)[-2:][0])
-    unheard = [name for name, weight in zip(names, found.weights, strict=True) if weight < least]
-    tails = [(preprocessor.names[tail.column], _place(tail, preprocessor)) for tail in found.all_tails]
-    ignored = [name for name in unheard if name not in dict(tails)]
+def _narrow(config: Config, earlier: Mapping[str, Any]) -> Config:
+    """Return the configuration that takes over what an earlier version chose."""
+    return replace(config, tree_depths=(int(earlier["depth"]),), importance_steps=()) if earlier else config
+
+
+def _read_left_out(lesson: Lesson, earlier: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+    if not earlier:
+        return None
+    sources = np.unique(lesson.preprocessor.sources)
+    return np.array([lesson.feature_names[source] not in earlier["features_left_out"] for source in sources])
+
+
+def _fit_plain_logistic(views: Views, labels: NDArray[np.float32], folds: list[Fold]) -> NDArray[np.float64]:
+    """Return logits out of fold of the model that is to be beaten at least."""
+    logits = np.zeros(len(labels))
+    every = np.ones(len(views.groups), dtype=bool)
+    for fold, (rows, held_out) in enumerate(folds):
+        columns = views.columns_of(every, fold)
+        model = LogisticRegression(max_iter=500, tol=1e-3).fit(views.fitted(fold, rows)[:, columns], labels[rows])
+        logits[held_out] = model.decision_function(views.held_out(held_out)[:, columns])
+    return logits
+
+
+def _note(
+    lesson: Lesson, stack: Stack, losses: Mapping[str, NDArray[np.float64]], kept: NDArray[np.bool_]
+) -> tuple[str, ...]:
     notes = []
-    if ignored:
-        notes.append(f"The network does not listen to {', '.join(ignored)}: shuffling them costs it nothing.")
-    for name, place in tails:
-        if name in unheard:
-            notes.append(f"Of {name}, the network hears only whether it is {place}: such customers are unlike others.")
-        else:
-            notes.append(f"Customers with {name} {place} are a group of their own to the network.")
+    means = {name: float(values.mean()) for name, values in losses.items()}
+    if not any(stack.weights.values()):
+        gain, error = mean_and_error(losses["share of leavers"] - losses[TREES])
+        notes.append(
+            "Nothing was found in the columns that tells who leaves: every customer gets the share of leavers, "
+            f"{lesson.labels.mean():.1%} (trees gain {gain:+.4f} ± {error:.4f} nats out of fold)."
+        )
+    elif means["logistic regression"] < means["stack"]:
+        notes.append(
+            f"A plain logistic regression is better out of fold: log loss {means['logistic regression']:.4f} against "
+            f"{means['stack']:.4f}. Prefer it, or bring more rows."
+        )
+    sources = np.unique(lesson.preprocessor.sources)
+    names = lesson.feature_names
+    left_out = [names[source] for source, keep in zip(sources, kept, strict=True) if not keep]
+    if left_out:
+        notes.append(
+            f"Left out, because the loss out of fold is lower without: {', '.join(left_out)} "
+            f"({len(left_out)} of {len(kept)} features)."
+        )
     return tuple(notes)
 
 
-def _place(tail: Tail, preprocessor: Preprocessor) -> str:
-    cut = float(np.median(tail.cuts)) * preprocessor.scale[tail.column] + preprocessor.center[tail.column]
-    about = f"{cut:,.0f}" if abs(cut) >= 1000 else f"{cut:.4g}"
-    return f"{'below' if tail.sign > 0 else 'above'} about {about}"
+def describe(fitted: Fitted, lesson: Lesson) -> dict[str, Any]:
+    """Return what the manifest keeps of the fit."""
+    sources, used = np.unique(lesson.preprocessor.sources), fitted.choice.kept
+    return {
+        "choice": {
+            "depth": fitted.choice.depth,
+            "learning_rate": fitted.choice.rate,
+            "features_left_out": [lesson.feature_names[source] for source in sources[~used]],
+        },
+        "stack": {name: round(weight, 4) for name, weight in fitted.stack.weights.items()},
+        "out_of_fold": fitted.out_of_fold,
+        "trees": len(fitted.families.trees),
+    }

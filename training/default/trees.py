@@ -1,54 +1,158 @@
-"""Gradient-boosted trees: a judge of columns and tails, and a teacher that sees what networks miss."""
+"""Boosted trees, cross-validated: CatBoost's, on the network's own matrix, so that they can be part of the network.
+
+Depth, columns and learning rate are chosen on the held-out rows. A higher learning rate makes fewer trees, which cost
+less in serving; it is set so that the bag has about as many as the budget allows.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedKFold
+from catboost import CatBoostClassifier
+
+from training.default.columns import in_standard_errors, keep_features, permute_features
+from training.default.folds import losses_of, mean_and_error
+from training.default.oblivious import ObliviousTrees, average, read_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-JUDGE_FOLDS = 5
+    from training.default.config import Config
+    from training.default.folds import Fold
+    from training.default.views import Views
+
+SEARCH_RATE = 0.1
+"""Learning rate while depth and columns are chosen."""
+LEAST_RATE, MOST_RATE = 0.03, 0.4
+PATIENCE = 3.0
+"""Trees without progress after which boosting stops, times the learning rate."""
+L2 = 5.0
 
 
-def make_judge(seed: int) -> HistGradientBoostingClassifier:
-    """Make the small, strongly regularised trees that columns and tails are judged with."""
-    return HistGradientBoostingClassifier(
-        learning_rate=0.06,
-        max_iter=120,
-        max_leaf_nodes=8,
-        min_samples_leaf=20,
-        l2_regularization=5,
-        early_stopping=False,
-        random_state=seed,
-    )
+@dataclass(frozen=True, slots=True)
+class TreeChoice:
+    """What was chosen for the trees.
+
+    Attributes
+    ----------
+    depth : int
+    rate : float
+        Learning rate.
+    kept : ndarray of bool, shape (features,)
+        Features they look at.
+    """
+
+    depth: int
+    rate: float
+    kept: NDArray[np.bool_]
 
 
-def make_teacher(seed: int) -> HistGradientBoostingClassifier:
-    """Make trees that look at half of the columns at each split, to differ from the judge and each other."""
-    return HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_iter=150,
-        max_leaf_nodes=8,
-        min_samples_leaf=20,
-        l2_regularization=5,
-        max_features=0.5,
-        early_stopping=False,
-        random_state=seed,
-    )
+@dataclass(frozen=True, slots=True)
+class TreeBag:
+    """Fitted trees of all folds.
+
+    Attributes
+    ----------
+    choice : TreeChoice
+    trees : ObliviousTrees
+        The mean of the folds'.
+    logits : ndarray of float64, shape (n,)
+        Of each row by the fold that was not fitted on it.
+    rises : ndarray of float64, shape (n, features)
+        Of `permute_features`; 0 where it was not asked for.
+    """
+
+    choice: TreeChoice
+    trees: ObliviousTrees
+    logits: NDArray[np.float64]
+    rises: NDArray[np.float64]
 
 
-def fold(labels: NDArray[np.float32], folds: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield (rows to teach on, rows left out) of each part of a stratified cross-validation."""
-    yield from StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+def fit_bag(
+    views: Views,
+    labels: NDArray[np.float32],
+    folds: list[Fold],
+    choice: TreeChoice,
+    config: Config,
+    seed: int,
+    *,
+    permute: bool = False,
+) -> TreeBag:
+    """Fit one boosted model a fold, stopped by the rows held out."""
+    logits = np.zeros(len(labels))
+    rises = np.zeros((len(labels), len(views.groups)))
+    bag = []
+    for number, (fitted, held_out) in enumerate(folds):
+        columns = views.columns_of(choice.kept, number)
+        inside, outside = views.fitted(number, fitted), views.held_out(held_out)
+        model = CatBoostClassifier(
+            depth=choice.depth,
+            learning_rate=choice.rate,
+            l2_leaf_reg=L2,
+            iterations=max(10, round(config.tree_passes / choice.rate)),
+            od_type="Iter",
+            od_wait=max(5, round(PATIENCE / choice.rate)),
+            random_seed=seed,
+            thread_count=1,
+            verbose=False,
+            allow_writing_files=False,
+        )
+        model.fit(inside[:, columns], labels[fitted], eval_set=(outside[:, columns], labels[held_out]))
+        trees = read_trees(model, columns)
+        bag.append(trees)
+
+        def predict(matrix: NDArray[np.float32], model: CatBoostClassifier = model, columns: NDArray[np.int64] = columns
+        ) -> NDArray[np.float64]:  # fmt: skip
+            return np.asarray(model.predict(matrix[:, columns], prediction_type="RawFormulaVal"), dtype=np.float64)
+
+        logits[held_out] = predict(outside)
+        if permute:
+            generator = np.random.default_rng([seed, number])
+            rises[held_out] = permute_features(predict, outside, labels[held_out], views.groups, generator)
+    return TreeBag(choice, average(bag), logits, rises)
 
 
-def loss(labels: NDArray[np.float32], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each customer's log loss in nats, probabilities kept a millionth away from 0 and 1."""
-    inside = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    return np.asarray(-(labels * np.log(inside) + (1 - labels) * np.log(1 - inside)), dtype=np.float64)
+def choose(
+    views: Views,
+    labels: NDArray[np.float32],
+    folds: list[Fold],
+    config: Config,
+    seed: int,
+    offered: NDArray[np.bool_] | None = None,
+) -> tuple[TreeBag, NDArray[np.float64]]:
+    """Choose depth and columns out of fold.
+
+    A feature is left out only where the trees without it have a lower loss by more than `config.doubt` standard
+    errors.
+
+    Returns
+    -------
+    bag : TreeBag
+        The best found, at `SEARCH_RATE`.
+    importances : ndarray of float64, shape (features,)
+        In standard errors.
+    """
+    every = np.ones(len(views.groups), dtype=bool) if offered is None else offered
+    bags = [
+        fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, permute=True)
+        for depth in config.tree_depths
+    ]
+    best = min(bags, key=lambda bag: float(losses_of(labels, bag.logits).mean()))
+    importances = in_standard_errors(best.rises)
+    for least in config.importance_steps:
+        kept = keep_features(importances, least) & every
+        if (kept == best.choice.kept).all():
+            continue
+        bag = fit_bag(views, labels, folds, replace(best.choice, kept=kept), config, seed)
+        gain, error = mean_and_error(losses_of(labels, best.logits) - losses_of(labels, bag.logits))
+        if gain > config.doubt * error:
+            best = bag
+    return best, importances
+
+
+def spend_budget(choice: TreeChoice, comparisons: int, config: Config) -> TreeChoice:
+    """Return the choice with the learning rate at which the bag takes about the comparisons allowed."""
+    rate = choice.rate * comparisons / config.tree_comparisons
+    return replace(choice, rate=float(np.clip(rate, LEAST_RATE, MOST_RATE)))

@@ -74,10 +74,11 @@ def teach(table: StreamedTable, options: Options, streaming: Streaming, earlier:
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
     start = teach_on_sample(table, options.config, streaming, options.seed, earlier)
-    records = write_records(table.shards, start.preprocessor, start.columns, table.counts["train"])
+    every = np.arange(start.preprocessor.width)
+    records = write_records(table.shards, start.preprocessor, every, table.counts["train"])
     rows = table.rows["validation"]
     matrix, labels = start.preprocessor.transform(table.sample.raw[rows]), table.sample.labels[rows]
-    result = teach_streamed(start, records, matrix, labels.astype(np.float32), options.config, streaming, options.seed)
+    result = teach_streamed(start, records, matrix, labels.astype(np.float32), streaming, options.seed)
     return Taught(start.transformer, start.preprocessor, with_notes(result, start.notes))
 
 

@@ -1,27 +1,29 @@
-"""Teaches on a sample what needs whole arrays: the preprocessor, tails, columns, teachers, and the student's start."""
+"""Fits the default network on a sample: encoders, trees, columns, stack. All rows then teach its dense layers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from training.default.selection import choose_columns
-from training.default.survey import survey
-from training.default.teach import Parts, describe, teach_parts
-from training.default.teachers import Teachers
+from training.default.assemble import assemble
+from training.default.folds import split_folds
+from training.default.members import KINDS
+from training.default.teach import describe, fit
 from training.lesson import Lesson
+from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
-from training.preprocess import fit_preprocessor
+from training.preprocess import fit_with_statistics
 from training.warm_start import load_earlier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    import keras
     from sklearn.pipeline import Pipeline
 
     from churn.preprocessing import Preprocessor
@@ -29,12 +31,8 @@ if TYPE_CHECKING:
     from training.streaming.settings import Streaming
     from training.streaming.spread import StreamedTable
 
-FOLDS, REPEATS = 5, 1
-"""Members of the bag at most: the student goes on learning from all rows, so a larger one would be paid for twice."""
-
-
 DOUBT = 2.0
-"""Standard errors by which the sample must speak against a column to leave it out."""
+"""Standard errors by which the sample must speak against a feature to leave it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +43,25 @@ class Start:
     ----------
     transformer, preprocessor : Pipeline, Preprocessor
         Fitted on the sample, in both forms.
-    parts : Parts
-        The student, taught what the teachers say of the sample.
-    columns : ndarray of int64
-        Of the matrix, those that are streamed: what the student looks at so far, what its tails jump at, and what so
-        many rows may find something in.
+    model : keras.Model
+        The network fitted on the sample.
     notes : tuple of str
         What a person should know of this network, a sentence each.
+    details : mapping
+        Of the fit on the sample, as the manifest keeps them.
     """
 
     transformer: Pipeline
     preprocessor: Preprocessor
-    parts: Parts
-    columns: NDArray[np.int64]
+    model: keras.Model
     notes: tuple[str, ...]
+    details: Mapping[str, Any]
 
 
 def teach_on_sample(
     table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None
 ) -> Start:
-    """Walk the line of the default network on a sample of the training part, with a smaller bag.
+    """Fit the default network on a sample of the training part.
 
     Raises
     ------
@@ -73,28 +70,30 @@ def teach_on_sample(
     """
     rows = table.rows["train"][: streaming.sample_rows]
     raw, labels = table.sample.raw[rows], table.sample.labels[rows].astype(np.float32)
-    config = replace(config, folds=min(config.folds, FOLDS), repeats=min(config.repeats, REPEATS))
-    model = None
-    if earlier is None:
-        transformer, preprocessor = fit_preprocessor(table.sample.schema, raw, NETWORKS["default"].encoding)
-    else:
-        transformer, preprocessor, model = load_earlier(earlier, table.sample.schema, "default")
-    lesson = Lesson(preprocessor.transform(raw), labels, preprocessor, config, seed, model)
+    schema, share = table.sample.schema, len(rows) / table.counts["train"]
+    folds = split_folds(labels, config.folds, seed)
+    told = FoldedLabels(labels, folds, seed)
+    transformer, preprocessor, inner = fit_with_statistics(schema, raw, NETWORKS["default"].encoding, told)
+    start = None if earlier is None else load_earlier(earlier, schema, "default")
+    wider = replace(
+        config,
+        importance_steps=tuple(least_importance(step, share) for step in config.importance_steps),
+        strict_importance=least_importance(config.strict_importance, share),
+        networks=max(1, config.networks),
+    )
+    lesson = Lesson(preprocessor.transform(raw), labels, preprocessor, wider, seed, start, folds, inner, schema.names)
     # As for the default network in memory.
-    with threadpool_limits(1, user_api="openmp"):
-        found = survey(lesson.matrix, labels, preprocessor, config, seed)
-        teachers = Teachers(lesson.matrix, labels, found, config, seed)
-        parts = teach_parts(lesson, found, teachers)
-    wider = replace(config, keep_columns=least_importance(config.keep_columns, len(rows) / table.counts["train"]))
-    tails = np.array([cut[0] for cut in parts.cuts], dtype=np.int64)
-    columns = np.union1d(choose_columns(found.groups, found.weights, wider), np.union1d(parts.kept, tails))
-    return Start(transformer, preprocessor, parts, columns, describe(preprocessor, found, wider))
+    with threadpool_limits(1):
+        fitted = fit(lesson)
+        # The network has layers that can go on learning, whatever the sample's stack thinks of them.
+        model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, preprocessor.width, keep=KINDS[0])
+    return Start(transformer, preprocessor, model, fitted.notes, describe(fitted, lesson))
 
 
 def least_importance(wanted: float, share: float) -> float:
-    """Return the importance on a sample from which on a column may have the wanted one on all rows.
+    """Return the importance on a sample from which on a feature may have the wanted one on all rows.
 
     In standard errors, an importance z on a share of the rows becomes z / √share on all, give or take the root of
-    1 / share - 1; a column is kept if the wanted one is less than `DOUBT` times that above.
+    1 / share - 1; a feature is kept if the wanted one is less than `DOUBT` times that above.
     """
     return wanted * math.sqrt(share) - DOUBT * math.sqrt(1 - share)

@@ -9,10 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.default.calibrate import fit_scaling
-from training.default.distill import build_smooth
-from training.default.teach import Parts, assemble
-from training.default.trees import loss
+from training.default.folds import losses_of
+from training.default.stack import fit_scaling
 from training.lesson import Result
 from training.streaming.progress import KeepBest
 from training.streaming.records import BLOCK_ROWS
@@ -21,7 +19,6 @@ from training.streaming.strategy import choose_strategy, is_mixed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.default.config import Config
     from training.streaming.records import Records
     from training.streaming.sample import Start
     from training.streaming.settings import Streaming
@@ -36,7 +33,7 @@ WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 
 WEIGHT_DECAY = 1e-3
-"""Of kernels. A thirtieth of what the bag takes: so many rows need little to keep weights small."""
+"""Of kernels. A hundredth of what the members take: so many rows need little to keep weights small."""
 
 STEPS_A_CALL = 32
 """Steps run between two looks at the progress."""
@@ -57,7 +54,6 @@ def teach_streamed(
     records: Records,
     matrix: NDArray[np.float32],
     labels: NDArray[np.float32],
-    config: Config,
     streaming: Streaming,
     seed: int,
 ) -> Result:
@@ -66,51 +62,47 @@ def teach_streamed(
     Parameters
     ----------
     start : Start
-        Its parts are left as they are.
+        Its model is left as it is.
     records : Records
-        Of its columns.
+        Of all columns of the matrix.
     matrix : ndarray of float32, shape (n, width)
-        All columns of validation rows.
+        Validation rows.
     labels : ndarray of float32, shape (n,)
         Theirs.
-    config : Config
     streaming : Streaming
     seed : int
     """
-    parts, columns = start.parts, start.columns
-    seen = matrix[:, columns]
     strategy = choose_strategy(streaming)
     batch_rows = choose_batch(records.rows, streaming.batch_rows, strategy.num_replicas_in_sync)
     epochs, steps = streaming.choose_epochs(records.rows), max(1, records.rows // batch_rows)
     mixed = is_mixed(streaming)
     with strategy.scope():
-        model = assemble(parts.smooth, *_among(columns, parts), len(columns), config)
+        model = keras.models.clone_model(start.model)
+        model.set_weights(start.model.get_weights())
         if mixed:
             _compute_in_float16(model)
         optimizer = _make_optimizer(steps * epochs, batch_rows, streaming, mixed=mixed)
         # XLA has no deterministic form of some operations, so Keras would leave it out in the job, and only there.
         model.compile(optimizer, "binary_crossentropy", steps_per_execution=min(STEPS_A_CALL, steps), jit_compile=False)
-    best = KeepBest(lambda: float(loss(labels, _ask(model, seen)).mean()), epochs, steps * batch_rows)
+    logit = keras.Model(model.inputs, model.get_layer("logit").output)
+    best = KeepBest(lambda: float(losses_of(labels, _ask(logit, matrix)).mean()), epochs, steps * batch_rows)
     rows = records.stream(batch_rows, seed)
     history = model.fit(rows, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=[best], verbose=0).history
-    taught = _calibrate(_take_apart(model, columns, parts, config), model, seen, labels, config)
+    taught = keras.models.clone_model(start.model)
+    taught.set_weights(model.get_weights())
+    _calibrate(taught, _ask(logit, matrix), labels)
     return Result(
-        model=assemble(taught.smooth, taught.kept, taught.cuts, matrix.shape[1], config),
+        model=taught,
         history={"loss": [float(value) for value in history["loss"]], "val_loss": best.losses},
         notes=(_describe(records, best, batch_rows, strategy.num_replicas_in_sync, mixed=mixed),),
+        details=start.details,
     )
-
-
-def _among(columns: NDArray[np.int64], parts: Parts) -> tuple[NDArray[np.int64], list[tuple[int, int, float, float]]]:
-    """Return the columns kept and the cuts by their positions among the stored columns."""
-    cuts = [(int(np.searchsorted(columns, column)), sign, cut, step) for column, sign, cut, step in parts.cuts]
-    return np.searchsorted(columns, parts.kept).astype(np.int64), cuts
 
 
 def _compute_in_float16(model: keras.Model) -> None:
     """Let hidden layers compute in float16; weights, the logit, the probability and the loss stay float32."""
     for layer in model.layers:
-        if layer.name.startswith("hidden"):
+        if layer.name.startswith("network"):
             layer.dtype_policy = keras.DTypePolicy("mixed_float16")
 
 
@@ -126,7 +118,7 @@ def _make_optimizer(steps: int, batch_rows: int, streaming: Streaming, *, mixed:
         0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, beta_2=0.99)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "jumps"])
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
     # Small gradients would be 0 in float16, so the loss is scaled up for them.
     return keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer
 
@@ -137,25 +129,12 @@ def _ask(model: keras.Model, matrix: NDArray[np.float32]) -> NDArray[np.float64]
     return np.concatenate([np.asarray(piece)[:, 0] for piece in pieces]).astype(np.float64)
 
 
-def _take_apart(model: keras.Model, columns: NDArray[np.int64], parts: Parts, config: Config) -> Parts:
-    """Return what a model on the stored columns is made of, in float32, for the whole matrix."""
-    smooth = build_smooth(len(columns), config.student)
-    for layer in smooth.layers[1:]:
-        layer.set_weights(model.get_layer(layer.name).get_weights())
-    steps = model.get_layer("jumps").get_weights()[0][:, 0].tolist() if parts.cuts else []
-    return Parts(smooth, columns, [(*cut[:3], step) for cut, step in zip(parts.cuts, steps, strict=True)])
-
-
-def _calibrate(
-    taught: Parts, model: keras.Model, matrix: NDArray[np.float32], labels: NDArray[np.float32], config: Config
-) -> Parts:
+def _calibrate(model: keras.Model, logits: NDArray[np.float64], labels: NDArray[np.float32]) -> None:
     """Fold the slope and offset that fit the validation part best into the last weights."""
-    logits = _ask(keras.Model(model.inputs, model.get_layer("sigmoid").input), matrix)
-    slope, offset = fit_scaling(logits, labels, config.label_noise)
-    last = taught.smooth.get_layer("smooth")
+    slope, offset = fit_scaling(logits, labels)
+    last = model.get_layer("logit")
     kernel, bias = last.get_weights()
     last.set_weights([slope * kernel, slope * bias + offset])
-    return Parts(taught.smooth, taught.kept, [(*cut[:3], slope * cut[3]) for cut in taught.cuts])
 
 
 def _describe(records: Records, best: KeepBest, batch_rows: int, devices: int, *, mixed: bool) -> str:

@@ -1,8 +1,7 @@
 """What the search may try: ranges around what is shipped.
 
-Left alone are `folds` and `repeats` (more is better, and dearer) and the student's size and lessons (they set the
-price of a customer; how well the student repeats its teachers is not what is searched); `tail_gain`, as `max_tails`
-bounds the same tails.
+Left alone are `folds` (more is better, and dearer), and `tree_comparisons` and `multiplications`, which set the price of
+a customer.
 """
 
 from __future__ import annotations
@@ -16,38 +15,40 @@ if TYPE_CHECKING:
     from training.default.config import Config
 
 FLOATS = {
-    "learning_rate": (3e-3, 1e-1, True),
-    "weight_decay": (1e-3, 3e-1, True),
+    "learning_rate": (3e-3, 5e-2, True),
+    "weight_decay": (1e-2, 1.0, True),
     "dropout": (0.0, 0.5, False),
     "noise": (0.0, 0.3, False),
     "averaging": (0.9, 0.995, False),
-    "label_noise": (0.0, 0.02, False),
-    "keep_columns": (0.0, 8.0, False),
-    "tree_weight": (0.0, 0.4, False),
+    "strict_importance": (1.0, 8.0, False),
 }
 """Least, most, and whether the logarithm is uniform."""
 
-INTEGERS = {"epochs": (10, 40), "max_tails": (0, 6)}
-WIDTHS = (32, 48, 64, 96, 128)
-DEPTHS = (1, 2, 3)
-BATCH_SIZES = (128, 256, 512)
+INTEGERS = {"epochs": (10, 80), "bins": (4, 32), "depth": (3, 9)}
+BATCH_SIZES = (64, 128, 256)
+WIDTHS = (16, 32, 64, 96)
 
 
 def suggest(trial: BaseTrial, base: Config) -> Config:
     """Ask the trial for a configuration; what is not searched is as in `base`.
 
-    Numbers keep three significant digits, so that what is written can be read and is what was tried.
+    Numbers keep three significant digits, so that what is written can be read and is what was tried. Of the depths of
+    the trees one is searched, and those beside it are tried as well.
     """
     chosen: dict[str, Any] = {
         name: float(f"{trial.suggest_float(name, low, high, log=log):.3g}") for name, (low, high, log) in FLOATS.items()
     }
     chosen |= {name: trial.suggest_int(name, low, high) for name, (low, high) in INTEGERS.items()}
+    depth, shipped = chosen.pop("depth"), base.tree_depths
+    middle = shipped[len(shipped) // 2]
+    depths = tuple(dict.fromkeys(max(1, min(10, each + depth - middle)) for each in shipped))
     chosen["batch_size"] = trial.suggest_categorical("batch_size", BATCH_SIZES)
-    width, depth = trial.suggest_categorical("width", WIDTHS), trial.suggest_categorical("depth", DEPTHS)
-    return replace(base, hidden=(width,) * depth, **chosen)
+    hidden = tuple(trial.suggest_categorical(name, WIDTHS) for name in ("width", "second_width"))
+    return replace(base, hidden=hidden, tree_depths=depths, **chosen)
 
 
 def as_parameters(config: Config) -> dict[str, Any]:
     """Return a configuration as the parameters that `suggest` would make it from."""
-    names = [*FLOATS, *INTEGERS, "batch_size"]
-    return {name: getattr(config, name) for name in names} | {"width": config.hidden[0], "depth": len(config.hidden)}
+    names = [*FLOATS, "epochs", "bins", "batch_size"]
+    own = {"depth": config.tree_depths[len(config.tree_depths) // 2], "width": config.hidden[0]}
+    return {name: getattr(config, name) for name in names} | own | {"second_width": config.hidden[-1]}
