@@ -188,9 +188,9 @@ def make_table(
     """Return a Markdown table of the differences."""
     mean = np.concatenate([fit["losses"] for fit in everything]).mean()
     auc = np.mean([roc_auc_score(fit["labels"], fit["probabilities"]) for fit in everything])
+    seeds = ", ".join(map(str, arguments.seeds))
     lines = [
-        f"Seeds {', '.join(map(str, arguments.seeds))}, {arguments.parts} of {PARTS} parts each, "
-        f"{arguments.folds} folds inside.",
+        f"Seeds {seeds}, {arguments.parts} of {PARTS} parts each, {arguments.folds} folds inside.",
         f"With everything in: log loss {mean:.4f}, AUC {auc:.4f}.",
         "",
         "| removed or changed | log loss, difference from complete [95 %] | AUC, difference from complete |",

@@ -29,6 +29,8 @@ LEAST_RATE, MOST_RATE = 0.03, 0.4
 PATIENCE = 3.0
 """Trees without progress after which boosting stops, times the learning rate."""
 L2 = 5.0
+SEARCH_BORDERS, BORDERS = 64, 254
+"""Borders of a column that are tried: fewer while choosing, which is a third quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,16 @@ def fit_bag(
     config: Config,
     seed: int,
     *,
-    permute: bool = False,
+    searching: bool = False,
 ) -> TreeBag:
-    """Fit one boosted model a fold, stopped by the rows held out."""
+    """Fit one boosted model a fold, stopped by the rows held out.
+
+    Parameters
+    ----------
+    views, labels, folds, choice, config, seed
+    searching : bool
+        Whether it is done to choose: then the features are weighed as well.
+    """
     logits = np.zeros(len(labels))
     rises = np.zeros((len(labels), len(views.groups)))
     bag = []
@@ -91,6 +100,7 @@ def fit_bag(
             depth=choice.depth,
             learning_rate=choice.rate,
             l2_leaf_reg=L2,
+            border_count=SEARCH_BORDERS if searching else BORDERS,
             iterations=max(10, round(config.tree_passes / choice.rate)),
             od_type="Iter",
             od_wait=max(5, round(PATIENCE / choice.rate)),
@@ -108,7 +118,7 @@ def fit_bag(
             return np.asarray(model.predict(matrix[:, columns], prediction_type="RawFormulaVal"), dtype=np.float64)
 
         logits[held_out] = predict(outside)
-        if permute:
+        if searching:
             generator = np.random.default_rng([seed, number])
             rises[held_out] = permute_features(predict, outside, labels[held_out], views.groups, generator)
     return TreeBag(choice, average(bag), logits, rises)
@@ -136,7 +146,7 @@ def choose(
     """
     every = np.ones(len(views.groups), dtype=bool) if offered is None else offered
     bags = [
-        fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, permute=True)
+        fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, searching=True)
         for depth in config.tree_depths
     ]
     best = min(bags, key=lambda bag: float(losses_of(labels, bag.logits).mean()))
@@ -145,7 +155,7 @@ def choose(
         kept = keep_features(importances, least) & every
         if (kept == best.choice.kept).all():
             continue
-        bag = fit_bag(views, labels, folds, replace(best.choice, kept=kept), config, seed)
+        bag = fit_bag(views, labels, folds, replace(best.choice, kept=kept), config, seed, searching=True)
         gain, error = mean_and_error(losses_of(labels, best.logits) - losses_of(labels, bag.logits))
         if gain > config.doubt * error:
             best = bag

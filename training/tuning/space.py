@@ -1,7 +1,7 @@
 """What the search may try: ranges around what is shipped.
 
-Left alone are `folds` (more is better, and dearer), and `tree_comparisons` and `multiplications`, which set the price of
-a customer.
+Left alone are `folds` (more is better, and dearer), `tree_comparisons` and `multiplications` (they set the price of
+a customer).
 """
 
 from __future__ import annotations
