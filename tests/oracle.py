@@ -60,6 +60,21 @@ def _tail_indicators(layer: Any, x: Array) -> Array:
     return (x[:, layer.columns] * signs < np.array(layer.cuts, dtype=np.float32) * signs).astype(np.float64)
 
 
+def _piecewise_linear(layer: Any, x: Array) -> Array:
+    lower, inverse = np.array(layer.lower, dtype=np.float32), np.array(layer.inverse, dtype=np.float32)
+    bins = np.clip((x[:, layer.columns, None] - lower) * inverse.astype(np.float64), 0, 1)
+    return np.concatenate([bins.reshape(len(x), -1), x[:, layer.others]], axis=1)
+
+
+def _oblivious_trees(layer: Any, x: Array) -> Array:
+    columns, borders, leaves = layer.get_weights()
+    total = np.zeros((len(x), 1))
+    for tree in range(layer.trees):
+        leaf = (x[:, columns[:, tree]] > borders[:, tree]) @ (1 << np.arange(layer.depth))
+        total[:, 0] += leaves[tree, leaf].astype(np.float64)
+    return total
+
+
 # Every layer has the same form, whether it has something to look up or not.
 
 
@@ -88,6 +103,8 @@ LAYERS: dict[str, Callable[..., Array]] = {
     "Dense": _dense,
     "Dropout": _same,
     "GaussianNoise": _same,
+    "ObliviousTrees": _oblivious_trees,
+    "PiecewiseLinear": _piecewise_linear,
     "ReLU": _relu,
     "Rescaling": lambda layer, x: x * layer.scale + layer.offset,
     "TailIndicators": _tail_indicators,

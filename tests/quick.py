@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 CONFIG = {
     "folds": 2,
-    "repeats": 1,
-    "hidden": [8],
+    "tree_depths": [2],
+    "importance_steps": [],
+    "tree_comparisons": 60,
+    "tree_passes": 3,
+    "networks": 1,
+    "hidden": [8, 8],
     "epochs": 2,
-    "student": [16, 8],
-    "student_steps": 200,
-    "synthetic_rows": 500,
+    "bins": 6,
 }
 """What the default network is told."""
 

@@ -84,6 +84,12 @@ def read_trees(model: CatBoostClassifier, columns: NDArray[np.int64]) -> Oblivio
     return ObliviousTrees(positions, borders, leaves, float(bias))
 
 
+def no_trees(share: float) -> ObliviousTrees:
+    """Return what says the share of leavers of every row."""
+    bias = float(np.log(share / (1 - share)))
+    return ObliviousTrees(np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32), np.zeros((0, 2)), bias)
+
+
 def average(bag: Sequence[ObliviousTrees]) -> ObliviousTrees:
     """Return the trees whose sum is the mean of the bag's."""
     depth = max(trees.columns.shape[0] for trees in bag)

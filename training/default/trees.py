@@ -6,6 +6,7 @@ less in serving; it is set so that the bag has about as many as the budget allow
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from catboost import CatBoostClassifier
 
 from training.default.columns import in_standard_errors, keep_features, permute_features
 from training.default.folds import losses_of, mean_and_error
-from training.default.oblivious import ObliviousTrees, average, read_trees
+from training.default.oblivious import ObliviousTrees, average, no_trees, read_trees
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +97,11 @@ def fit_bag(
     for number, (fitted, held_out) in enumerate(folds):
         columns = views.columns_of(choice.kept, number)
         inside, outside = views.fitted(number, fitted), views.held_out(held_out)
+        columns = columns[np.ptp(inside[:, columns], axis=0) > 0]
+        if len(columns) == 0:  # CatBoost refuses a table of constants
+            bag.append(no_trees(float(labels[fitted].mean())))
+            logits[held_out] = bag[-1].bias
+            continue
         model = CatBoostClassifier(
             depth=choice.depth,
             learning_rate=choice.rate,
@@ -110,18 +116,16 @@ def fit_bag(
             allow_writing_files=False,
         )
         model.fit(inside[:, columns], labels[fitted], eval_set=(outside[:, columns], labels[held_out]))
-        trees = read_trees(model, columns)
-        bag.append(trees)
-
-        def predict(matrix: NDArray[np.float32], model: CatBoostClassifier = model, columns: NDArray[np.int64] = columns
-        ) -> NDArray[np.float64]:  # fmt: skip
-            return np.asarray(model.predict(matrix[:, columns], prediction_type="RawFormulaVal"), dtype=np.float64)
-
-        logits[held_out] = predict(outside)
+        bag.append(read_trees(model, columns))
+        logits[held_out] = _ask(model, columns, outside)
         if searching:
-            generator = np.random.default_rng([seed, number])
-            rises[held_out] = permute_features(predict, outside, labels[held_out], views.groups, generator)
+            ask, generator = functools.partial(_ask, model, columns), np.random.default_rng([seed, number])
+            rises[held_out] = permute_features(ask, outside, labels[held_out], views.groups, generator)
     return TreeBag(choice, average(bag), logits, rises)
+
+
+def _ask(model: CatBoostClassifier, columns: NDArray[np.int64], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(model.predict(matrix[:, columns], prediction_type="RawFormulaVal"), dtype=np.float64)
 
 
 def choose(

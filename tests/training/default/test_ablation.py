@@ -40,7 +40,7 @@ def make_fit(losses: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
 def test_every_variant_can_be_held_and_differs_from_everything(ablation: ModuleType) -> None:
     everything = ablation.VARIANTS[ablation.EVERYTHING]
     for name, variant in ablation.VARIANTS.items():
-        config = replace(replace(Config(), folds=5, repeats=1), **variant.changes)
+        config = replace(Config(), **variant.changes)
         assert Config.from_dict(config.to_dict()) == config
         assert name == ablation.EVERYTHING or replace(variant, title=everything.title) != everything
 
@@ -62,17 +62,17 @@ def test_a_customer_of_several_seeds_counts_once_in_the_interval(ablation: Modul
 
 def test_the_table_and_the_picture_have_a_row_a_variant(ablation: ModuleType, tmp_path: Any) -> None:
     fits = [make_fit(np.full(100, 0.3), np.arange(100))]
-    found = {"trees": ablation.compare([make_fit(np.full(100, 0.31), np.arange(100))], fits)}
-    told = argparse.Namespace(seeds=[1, 2], parts=1, folds=5, repeats=1)
+    found = {"depth": ablation.compare([make_fit(np.full(100, 0.31), np.arange(100))], fits)}
+    told = argparse.Namespace(seeds=[1, 2], parts=1, folds=5)
     table = ablation.make_table(found, fits, told)
-    assert "Seeds 1, 2, 1 of 5 folds each, an ensemble of 5 folds and 1 network(s) per fold." in table
-    assert "| no trees among the teachers | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
+    assert "Seeds 1, 2, 1 of 5 parts each, 5 folds inside." in table
+    assert "| trees of depth 6 alone | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
     ablation.draw(found, tmp_path / "ablation.svg")
     assert "<svg" in (tmp_path / "ablation.svg").read_text()
 
 
 def test_variants_are_named_or_refused(ablation: ModuleType) -> None:
-    assert ablation.parse_variants("trees,bag") == ["everything", "trees", "bag"]
+    assert ablation.parse_variants("depth,bins") == ["everything", "depth", "bins"]
     with pytest.raises(argparse.ArgumentTypeError, match="unknown: tree; known: everything, "):
         ablation.parse_variants("tree")
 
@@ -83,20 +83,20 @@ def test_everything_is_what_training_teaches_and_what_is_left_out_is_left_out(
 ) -> None:
     config = Config.from_dict(CONFIG)
     bench = ablation.Bench(dataset, config, seed=4, part=1)
-    assert not set(bench._left_out) & set(bench._taught)
+    assert not set(bench._left_out) & set(bench._fitted)
     test = job.choose_rows(dataset.labels, job.Options(seed=4))["test"]
-    assert not set(test) & {*bench._taught, *bench._left_out}
+    assert not set(test) & {*bench._fitted, *bench._left_out}
 
-    said = {name: bench.judge(ablation.VARIANTS[name]) for name in ("everything", "calibration", "student", "levels")}
-    taught = job.teach(dataset, {"train": bench._taught}, job.Options(seed=4, config=config))
+    said = {name: bench.judge(ablation.VARIANTS[name]) for name in ("everything", "networks", "depth", "bins")}
+    taught = job.teach(dataset, {"train": bench._fitted}, job.Options(seed=4, config=config))
     np.testing.assert_array_equal(said["everything"], taught.predict(dataset.raw[bench._left_out]))
-    for name in ("calibration", "student", "levels"):
+    for name in ("networks", "depth", "bins"):
         assert np.abs(said[name] - said["everything"]).max() > 1e-4, name
     # What one variant changed of what they share does not stay.
     np.testing.assert_array_equal(bench.judge(ablation.VARIANTS["everything"]), said["everything"])
 
-    bench.fit(ablation.VARIANTS["student"], tmp_path / "fit.npz")
+    bench.fit(ablation.VARIANTS["bins"], tmp_path / "fit.npz")
     kept = np.load(tmp_path / "fit.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["fit.npz"]
-    np.testing.assert_array_equal(kept["probabilities"], said["student"])
+    np.testing.assert_array_equal(kept["probabilities"], said["bins"])
     np.testing.assert_array_equal(kept["labels"], dataset.labels[kept["rows"]])

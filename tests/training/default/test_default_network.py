@@ -1,4 +1,4 @@
-"""The parts of the default network, each on data whose answer is known."""
+"""The families of the default network, each on data whose answer is known."""
 
 from __future__ import annotations
 
@@ -6,150 +6,343 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pytest
+from quick import CONFIG, make_options
 
-from churn.layers import TailIndicators
-from training.default import distill
-from training.default.bag import Bag, Task
-from training.default.calibrate import fit_scaling, to_logit, to_probability
+from churn.layers import ObliviousTrees as TreesLayer
+from churn.schema import Feature, Schema
+from training import job
+from training.dataset import Dataset
+from training.default.assemble import LINEAR, TREES, assemble
+from training.default.bins import find_bins, limit_bins
+from training.default.columns import in_standard_errors, keep_features, permute_features
 from training.default.config import Config, ConfigError, read_config, write_config
-from training.default.selection import choose_columns, weigh_features
-from training.default.tails import Tail, find_tails, mark_tails, predict_without_tails
-from training.default.teach import _pool_cuts, assemble
+from training.default.folds import losses_of, split_folds
+from training.default.linear import fit_linear
+from training.default.members import KINDS, Encoded, Networks, fit_network_families
+from training.default.networks import Recipe, fit_networks
+from training.default.oblivious import average, no_trees, read_trees, to_fixed_point
+from training.default.stack import fit_scaling, fit_stack
+from training.default.teach import fit
+from training.default.views import Views
+from training.lesson import Lesson
+from training.level_statistics import FoldedLabels, fit_level_tables
+from training.networks import NETWORKS
+from training.preprocess import fit_with_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+RECIPE = Recipe((16,), dropout=0.1, noise=0.1, weight_decay=0.1, learning_rate=0.02, averaging=0.95, epochs=30,
+                batch_size=64)  # fmt: skip
+
 
 def draw(seed: int, rows: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """Three columns: one that matters, noise, and one that matters in its lowest quarter of a percent alone."""
+    """Two columns that matter together, and one of noise."""
     generator = np.random.default_rng(seed)
     matrix = generator.normal(size=(rows, 3)).astype(np.float32)
-    logits = 1.5 * matrix[:, 0] - 1 + 8 * (matrix[:, 2] < -2.8)
+    logits = 2 * np.sin(2 * matrix[:, 0]) + matrix[:, 0] * matrix[:, 1] - 1
     return matrix, (generator.random(rows) < 1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
-def test_a_tail_is_found_where_it_is_and_nowhere_else() -> None:
-    matrix, labels = draw(0, rows=8000)
-    everything = np.arange(3)
-    reference = predict_without_tails(matrix, labels, everything, seed=0)
-    tails = find_tails(matrix, labels, reference, everything, replace(Config(), tail_gain=10.0), seed=0)
-    assert [(tail.column, tail.sign) for tail in tails] == [(2, 1)]
-    assert np.median(tails[0].cuts) == pytest.approx(-2.8, abs=0.15)
+def make_dataset(raw: np.ndarray, labels: np.ndarray, features: tuple[Feature, ...] | None = None) -> Dataset:
+    chosen = features or tuple(Feature(f"x{column}", "number") for column in range(raw.shape[1]))
+    return Dataset(Schema(chosen, "left"), raw.astype(np.float64), labels.astype(np.float64), {}, ())
 
 
-def test_no_tails_are_looked_for_when_none_may_be_kept() -> None:
-    matrix, labels = draw(0, rows=200)
-    assert find_tails(matrix, labels, np.full(200, 0.3), np.arange(3), replace(Config(), max_tails=0), seed=0) == []
+def make_cities(seed: int) -> tuple[np.ndarray, np.ndarray, Schema]:
+    """Three quantities and a category of 50 levels, as a raw matrix; labels; their schema."""
+    matrix, labels = draw(seed, rows=600)
+    raw = np.column_stack([matrix, np.random.default_rng(0).integers(0, 50, 600)]).astype(np.float64)
+    city = Feature("city", "category", categories=tuple(f"level {code}" for code in range(50)))
+    return raw, labels, Schema((*(Feature(f"x{column}", "number") for column in range(3)), city), "left")
 
 
-def test_a_staircase_is_the_share_of_cuts_passed() -> None:
-    matrix = np.array([[-3.0], [-2.0], [0.0]], dtype=np.float32)
-    np.testing.assert_allclose(mark_tails(matrix, [Tail(0, 1, (-2.5, -1.0))])[:, 0], [1, 0.5, 0])
-    np.testing.assert_allclose(mark_tails(matrix, [Tail(0, -1, (-2.5, -1.0))])[:, 0], [0, 0.5, 1])
-    assert mark_tails(matrix, []).shape == (3, 0)
+def view_cities(raw: np.ndarray, labels: np.ndarray, schema: Schema, folds: list[Any]) -> Views:
+    encoding = replace(NETWORKS["default"].encoding, most_levels=10, level_rows=1)
+    _, preprocessor, inner = fit_with_statistics(schema, raw, encoding, FoldedLabels(labels, folds, 0))
+    return Views(preprocessor.transform(raw), preprocessor, inner)
 
 
-def test_noise_weighs_little_and_is_not_kept() -> None:
+def teach(dataset: Dataset, **changes: Any) -> Any:
+    options = make_options()
+    options = replace(options, config=replace(options.config, **changes))
+    return job.teach(dataset, {"train": np.arange(len(dataset.labels))}, options)
+
+
+def fit_catboost(matrix: np.ndarray, labels: np.ndarray, **options: Any) -> Any:
+    from catboost import CatBoostClassifier
+
+    model = CatBoostClassifier(iterations=40, thread_count=1, verbose=False, allow_writing_files=False, **options)
+    return model.fit(matrix, labels)
+
+
+@pytest.mark.parametrize("depth", [1, 4, 8])
+def test_trees_that_were_read_say_what_the_model_says_to_the_last_border(depth: int) -> None:
+    matrix, labels = draw(0)
+    model = fit_catboost(matrix, labels, depth=depth)
+    trees = read_trees(model, np.array([0, 1, 2]))
+    np.testing.assert_allclose(trees.predict(matrix), model.predict(matrix, prediction_type="RawFormulaVal"), atol=1e-9)
+    # On a border, and one step of float32 beyond it.
+    for level, tree in ((0, 0), (0, len(trees) - 1)):
+        column, border = trees.columns[level, tree], trees.borders[level, tree]
+        rows = np.zeros((2, 3), np.float32)
+        rows[:, column] = border, np.nextafter(border, np.float32(np.inf))
+        np.testing.assert_allclose(trees.predict(rows), model.predict(rows, prediction_type="RawFormulaVal"), atol=1e-9)
+
+
+def test_a_bag_of_trees_of_different_depths_is_their_mean() -> None:
     matrix, labels = draw(1)
-    groups = [np.array([0]), np.array([1]), np.array([2])]
-    weights = weigh_features(matrix, labels, groups, [], seed=0)
-    assert weights[0] > 10
-    assert weights[1] < 3
-    np.testing.assert_array_equal(choose_columns(groups, np.array([9.0, 1.0, 5.0]), Config()), [0, 2])
-    np.testing.assert_array_equal(choose_columns(groups, np.array([1.0, 0.0, 2.0]), Config()), [0, 2])
+    bag = [read_trees(fit_catboost(matrix, labels, depth=depth), np.arange(3)) for depth in (2, 3)]
+    said = np.mean([trees.predict(matrix) for trees in bag], axis=0)
+    np.testing.assert_allclose(average(bag).predict(matrix), said, atol=1e-12)
+
+
+def test_trees_in_fixed_point_add_up_to_the_same_in_any_order() -> None:
+    leaves = np.random.default_rng(0).normal(size=(3000, 32)) * np.geomspace(1, 1e-6, 3000)[:, None]
+    rounded = to_fixed_point(leaves)
+    assert np.abs(rounded - leaves).max() <= 2.0**-12
+    chosen = rounded[np.arange(3000), np.random.default_rng(1).integers(0, 32, 3000)]
+    forwards, backwards = (np.add.reduce(list(order), dtype=np.float32) for order in (chosen, chosen[::-1]))
+    assert forwards == backwards == np.float32(chosen.astype(np.float64).sum())
+
+
+def test_the_layer_of_trees_says_what_the_trees_say() -> None:
+    import keras
+
+    matrix, labels = draw(2)
+    trees = read_trees(fit_catboost(matrix, labels, depth=3), np.arange(3))
+    inputs, layer = keras.Input((3,)), TreesLayer(len(trees), 3)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([trees.columns, trees.borders, to_fixed_point(trees.leaves)])
+    np.testing.assert_allclose(np.asarray(model(matrix))[:, 0] + trees.bias, trees.predict(matrix), atol=1e-4)
+
+
+def test_bins_are_zero_below_one_above_and_linear_between() -> None:
+    matrix = np.column_stack([np.arange(101.0), np.arange(101) % 3]).astype(np.float32)
+    bins = find_bins(matrix, np.array([0, 1]), np.array([0, 1]), 4)
+    encoded = bins.encode(matrix)
+    assert encoded.shape == (101, 8)
+    np.testing.assert_allclose(encoded[0, :4], 0)
+    np.testing.assert_allclose(encoded[100, :4], 1)
+    assert (np.diff(encoded[:, :4], axis=0) >= 0).all()
+    np.testing.assert_allclose(encoded[:3, 4:6], [[0, 0], [1, 0], [1, 1]])
+    far = bins.encode(np.float32([[-1e30, -1e30], [1e30, 1e30]]))
+    assert np.isfinite(far).all()
+
+
+def test_normal_scores_are_normal_and_keep_the_order_however_heavy_the_tail() -> None:
+    values = np.exp(8 * np.random.default_rng(0).normal(size=(4000, 1))).astype(np.float32)
+    bins = find_bins(values, np.array([0]), np.array([0]), 14)
+    scores = bins.score(bins.encode(values))[:, 0]
+    assert abs(scores.mean()) < 0.2
+    assert 0.7 < scores.std() < 1.3
+    assert (np.diff(scores[np.argsort(values[:, 0])]) >= 0).all()
+
+
+def test_a_wide_table_gets_fewer_bins_a_quantity() -> None:
+    assert limit_bins(10, 14) == 14
+    assert limit_bins(300, 14) == 2
+
+
+def test_noise_weighs_little_and_is_left_out_first() -> None:
+    matrix, labels = draw(3, rows=4000)
+    truth = lambda rows: 2 * np.sin(2 * rows[:, 0]) + rows[:, 0] * rows[:, 1] - 1  # noqa: E731
+    groups = [np.array([column]) for column in range(3)]
+    rises = permute_features(truth, matrix, labels, groups, np.random.default_rng(0))
+    importances = in_standard_errors(rises)
+    assert importances[0] > 10
+    assert importances[1] > 5
+    assert importances[2] == 0
+    assert keep_features(importances, 2.0).tolist() == [True, True, False]
+    assert keep_features(np.array([1.0, 0.0, 2.0]), 9.0).tolist() == [True, False, True]
+
+
+def test_networks_learn_what_a_linear_model_can_not() -> None:
+    matrix, labels = draw(4)
+    folds = split_folds(labels, 3, 0)
+    inside = [matrix[rows] for rows, _ in folds]
+    bag = fit_networks(inside, matrix, labels, folds, np.ones(3, np.float32), 3, RECIPE, 0)
+    linear = fit_linear(inside, matrix, labels, folds)
+    assert losses_of(labels, bag.logits).mean() < losses_of(labels, linear.logits).mean() - 0.05
+    assert bag.losses[0] > min(bag.losses)
+    again = fit_networks(inside, matrix, labels, folds, np.ones(3, np.float32), 3, RECIPE, 0)
+    np.testing.assert_array_equal(again.logits, bag.logits)
+
+
+def test_a_gradient_is_the_slope_of_the_loss() -> None:
+    from training.default.networks import _Fit
+
+    matrix, labels = draw(5, rows=60)
+    recipe = replace(RECIPE, hidden=(5, 4), dropout=0.0, noise=0.0, batch_size=1000)
+    folds = [(np.arange(60), np.arange(0))] * 2
+    fit = _Fit([matrix] * 2, matrix, labels, folds, np.zeros(3, np.float32), 3, recipe, 0)
+    weights, slopes = fit._view(fit._flat), fit._view(fit._gradient)
+    places = [np.arange(60)] * 2
+
+    def loss() -> float:
+        total = 0.0
+        for member in range(2):
+            hidden = matrix.astype(np.float64)
+            for layer in range(2):
+                added = hidden @ weights[2 * layer][member] + weights[2 * layer + 1][member]
+                hidden = added / (1 + np.exp(-added))
+            total += losses_of(labels, (hidden @ weights[4][member] + weights[5][member])[:, 0]).mean()
+        return total
+
+    fit._descend(weights, slopes, places)
+    found = fit._gradient.copy()
+    for place in np.linspace(0, len(found) - 1, 25).astype(int):
+        kept, step = fit._flat[place], np.float32(1e-2)
+        fit._flat[place] = kept + step
+        above = loss()
+        fit._flat[place] = kept - step
+        slope = (above - loss()) / (2 * float(step))
+        fit._flat[place] = kept
+        assert slope == pytest.approx(found[place], abs=2e-4)
+
+
+def test_the_stack_weighs_what_helps_and_leaves_out_what_does_not() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=20_000) * 2
+    labels = (generator.random(20_000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
+    families = {
+        "one": truth + generator.normal(size=20_000),
+        "two": truth + generator.normal(size=20_000),
+        "noise": generator.normal(size=20_000),
+        "against": -truth,
+    }
+    stack = fit_stack(families, labels)
+    assert stack.weights["noise"] == stack.weights["against"] == 0
+    assert stack.weights["one"] == pytest.approx(stack.weights["two"], abs=0.1)
+    alone = fit_stack({"one": families["one"]}, labels)
+    assert losses_of(labels, stack.logits).mean() < losses_of(labels, alone.logits).mean()
+
+
+def test_the_stack_says_the_share_of_leavers_where_nothing_can_be_learnt() -> None:
+    generator = np.random.default_rng(1)
+    labels = (generator.random(3000) < 0.2).astype(np.float32)
+    stack = fit_stack({"noise": generator.normal(size=3000), "more": generator.normal(size=3000)}, labels)
+    assert stack.weights == {"noise": 0, "more": 0}
+    assert 1 / (1 + np.exp(-stack.bias)) == pytest.approx(labels.mean())
 
 
 def test_scaling_undoes_logits_that_are_too_steep() -> None:
     generator = np.random.default_rng(0)
     true = generator.normal(size=200_000)
-    labels = (generator.random(200_000) < to_probability(true, 0.01)).astype(np.float32)
-    slope, offset = fit_scaling(3 * true + 1, labels, 0.01)
+    labels = (generator.random(200_000) < 1 / (1 + np.exp(-true))).astype(np.float32)
+    slope, offset = fit_scaling(3 * true + 1, labels)
     assert slope == pytest.approx(1 / 3, abs=0.01)
     assert offset == pytest.approx(-1 / 3, abs=0.02)
 
 
-def test_logit_and_probability_undo_each_other() -> None:
-    logits = np.linspace(-5, 5, 11)
-    np.testing.assert_allclose(to_logit(to_probability(logits, 0.005), 0.005), logits, atol=1e-9)
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [0, 3])
+def test_the_network_is_the_stack_itself(networks: int) -> None:
+    """The mean of the members, whatever is weighed."""
+    raw, labels, schema = make_cities(6)
+    folds = split_folds(labels, 2, 0)
+    views = view_cities(raw, labels, schema, folds)
+    config = Config.from_dict({**CONFIG, "networks": networks})
+    lesson = Lesson(views.matrix, labels, views.preprocessor, config, 0, None, folds, views.inner, schema.names)
+    families = fit(lesson).families
+    weights = {TREES: 0.5, LINEAR: 0.3} | dict.fromkeys(KINDS[:networks], 0.25)
+    model = assemble(families, weights, -0.2, views.matrix.shape[1])
+    encoded = families.bins.encode(views.matrix)
+    expected = -0.2 + 0.5 * families.trees.predict(views.matrix)
+    expected += 0.3 * (encoded @ families.linear.weights + families.linear.bias)
+    for family in families.networks:
+        said = [ask_member(family, member, views.matrix) for member in range(2)]
+        expected += 0.25 * np.mean(said, axis=0)
+    found = np.asarray(model(views.matrix))[:, 0]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-expected)), atol=2e-6)
 
 
-def test_the_bag_learns_and_each_member_from_its_own_rows() -> None:
-    matrix, labels = draw(2)
-    rows = [np.arange(0, 700), np.arange(700, 1500)]
-    config = replace(Config(), folds=2, repeats=1, hidden=(8,), epochs=8, batch_size=64)
-    task = Task(matrix, labels, np.zeros((2, 1500, 1), np.float32), rows, np.ones(3, np.float32))
-    bag = Bag(task, config, seed=0)
-    history = bag.teach()
-    assert history["val_loss"][-1] < history["val_loss"][0]
-    assert history["val_loss"][-1] < 0.6
-    logits = bag.smooth_logits(matrix)
-    assert logits.shape == (2, 1500)
-    assert not np.allclose(logits[0], logits[1], atol=0.01)
+def ask_member(family: Networks, member: int, matrix: np.ndarray) -> np.ndarray:
+    kernel, bias = family.kernel_on_bins(member)
+    hidden = family.bins.encode(matrix) @ kernel + bias
+    for layer in range(1, len(family.bag.kernels)):
+        hidden = hidden / (1 + np.exp(-hidden)) @ family.bag.kernels[layer][member] + family.bag.biases[layer][member]
+    return hidden[:, 0]
 
 
-@pytest.mark.parametrize("floor", [0.0, 1e-9])
-def test_without_a_noise_floor_the_bag_learns_what_is_certain(floor: float) -> None:
-    matrix = np.random.default_rng(0).normal(size=(600, 1)).astype(np.float32)
-    labels = (matrix[:, 0] > 0).astype(np.float32)
-    config = replace(Config(), hidden=(8,), epochs=30, batch_size=64, learning_rate=0.3, dropout=0.0, label_noise=floor)
-    task = Task(matrix, labels, np.zeros((1, 600, 0), np.float32), [np.arange(600)], np.zeros(1, np.float32))
-    bag = Bag(task, config, seed=0)
-    assert np.isfinite(bag.teach()["loss"]).all()
-    assert np.abs(bag.smooth_logits(100 * matrix)).max() > 30
+@pytest.mark.slow
+def test_what_is_judged_out_of_fold_is_what_ships() -> None:
+    """On rows that a member was not fitted on, it says with its kernel on bins what it was judged by."""
+    raw, labels, schema = make_cities(7)
+    folds = split_folds(labels, 2, 0)
+    views = view_cities(raw, labels, schema, folds)
+    assert views.owners.tolist() == [-1, -1, -1, 0, 1]
+    encoded = Encoded(views, folds, np.ones(4, dtype=bool), 6)
+    families = fit_network_families([encoded], labels, folds, Config.from_dict({**CONFIG, "networks": 3}), 0)
+    assert [family.kind for family in families] == list(KINDS)
+    for family in families:
+        for member, (_, rows) in enumerate(folds):
+            said = ask_member(family, member, views.matrix[rows])
+            np.testing.assert_allclose(said, family.bag.logits[rows], atol=1e-4)
 
 
-def test_made_up_customers_take_whole_features_from_real_ones() -> None:
-    matrix = np.arange(40, dtype=np.float32).reshape(10, 4)
-    groups = [np.array([0, 1]), np.array([2]), np.array([3])]
-    made = distill.make_up_customers(matrix, groups, np.array([], dtype=np.int64), 500, np.random.default_rng(0))
-    pairs = {tuple(row) for row in matrix[:, :2].tolist()}
-    assert {tuple(row) for row in made[:, :2].tolist()} <= pairs
-    assert any(row.tolist() not in matrix.tolist() for row in made)
+def test_statistics_of_levels_never_know_the_row_s_own_label() -> None:
+    labels = (np.random.default_rng(0).random(2000) < 0.5).astype(np.float32)
+    codes = np.arange(2000.0)[:, None] // 2  # two rows a level: a statistic that knew their labels would tell them
+    folds = split_folds(labels, 4, 0)
+    tables, inner = fit_level_tables(codes, FoldedLabels(labels, folds, 0), {0: 1000})
+    assert [table.fold for table in tables] == [0, 1, 2, 3]
+    for table, values, (fitted, held_out) in zip(tables, inner, folds, strict=True):
+        assert abs(np.corrcoef(table.look_up(codes[held_out, 0]), labels[held_out])[0, 1]) < 0.15
+        assert abs(np.corrcoef(values[fitted], labels[fitted])[0, 1]) < 0.15
+        assert np.isnan(values[held_out]).all()
+        assert table.look_up(np.array([np.nan, 1000.0, 5e9])).tolist() == [table.numbers[-1]] * 3
 
 
-def test_a_student_learns_to_say_what_it_is_told() -> None:
-    generator = np.random.default_rng(0)
-    matrix = generator.normal(size=(2000, 2)).astype(np.float32)
-    logits = np.sin(2 * matrix[:, 0]).astype(np.float64) + matrix[:, 1]
-    keras.utils.set_random_seed(0)
-    student = distill.build_smooth(2, (16, 8))
-    distill.teach_student(student, matrix, logits, replace(Config(), student_steps=1500), seed=0)
-    said = np.asarray(student(matrix))[:, 0]
-    assert np.abs(said - logits).mean() < 0.1
+@pytest.mark.slow
+def test_nothing_to_learn_becomes_the_share_of_leavers_and_says_so() -> None:
+    generator = np.random.default_rng(3)
+    dataset = make_dataset(generator.normal(size=(400, 3)), generator.random(400) < 0.3)
+    taught = teach(dataset)
+    said = taught.predict(dataset.raw)
+    assert np.unique(said).tolist() == [pytest.approx(dataset.labels.mean(), abs=1e-6)]
+    assert any("every customer gets the share of leavers" in note for note in taught.result.notes)
 
 
-def test_pooled_cuts_add_up_to_the_members_mean() -> None:
-    tails = [[Tail(0, 1, (-2.0, -1.0))], [Tail(0, 1, (-1.5,)), Tail(2, -1, (3.0,))]]
-    weights = np.array([[1.0, 0.0], [3.0, 5.0]])
-    pooled = _pool_cuts(tails, weights)
-    assert sum(weight for column, _, _, weight in pooled if column == 0) == pytest.approx((1 + 3) / 2)
-    assert [(column, sign, cut) for column, sign, cut, _ in pooled if column == 2] == [(2, -1, 3.0)]
-    assert sum(weight for column, *_, weight in pooled if column == 2) == pytest.approx(5 / 2)
+@pytest.mark.slow
+def test_a_table_that_a_line_tells_apart_stays_finite_and_says_when_a_logistic_regression_is_better() -> None:
+    generator = np.random.default_rng(4)
+    raw = generator.normal(size=(300, 2))
+    dataset = make_dataset(raw, raw @ [1, 1] > 0)
+    taught = teach(dataset, networks=0)
+    said = taught.predict(raw)
+    assert np.isfinite(said).all()
+    assert ((said > 0.5) == dataset.labels).mean() > 0.95
+    losses = taught.result.details["out_of_fold"]
+    noted = any("logistic regression is better out of fold" in note for note in taught.result.notes)
+    assert noted == (losses["logistic regression"] < losses["stack"])
 
 
-def test_the_assembled_network_ignores_columns_that_were_not_kept_and_jumps_at_tails() -> None:
-    smooth = distill.build_smooth(1, (4,))
-    model = assemble(smooth, np.array([1]), [(0, 1, -2.0, 1.5)], 3, replace(Config(), student=(4,), label_noise=0.01))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "columns", "share"), [(200, 5, 0.3), (1500, 4, 0.01), (300, 300, 0.3)], ids=["few", "rare", "wide"]
+)
+def test_tables_at_the_edge_give_finite_calibrated_probabilities(rows: int, columns: int, share: float) -> None:
+    generator = np.random.default_rng(5)
+    raw = generator.normal(size=(rows, columns))
+    order = raw[:, 0] + 0.5 * generator.normal(size=rows)
+    dataset = make_dataset(raw, order >= np.sort(order)[round(rows * (1 - share))])
+    taught = teach(dataset, networks=3, folds=3)
+    said = taught.predict(raw)
+    assert np.isfinite(said).all()
+    assert said.mean() == pytest.approx(dataset.labels.mean(), abs=0.06)
+    assert taught.result.details["out_of_fold"]["stack"] <= taught.result.details["out_of_fold"]["share of leavers"]
 
-    def ask(*row: float) -> float:
-        return float(np.asarray(model(np.array([row], dtype=np.float32)))[0, 0])
 
-    assert ask(0, 0.3, 5) == ask(0, 0.3, -5) == ask(-1.9, 0.3, 0)
-    inside, beyond = (np.log(q / (1 - q)) for q in ((ask(row, 0.3, 0) - 0.01) / 0.98 for row in (0, -2.1)))
-    assert beyond - inside == pytest.approx(1.5, abs=1e-4)
-    assert 0.01 < ask(0, 0.3, 0) < 0.99
-
-
-def test_tail_indicators_survive_saving(tmp_path: Path) -> None:
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, TailIndicators([0, 1], [1, -1], [-1.0, 2.0])(inputs))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    matrix = np.array([[-2.0, 0.0], [-1.0, 2.0], [0.0, 3.0]], dtype=np.float32)
-    np.testing.assert_array_equal(np.asarray(loaded(matrix)), [[1, 0], [0, 0], [0, 1]])
+@pytest.mark.slow
+def test_constant_and_repeated_columns_do_no_harm() -> None:
+    matrix, labels = draw(8, rows=400)
+    raw = np.column_stack([np.full(400, 7.0), matrix[:, 0], matrix[:, 0]])
+    assert np.isfinite(teach(make_dataset(raw, labels)).predict(raw)).all()
+    alone = teach(make_dataset(np.full((400, 1), 7.0), labels)).predict(np.full((3, 1), 7.0))
+    assert alone == pytest.approx(labels.mean(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -159,14 +352,16 @@ def test_tail_indicators_survive_saving(tmp_path: Path) -> None:
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"hidden": []}, "at least one layer"),
         ({"hidden": ["a"]}, "hidden is"),
-        ({"depth": 3}, "unknown: depth"),
+        ({"width": 3}, "unknown: width"),
         ({"folds": 2.5}, "folds is 2.5"),
+        ({"folds": 1}, "folds is 1; allowed: a whole number of 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; allowed: a finite number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"noise": float("inf")}, "noise is inf"),
-        ({"label_noise": 0.5}, "below 0.5"),
-        ({"student": [8, 0]}, "student is"),
-        ({"max_tails": -1}, "max_tails is -1; allowed: a whole number of 0 or more"),
+        ({"tree_depths": []}, "at least one depth from 1 to 10"),
+        ({"tree_depths": [11]}, "at least one depth from 1 to 10"),
+        ({"importance_steps": [float("nan")]}, "importance_steps is"),
+        ({"networks": -1}, "networks is -1; allowed: a whole number of 0 or more"),
         ({"epochs": True}, "epochs is True"),
     ],
 )
@@ -177,8 +372,8 @@ def test_an_impossible_configuration_is_refused(values: dict[str, Any], message:
 
 def test_a_configuration_file_sets_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text("[network]\nepochs = 3\nhidden = [8, 4]\n")
-    assert read_config(path) == replace(Config(), epochs=3, hidden=(8, 4))
+    path.write_text("[network]\nepochs = 3\nhidden = [8, 4]\nimportance_steps = [1, 2.5]\n")
+    assert read_config(path) == replace(Config(), epochs=3, hidden=(8, 4), importance_steps=(1.0, 2.5))
     assert Config.from_dict(Config().to_dict()) == Config()
     path.write_text("[network\n")
     with pytest.raises(ConfigError, match=r"config\.toml"):
@@ -192,7 +387,7 @@ def test_a_configuration_file_sets_what_it_names(tmp_path: Path) -> None:
         ("[network]\nepochs = 3\n[netwrok]\ndropout = 0.1\n", "it holds network, netwrok; allowed: one table"),
         ("", "it holds nothing"),
         ("network = 3\n", "it holds network"),
-        ("[network]\ndepth = 3\n", "unknown: depth; known: folds, "),
+        ("[network]\nwidth = 3\n", "unknown: width; known: folds, "),
     ],
 )
 def test_what_a_configuration_file_says_elsewhere_is_not_passed_over(tmp_path: Path, text: str, says: str) -> None:
@@ -203,7 +398,13 @@ def test_what_a_configuration_file_says_elsewhere_is_not_passed_over(tmp_path: P
 
 
 def test_a_configuration_that_is_written_is_read_again(tmp_path: Path) -> None:
-    config = replace(Config(), hidden=(8, 4), learning_rate=0.0123, keep_columns=-1.0)
+    config = replace(Config(), hidden=(8, 4), learning_rate=0.0123, importance_steps=())
     write_config(tmp_path / "config.toml", config, ["found", "somewhere"])
     assert read_config(tmp_path / "config.toml") == config
     assert (tmp_path / "config.toml").read_text().startswith("# found\n# somewhere\n[network]\n")
+
+
+def test_trees_that_do_not_exist_say_nothing() -> None:
+    empty = no_trees(0.5)
+    assert empty.predict(np.zeros((2, 1), np.float32)).tolist() == [0, 0]
+    assert len(average([empty, empty])) == 0

@@ -88,15 +88,15 @@ def test_a_start_in_float16_is_taught_and_saved_in_float32(table: StreamedTable,
     result.model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert {layer.dtype_policy.name for layer in loaded.layers} == {"float32"}
-    assert {weight.dtype for weight in loaded.weights} == {"float32"}
+    assert {weight.dtype for weight in loaded.trainable_weights} == {"float32"}
 
 
 @pytest.mark.slow
 def test_a_streamed_training_may_start_from_an_earlier_version(own_models: Path, table: StreamedTable) -> None:
-    found = job.train(table, own_models, make_options(warm_start=1, promote=False), QUICK)
-    manifest, earlier = (read_bundle(own_models / name).manifest for name in ("2", "1"))
-    assert found.version == 2
-    assert manifest.preprocessor.to_dict() == earlier.preprocessor.to_dict()
+    assert job.train(table, own_models, make_options(warm_start=1, promote=False), QUICK).version == 2
+    choices = [read_bundle(own_models / name).manifest.content["network"]["choice"] for name in ("2", "1")]
+    assert choices[0]["depth"] == choices[1]["depth"]
+    assert choices[0]["features_left_out"] == choices[1]["features_left_out"]
 
 
 def test_a_step_takes_fewer_customers_where_the_table_is_small_and_more_on_more_devices() -> None:
@@ -141,13 +141,14 @@ teach.STEPS_AN_EPOCH = 1  # so that a step holds 512 customers on one device and
 config = make_options().config
 with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
     start = teach_on_sample(table, config, Streaming(sample_rows=400), 0, None)
-    records = write_records(table.shards, start.preprocessor, start.columns, table.counts["train"])
+    every = np.arange(start.preprocessor.width)
+    records = write_records(table.shards, start.preprocessor, every, table.counts["train"])
     rows = table.rows["validation"]
     matrix = start.preprocessor.transform(table.sample.raw[rows])
     labels = table.sample.labels[rows].astype(np.float32)
     for devices, mixed in (((), False), (("CPU:0", "CPU:1"), False), (("CPU:0", "CPU:1"), True)):
         streaming = Streaming(epochs=3, learning_rate=0.05, devices=devices, mixed_precision=mixed)
-        result = teach.teach_streamed(start, records, matrix, labels, config, streaming, 0)
+        result = teach.teach_streamed(start, records, matrix, labels, streaming, 0)
         print(json.dumps([result.history["val_loss"], result.notes[-1]]))
 """
 

@@ -71,7 +71,8 @@ def test_every_configuration_that_may_be_tried_can_be_held_and_keeps_what_is_not
 
     run(tmp_path / "a.sqlite", 12, remember)
     assert len({config.dropout for config in tried}) == 12
-    assert {(config.folds, config.student, config.student_steps) for config in tried} == {(10, (64, 32), 5000)}
+    assert {(config.folds, config.tree_comparisons, config.networks) for config in tried} == {(5, 5000, 3)}
+    assert len({config.tree_depths for config in tried}) > 3
     assert all(Config.from_dict(config.to_dict()) == config for config in tried)
 
 
@@ -232,9 +233,9 @@ def test_words_say_luck_where_it_was() -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> TuningOptions:
     """A space in which nothing takes long."""
-    monkeypatch.setattr(space, "INTEGERS", {"epochs": (1, 2), "max_tails": (0, 1)})
+    monkeypatch.setattr(space, "INTEGERS", {"epochs": (1, 2), "bins": (4, 6), "depth": (1, 3)})
     monkeypatch.setattr(space, "WIDTHS", (4, 8))
-    base = replace(Config.from_dict(CONFIG), max_tails=1)
+    base = Config.from_dict(CONFIG)
     return TuningOptions(seed=2, trials=2, parts=2, members=2, confirm=0, base=base)
 
 
