@@ -45,9 +45,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--validation-size",
-    type=click.FloatRange(0, 0.5),
-    help="Fraction of the remaining rows in each validation fold of the default network; 0 for none.  [default: 0.1, "
-    "ten folds]",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    help="Fraction of the remaining rows in each validation fold of the default network.  [default: 0.2, five folds]",
 )
 @click.option(
     "--threshold",
@@ -63,7 +62,23 @@ if TYPE_CHECKING:
     help="TOML file with hyperparameters of the default network in a table [network].",
 )
 @streaming_options
-@click.option("--warm-start", type=int, metavar="VERSION", help="Start from the weights of this version.")
+@click.option("--quick", is_flag=True, help="Train in seconds: boosted trees of one depth and a linear model.")
+@click.option("--best", is_flag=True, help="Try further configurations for --minutes and keep the best out of fold.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Time for --best; the first configuration always ends."
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(5, 10_000),
+    metavar="MICROSECONDS",
+    help="Time a row alone may take in the network on one core, about.  [default: 60]",
+)
+@click.option(
+    "--warm-start",
+    type=int,
+    metavar="VERSION",
+    help="Start from this version: its features and depth of trees; of the reference network, its weights.",
+)
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
 @costs_options
 def train(
@@ -81,19 +96,22 @@ def train(
     """
     if config_file and chosen["network"] != "default":
         raise click.UsageError(f"--config needs the default network, not --network {chosen['network']}")
+    _check_effort(chosen)
     streaming = pop_streaming_options(data, chosen)
     if streaming is not None:
         with open_from_options(data, chosen, streaming) as table:
             if not _stop_at_schema(table.sample, write_schema):
                 from training.streaming import job as streamed
 
+                if chosen["minutes"] is not None:
+                    raise click.UsageError("--best needs the table in memory; leave out --streaming")
                 _report(streamed.train(table, models, _make_options(config_file, chosen), streaming, _command()))
         return
     dataset = load_from_options(data, chosen)
     if not _stop_at_schema(dataset, write_schema):
         from training import job
 
-        _report(job.train(dataset, models, _make_options(config_file, chosen), command=_command()))
+        _report(job.train(dataset, models, _make_options(config_file, chosen), _command(), click.echo))
 
 
 def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:
@@ -110,13 +128,31 @@ def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:
 
 def _make_options(config_file: Path | None, chosen: dict[str, Any]) -> Options:
     from training.default.config import Config, read_config
+    from training.default.presets import limit_time, make_quick
     from training.job import Options
 
     config = read_config(config_file) if config_file else Config()
-    validation_size = chosen.pop("validation_size")
+    validation_size, budget = chosen.pop("validation_size"), chosen.pop("budget")
     if validation_size is not None:
-        config = replace(config, folds=max(1, round(1 / validation_size)) if validation_size else 1)
-    return Options(costs=pop_costs(chosen), **chosen, config=config)
+        config = replace(config, folds=max(2, round(1 / validation_size)))
+    if chosen.pop("quick"):
+        config = make_quick(config)
+    if budget is not None:
+        config = limit_time(config, budget)
+    chosen.pop("best")
+    costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
+    return Options(**chosen, config=config, costs=Costs(**costs))
+
+
+def _check_effort(chosen: dict[str, Any]) -> None:
+    """Refuse options of the effort that contradict each other."""
+    if chosen["best"] != (chosen["minutes"] is not None):
+        raise click.UsageError("--best and --minutes go together: --best --minutes 30")
+    if chosen["best"] and (chosen["quick"] or chosen["warm_start"] is not None):
+        raise click.UsageError("--best can't be combined with --quick or --warm-start")
+    named = [f"--{name}" for name in ("quick", "best", "budget") if chosen[name]]
+    if named and chosen["network"] != "default":
+        raise click.UsageError(f"{named[0]} needs the default network, not --network {chosen['network']}")
 
 
 def _command() -> str:
@@ -124,6 +160,11 @@ def _command() -> str:
 
 
 def _report(outcome: Outcome) -> None:
+    for warning in outcome.trained.taught.result.warnings:
+        click.echo(f"\nWARNING: {warning}")
+    for note in outcome.trained.taught.result.notes:
+        click.echo(f"  {note}")
+    _print_stack(outcome)
     _print_scores(outcome)
     if outcome.trained.settings["network"] == "reference":
         from training import tutorial
@@ -131,6 +172,24 @@ def _report(outcome: Outcome) -> None:
         click.echo(tutorial.summarize(outcome.trained.dataset, outcome))
     promoted = " and made it current" if outcome.promoted else ""
     click.echo(f"\npublished version {outcome.version} in {outcome.folder}{promoted}")
+
+
+def _print_stack(outcome: Outcome) -> None:
+    """Print what the default network is made of: families, their weights and losses, size and time."""
+    details = outcome.trained.taught.result.details
+    if not details:
+        return
+    losses, choice = details["out_of_fold"], details["choice"]
+    click.echo(f"\n{'out of fold':<28}{'log loss':>10}{'weight':>10}")
+    for name, loss in losses.items():
+        weight = details["stack"].get(name)
+        click.echo(f"{name:<28}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
+    size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
+    click.echo(
+        f"the network is the stack itself: {details['trees']:,} trees of depth {choice['depth']}, "
+        f"{outcome.trained.taught.result.model.count_params():,} weights, {size:.1f} MB, "
+        f"{outcome.microseconds:.0f} µs per row"
+    )
 
 
 def _print_scores(outcome: Outcome) -> None:

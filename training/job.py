@@ -13,6 +13,7 @@ import tensorflow as tf
 from churn.registry import Registry
 from training.default.config import Config
 from training.default.folds import split_folds
+from training.export import time_row
 from training.lesson import Lesson
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
@@ -23,13 +24,17 @@ from training.split import split_rows
 from training.warm_start import load_earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
     from training.evaluate import Scores
+
+
+TIMED_ROWS = 50
+"""Rows scored one by one to measure what one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Options:
         Whether the new version becomes the current one.
     costs : Costs
         Costs for the profit curve of the report.
+    minutes : float or None
+        Time for trying more configurations than the given one; None: it alone is fitted.
     """
 
     network: str = "default"
@@ -65,6 +72,7 @@ class Options:
     warm_start: int | None = None
     promote: bool = True
     costs: Costs = field(default_factory=Costs)
+    minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,8 @@ class Outcome:
     trained : Trained
     engine_difference : float
         Maximum absolute difference of a probability between the two formats of the network.
+    microseconds : float
+        CPU time of a row alone in ONNX Runtime.
     promoted : bool
         Whether it is now the current version.
     """
@@ -86,6 +96,7 @@ class Outcome:
     folder: Path
     trained: Trained
     engine_difference: float
+    microseconds: float
     promoted: bool
 
     @property
@@ -94,7 +105,9 @@ class Outcome:
         return self.trained.scores
 
 
-def train(dataset: Dataset, models: Path, options: Options, command: str = "") -> Outcome:
+def train(
+    dataset: Dataset, models: Path, options: Options, command: str = "", say: Callable[[str], None] = lambda _: None
+) -> Outcome:
     """Train a network and publish it as the next version, completely or not at all.
 
     Parameters
@@ -105,6 +118,8 @@ def train(dataset: Dataset, models: Path, options: Options, command: str = "") -
     options : Options
     command : str
         Command line, for the model card.
+    say : callable (str) -> None
+        Takes a line of progress.
 
     Raises
     ------
@@ -116,11 +131,17 @@ def train(dataset: Dataset, models: Path, options: Options, command: str = "") -
     rows = choose_rows(dataset.labels, options)
     registry = Registry(models)
     earlier = None if options.warm_start is None else registry.folder(options.warm_start)
+    if options.minutes is None:
+        taught = teach(dataset, rows, options, earlier)
+    else:
+        from training.best import fit_best
+
+        taught, options = fit_best(dataset, rows, options, options.minutes, say)
     trained = Trained(
         dataset=dataset,
         settings=describe(options),
         rows=rows,
-        taught=teach(dataset, rows, options, earlier),
+        taught=taught,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         costs=options.costs,
@@ -140,7 +161,10 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
     version = registry.publish(
         lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=promote
     )
-    return Outcome(version, registry.folder(version), trained, differences[0], promoted=promote)
+    folder = registry.folder(version)
+    raw = trained.dataset.raw[trained.rows["train"][:TIMED_ROWS]]
+    microseconds = time_row(folder, trained.taught.preprocessor.transform(raw))
+    return Outcome(version, folder, trained, differences[0], microseconds, promoted=promote)
 
 
 def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, earlier: Path | None = None) -> Taught:

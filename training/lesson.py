@@ -68,6 +68,8 @@ class Result:
         Out-of-fold probabilities, if the network is cross-validated.
     notes : tuple of str
         What a person should know of this network, a sentence each.
+    warnings : tuple of str
+        What stands on top of the report, one sentence each: why this network should not be trusted or used.
     details : mapping
         Of the default network, as the manifest keeps them: weights of the stack, losses out of fold, sizes.
     """
@@ -76,4 +78,5 @@ class Result:
     history: dict[str, list[float]]
     out_of_fold: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -183,6 +183,7 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         costs=trained.costs,
         scores=None if trained.whole is None else trained.whole.scores,
         program=_name_program(),
+        warnings=trained.taught.result.warnings,
     )
 
 
@@ -210,6 +211,7 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
             "name": report.network,
             "parameters": report.parameters,
             "epochs": len(trained.taught.result.history["loss"]),
+            "warnings": list(trained.taught.result.warnings),
             **trained.taught.result.details,
         },
         "settings": dict(trained.settings),

@@ -44,7 +44,7 @@ class Fitted:
         Mean log loss of each family, of the stack, of the share of leavers and of a plain logistic regression.
     choice : TreeChoice
     history : dict of str to list of float
-    notes : tuple of str
+    notes, warnings : tuple of str
     """
 
     families: Families
@@ -53,6 +53,7 @@ class Fitted:
     choice: trees.TreeChoice
     history: dict[str, list[float]]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def teach(lesson: Lesson) -> Result:
@@ -62,7 +63,8 @@ def teach(lesson: Lesson) -> Result:
         fitted = fit(lesson)
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, lesson.matrix.shape[1])
     probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
-    return Result(model, fitted.history, probabilities, fitted.notes, describe(fitted, lesson))
+    details = describe(fitted, lesson)
+    return Result(model, fitted.history, probabilities, fitted.notes, fitted.warnings, details)
 
 
 def fit(lesson: Lesson) -> Fitted:
@@ -91,7 +93,8 @@ def fit(lesson: Lesson) -> Fitted:
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
         history={f"val_loss_{number}": family.bag.losses for number, family in enumerate(networks)} | {"loss": []},
-        notes=_note(lesson, stack, losses, kept),
+        notes=_note(lesson, kept),
+        warnings=_warn(labels, stack, losses),
     )
 
 
@@ -149,31 +152,26 @@ def _fit_plain_logistic(views: Views, labels: NDArray[np.float32], folds: list[F
     return logits
 
 
-def _note(
-    lesson: Lesson, stack: Stack, losses: Mapping[str, NDArray[np.float64]], kept: NDArray[np.bool_]
-) -> tuple[str, ...]:
-    notes = []
+def _warn(labels: NDArray[np.float32], stack: Stack, losses: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
     means = {name: float(values.mean()) for name, values in losses.items()}
     if not any(stack.weights.values()):
         gain, error = mean_and_error(losses["share of leavers"] - losses[TREES])
-        notes.append(
-            "Nothing was found in the columns that tells who leaves: every customer gets the share of leavers, "
-            f"{lesson.labels.mean():.1%} (trees gain {gain:+.4f} ± {error:.4f} nats out of fold)."
-        )
-    elif means["logistic regression"] < means["stack"]:
-        notes.append(
-            f"A plain logistic regression is better out of fold: log loss {means['logistic regression']:.4f} against "
-            f"{means['stack']:.4f}. Prefer it, or bring more rows."
-        )
+        why = f"out of fold, boosted trees gain {gain:+.4f} ± {error:.4f} nats"
+        share = f"{labels.mean():.1%}"
+        return (f"No column helps to predict who leaves ({why}): every customer gets the share of leavers, {share}.",)
+    if means["logistic regression"] < means["stack"]:
+        found = f"its log loss is {means['logistic regression']:.4f}, the network's {means['stack']:.4f}"
+        return (f"A logistic regression is better out of fold: {found}.",)
+    return ()
+
+
+def _note(lesson: Lesson, kept: NDArray[np.bool_]) -> tuple[str, ...]:
     sources = np.unique(lesson.preprocessor.sources)
-    names = lesson.feature_names
-    left_out = [names[source] for source, keep in zip(sources, kept, strict=True) if not keep]
-    if left_out:
-        notes.append(
-            f"Left out, because the loss out of fold is lower without: {', '.join(left_out)} "
-            f"({len(left_out)} of {len(kept)} features)."
-        )
-    return tuple(notes)
+    left_out = [lesson.feature_names[source] for source in sources[~kept]]
+    if not left_out:
+        return ()
+    words = f"{', '.join(left_out)} ({len(left_out)} of {len(kept)} features)"
+    return (f"Not used, because the loss out of fold is lower without: {words}.",)
 
 
 def describe(fitted: Fitted, lesson: Lesson) -> dict[str, Any]:

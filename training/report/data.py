@@ -94,6 +94,8 @@ class ReportData:
     costs : Costs
     scores : mapping of str to Scores, or None
         Metrics of all customers of each part, if `parts` are samples.
+    warnings : sequence of str
+        Sentences for the top of the report; may be empty.
     program : str
         Version of churn, with the commit if it is known; omitted if empty.
     is_backtest : bool
@@ -117,6 +119,7 @@ class ReportData:
     command: str
     costs: Costs
     scores: Mapping[str, Scores] | None = None
+    warnings: Sequence[str] = ()
     program: str = ""
     is_backtest: bool = False
 

@@ -47,6 +47,7 @@ class Start:
         The network fitted on the sample.
     notes : tuple of str
         What a person should know of this network, a sentence each.
+    warnings : tuple of str
     details : mapping
         Of the fit on the sample, as the manifest keeps them.
     """
@@ -55,6 +56,7 @@ class Start:
     preprocessor: Preprocessor
     model: keras.Model
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     details: Mapping[str, Any]
 
 
@@ -87,7 +89,7 @@ def teach_on_sample(
         fitted = fit(lesson)
         # The network has layers that can go on learning, whatever the sample's stack thinks of them.
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, preprocessor.width, keep=KINDS[0])
-    return Start(transformer, preprocessor, model, fitted.notes, describe(fitted, lesson))
+    return Start(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, lesson))
 
 
 def least_importance(wanted: float, share: float) -> float:

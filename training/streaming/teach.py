@@ -95,6 +95,7 @@ def teach_streamed(
         model=taught,
         history={"loss": [float(value) for value in history["loss"]], "val_loss": best.losses},
         notes=(_describe(records, best, batch_rows, strategy.num_replicas_in_sync, mixed=mixed),),
+        warnings=start.warnings,
         details=start.details,
     )
 

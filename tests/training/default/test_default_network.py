@@ -303,7 +303,7 @@ def test_nothing_to_learn_becomes_the_share_of_leavers_and_says_so() -> None:
     taught = teach(dataset)
     said = taught.predict(dataset.raw)
     assert np.unique(said).tolist() == [pytest.approx(dataset.labels.mean(), abs=1e-6)]
-    assert any("every customer gets the share of leavers" in note for note in taught.result.notes)
+    assert "every customer gets the share of leavers" in taught.result.warnings[0]
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_a_table_that_a_line_tells_apart_stays_finite_and_says_when_a_logistic_r
     assert np.isfinite(said).all()
     assert ((said > 0.5) == dataset.labels).mean() > 0.95
     losses = taught.result.details["out_of_fold"]
-    noted = any("logistic regression is better out of fold" in note for note in taught.result.notes)
+    noted = any("logistic regression is better out of fold" in warning for warning in taught.result.warnings)
     assert noted == (losses["logistic regression"] < losses["stack"])
 
 
