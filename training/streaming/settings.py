@@ -32,7 +32,7 @@ class Streaming:
     validation_size : float
         Fraction of the rows outside the test set for choosing the best epoch and for calibration. Above 0.
     sample_rows : int
-        Number of training customers for the steps in memory: preprocessing, feature selection, ensemble.
+        Training customers on which the default network is fitted first.
     mixed_precision : bool or None
         Whether hidden layers compute in float16; None to use it if all GPUs have tensor cores.
     scratch : Path or None

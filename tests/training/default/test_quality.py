@@ -112,8 +112,8 @@ def test_a_root_that_is_not_there_is_named(code_digest: ModuleType) -> None:
         code_digest.digest([("room.school", "teach")])
 
 
-def test_training_is_reached_and_the_report_is_not(reach: ModuleType) -> None:
-    found = set(reach.reach(OURS))
+def test_training_is_reached_and_the_report_is_not(code_digest: ModuleType) -> None:
+    found = set(code_digest.collect_code(OURS))
     assert ("churn.layers", "ObliviousTrees") in found
     assert ("training.default.trees", "fit_bag") in found
     assert ("training.publication", "Taught") in found
@@ -147,7 +147,7 @@ def test_all_code_that_runs_while_a_network_is_taught_is_reached(code_digest: Mo
         sys.setprofile(None)
     ran = {place for code in codes for place in name_place(code)}
     assert ("training.default.assemble", "assemble") in ran
-    assert not ran - set(reach.reach(OURS))
+    assert not ran - set(code_digest.collect_code(OURS))
 
 
 @pytest.mark.usefixtures("code_digest")

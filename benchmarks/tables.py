@@ -1,0 +1,285 @@
+"""Compares churn train with peers on a folder of real tables: `python benchmarks/tables.py FOLDER --seeds 0-2`.
+
+The folder holds NAME.csv files and a `tables.toml` with a table [NAME] for each: label, left (the label of a leaver),
+and optionally separator, drop (leaks, for everyone), peers_drop (identifiers that `churn train` finds itself),
+leave_out_rows (a third label), words (columns in which "None" or "unknown" is a value) and dates (day-month-year columns).
+
+Per seed a stratified 80/20 split; the test set is scored once. Ours is `churn train` with its defaults, then
+`churn score`; a row that it rejects gets the share of leavers. Each result is kept as a line of JSON, so an interrupted
+run continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from quality import parse_seeds
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from tqdm import tqdm
+
+from training.evaluate import score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.int64]
+
+MODELS = ("ours", "catboost-bag", "lightgbm", "logistic")
+MISSING = {"", "na", "nan", "null", "none", "n/a", "#n/a", "nat"}
+MISSING_WORD = "(missing)"
+MOST_ROWS = 60_000
+LEAST = 1e-6
+RARE = 10
+"""A category with fewer rows is one of the rare ones to the logistic regression."""
+
+
+@dataclass(frozen=True)
+class RealTable:
+    """A table as text, and what is known of it."""
+
+    name: str
+    about: dict[str, Any]
+    frame: pd.DataFrame
+    left: NDArray[np.int64]
+
+
+def main() -> None:
+    """Fit what is not there yet, and print the comparison."""
+    arguments = parse_arguments()
+    known = tomllib.loads((arguments.folder / "tables.toml").read_text(encoding="utf-8"))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    names = arguments.tables.split(",") if arguments.tables else list(known)
+    kept = read_results(arguments.output)
+    done = {(row["table"], row["seed"], row["model"]) for row in kept}
+    models = arguments.models.split(",")
+    with tqdm(total=len(names) * len(arguments.seeds) * len(models), desc="fitting", unit="fit") as bar:
+        for name in names:
+            table = read_table(arguments.folder, name, known[name])
+            for seed in arguments.seeds:
+                for model in models:
+                    if (name, seed, model) not in done:
+                        kept.append(fit_once(table, model, seed, arguments.train_options))
+                        with arguments.output.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(kept[-1]) + "\n")
+                    bar.update()
+    print(make_table(kept))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tables", help="names, separated by commas; all if omitted")
+    parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0-2"), help="e.g. 0-2 or 3,17")
+    parser.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--output", type=Path, default=Path("build", "tables.jsonl"), help="file of the results")
+    parser.add_argument("train_options", nargs="*", help="further options of churn train, after --")
+    return parser.parse_args()
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Return the results that were kept."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def read_table(folder: Path, name: str, about: dict[str, Any]) -> RealTable:
+    """Read a table as text, `MOST_ROWS` of it at most."""
+    frame = pd.read_csv(
+        folder / f"{name}.csv", dtype=str, keep_default_na=False, sep=about.get("separator", ","), encoding="utf-8-sig"
+    )
+    if "leave_out_rows" in about:
+        frame = frame[frame[about["label"]] != about["leave_out_rows"]]
+    if len(frame) > MOST_ROWS:
+        frame = frame.sample(MOST_ROWS, random_state=0)
+    frame = frame.reset_index(drop=True)
+    left = (frame[about["label"]].str.strip() == about["left"]).to_numpy().astype(np.int64)
+    return RealTable(name, about, frame, left)
+
+
+def type_columns(table: RealTable) -> tuple[pd.DataFrame, list[str]]:
+    """Return what the peers get, and which columns are categories.
+
+    Numbers are floats with NaN, dates are days, and a missing category is one of its own.
+    """
+    about, columns, categories = table.about, {}, []
+    unused = {about["label"], *about.get("drop", []), *about.get("peers_drop", [])}
+    for name in table.frame.columns:
+        text = table.frame[name].str.strip()
+        gaps = text.eq("") if name in about.get("words", []) else text.str.lower().isin(MISSING)
+        values = text.where(~gaps)
+        if name in unused or values.nunique(dropna=False) < 2:
+            continue
+        numbers = pd.to_numeric(values, errors="coerce")
+        if name in about.get("dates", []):
+            days = pd.to_datetime(values, format="%d-%m-%y", errors="coerce")
+            columns[name] = (days - pd.Timestamp("2000-01-01")).dt.days.astype(float)
+        elif numbers[~gaps].notna().all():
+            columns[name] = numbers.astype(float)
+        else:
+            columns[name] = values.fillna(MISSING_WORD)
+            categories.append(name)
+    return pd.DataFrame(columns), categories
+
+
+def fit_once(table: RealTable, model: str, seed: int, train_options: list[str]) -> dict[str, Any]:
+    """Fit a model on one split, and score the test set."""
+    rows = np.arange(len(table.left))
+    train, test = train_test_split(rows, test_size=0.2, random_state=seed, stratify=table.left)
+    started, used = time.perf_counter(), processor_seconds()
+    if model == "ours":
+        said, rejected = fit_ours(table, train, test, seed, train_options)
+    else:
+        columns, categories = type_columns(table)
+        said, rejected = PEERS[model](columns, categories, table.left, train, test, seed), 0
+    labels = table.left[test].astype(np.float64)
+    scores = score(labels, np.clip(said, LEAST, 1 - LEAST))
+    return {
+        "table": table.name,
+        "rows": len(rows),
+        "seed": seed,
+        "model": model,
+        "log_loss": scores.log_loss,
+        "auc": scores.roc_auc,
+        "ece": scores.calibration_error,
+        "rejected": rejected,
+        "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(processor_seconds() - used, 1),
+    }
+
+
+def processor_seconds() -> float:
+    """Return the CPU time that this process and its ended children used."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + time.process_time()
+
+
+def fit_ours(
+    table: RealTable, train: NDArray[np.int64], test: NDArray[np.int64], seed: int, options: list[str]
+) -> tuple[NDArray[np.float64], int]:
+    """Run `churn train` and `churn score`; return the probabilities of the test set and the number of rejected rows."""
+    about, label = table.about, table.about["label"]
+    churn = [str(Path(sys.executable).with_name("churn"))]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        separator = about.get("separator", ",")
+        table.frame.iloc[train].to_csv(folder / "train.csv", index=False, sep=separator)
+        table.frame.drop(columns=label).iloc[test].to_csv(folder / "test.csv", index=False, sep=separator)
+        models = ["--models", str(folder / "models")]
+        drop = [word for column in about.get("drop", []) for word in ("--drop", column.strip())]
+        train_command = ["train", str(folder / "train.csv"), "--label", label.strip(), "--test-size", "0"]
+        score_command = ["score", str(folder / "test.csv"), "--output", str(folder / "scores.csv")]
+        for command in ([*train_command, "--seed", str(seed), *drop, *options], score_command):
+            subprocess.run([*churn, *command, *models], check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own
+        probabilities = pd.read_csv(folder / "scores.csv")["probability"].to_numpy()
+        rejects = pd.read_csv(folder / "scores.csv.rejects")
+        scored = np.ones(len(test), dtype=bool)
+        scored[rejects["row"].unique().astype(np.int64) - 1] = False
+        said = np.full(len(test), table.left[train].mean())
+        said[scored] = probabilities
+    return said, int((~scored).sum())
+
+
+def fit_catboost_bag(
+    columns: pd.DataFrame, categories: list[str], left: NDArray[np.int64], train: Rows, test: Rows, seed: int
+) -> NDArray[np.float64]:
+    """Fit CatBoost once per fold of five, stopped on the rows held out; return the mean."""
+    from catboost import CatBoostClassifier, Pool
+
+    inside, said = columns.iloc[train], np.zeros(len(test))
+    for fitted, held_out in StratifiedKFold(5, shuffle=True, random_state=seed).split(inside, left[train]):
+        pools = [Pool(inside.iloc[rows], left[train][rows], cat_features=categories) for rows in (fitted, held_out)]
+        model = CatBoostClassifier(
+            depth=5, learning_rate=0.03, l2_leaf_reg=5, iterations=3000, od_type="Iter", od_wait=100,
+            random_seed=seed, verbose=False, allow_writing_files=False,
+        )  # fmt: skip
+        said += model.fit(pools[0], eval_set=pools[1]).predict_proba(columns.iloc[test])[:, 1] / 5
+    return said
+
+
+def fit_lightgbm(
+    columns: pd.DataFrame, categories: list[str], left: NDArray[np.int64], train: Rows, test: Rows, seed: int
+) -> NDArray[np.float64]:
+    """Fit LightGBM with its defaults, stopped on a fifth of the rows."""
+    import lightgbm
+
+    typed = columns.astype(dict.fromkeys(categories, "category"))
+    typed.columns = [f"column {number}" for number in range(typed.shape[1])]
+    fitted, held_out = train_test_split(train, test_size=0.2, random_state=seed, stratify=left[train])
+    model = lightgbm.LGBMClassifier(n_estimators=2000, random_state=seed, verbose=-1)
+    stop = lightgbm.early_stopping(50, verbose=False)
+    judged = [(typed.iloc[held_out], left[held_out])]
+    model.fit(typed.iloc[fitted], left[fitted], eval_set=judged, eval_metric="binary_logloss", callbacks=[stop])
+    return np.asarray(model.predict_proba(typed.iloc[test]))[:, 1]
+
+
+def fit_logistic(
+    columns: pd.DataFrame, categories: list[str], left: NDArray[np.int64], train: Rows, test: Rows, seed: int
+) -> NDArray[np.float64]:
+    """Fit a logistic regression on scaled numbers and one-hot categories."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = [name for name in columns if name not in categories]
+    scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE)
+    encoder = ColumnTransformer([("numbers", scaled, numbers), ("categories", one_hot, categories)])
+    model = make_pipeline(encoder, LogisticRegression(max_iter=2000, random_state=seed))
+    model.fit(columns.iloc[train], left[train])
+    return np.asarray(model.predict_proba(columns.iloc[test]))[:, 1]
+
+
+PEERS = {"catboost-bag": fit_catboost_bag, "lightgbm": fit_lightgbm, "logistic": fit_logistic}
+
+
+def make_table(rows: list[dict[str, Any]]) -> str:
+    """Return the means over the seeds as Markdown: log loss / AUC, and CPU seconds."""
+    models = [model for model in MODELS if any(row["model"] == model for row in rows)]
+    lines = [
+        "| table | rows | " + " | ".join(f"{model}, log loss / AUC, CPU s" for model in models) + " | ours - bag |",
+        "|---" * (len(models) + 3) + "|",
+    ]
+    ahead = compared = 0
+    for name in sorted({row["table"] for row in rows}):
+        own = [row for row in rows if row["table"] == name]
+        cells = [_cell([row for row in own if row["model"] == model]) for model in models]
+        difference = _paired(own)
+        compared += difference is not None
+        ahead += difference is not None and difference < 0
+        last = "" if difference is None else f"{difference:+.4f}"
+        lines.append(f"| {name} | {own[0]['rows']:,} | " + " | ".join(cells) + f" | {last} |")
+    return "\n".join([*lines, "", f"Ahead of bagged CatBoost in log loss on {ahead} of {compared} tables."])
+
+
+def _cell(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    loss, auc, used = (np.mean([row[name] for row in rows]) for name in ("log_loss", "auc", "processor_seconds"))
+    return f"{loss:.4f} / {auc:.4f}, {used:.0f}"
+
+
+def _paired(rows: list[dict[str, Any]]) -> float | None:
+    losses = {(row["model"], row["seed"]): row["log_loss"] for row in rows}
+    differences = [
+        loss - losses["catboost-bag", seed]
+        for (model, seed), loss in losses.items()
+        if model == "ours" and ("catboost-bag", seed) in losses
+    ]
+    return float(np.mean(differences)) if differences else None
+
+
+if __name__ == "__main__":
+    main()
