@@ -47,14 +47,12 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     set_tensorflow_environment()
     from training import reference
-    from training.default.config import Config
     from training.export import export_network
 
     shipped = Registry(options.models).current_folder()
     width = read_bundle(shipped).manifest.preprocessor.width
-    student = Config().student
     others = {
-        f"ordinary MLP of the same size ({' and '.join(map(str, student))})": build_mlp(width, student),
+        "ordinary MLP of 64 and 32": build_mlp(width, (64, 32)),
         "ordinary MLP of 256 and 256": build_mlp(width, (256, 256)),
         "the tutorial's network (6 and 6)": reference.build(width),
     }

@@ -2,7 +2,8 @@
 
 The folder holds NAME.csv files and a `tables.toml` with a table [NAME] for each: label, left (the label of a leaver),
 and optionally separator, drop (leaks, for everyone), peers_drop (identifiers that `churn train` finds itself),
-leave_out_rows (a third label), words (columns in which "None" or "unknown" is a value) and dates (day-month-year columns).
+leave_out_rows (a third label), words (columns in which "None" or "unknown" is a value) and dates (day-month-year
+columns).
 
 Per seed a stratified 80/20 split; the test set is scored once. Ours is `churn train` with its defaults, then
 `churn score`; a row that it rejects gets the share of leavers. Each result is kept as a line of JSON, so an interrupted

@@ -33,7 +33,7 @@ _SIZE: _Allowed = ("a finite number of 0 or more", lambda value: 0 <= value < ma
 _STEPS: _Allowed = ("finite numbers", lambda value: all(math.isfinite(step) for step in value))
 _ALLOWED: dict[str, _Allowed] = {
     "folds": ("a whole number of 2 or more", lambda value: value >= 2),
-    "doubt": _SIZE,
+    "doubt": ("a finite number", math.isfinite),
     "tree_depths": (
         "at least one depth from 1 to 10",
         lambda value: len(value) > 0 and all(1 <= depth <= 10 for depth in value),
