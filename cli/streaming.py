@@ -84,8 +84,6 @@ def pop_streaming_options(data: Path, options: dict[str, Any]) -> Streaming | No
         return None
     if not is_default:
         raise click.UsageError(f"--stream needs the default network, not --network {options['network']}")
-    if options["validation_size"] == 0:
-        raise click.UsageError("streamed training needs a validation set; --validation-size must be above 0")
     values["validation_size"] = options["validation_size"]
     return Streaming(**{name: value for name, value in values.items() if value is not None})
 

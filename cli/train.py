@@ -140,8 +140,7 @@ def _make_options(config_file: Path | None, chosen: dict[str, Any]) -> Options:
     if budget is not None:
         config = limit_time(config, budget)
     chosen.pop("best")
-    costs = {name: chosen.pop(name) for name in ("customer_value", "offer_cost", "contact_cost", "accept_rate")}
-    return Options(**chosen, config=config, costs=Costs(**costs))
+    return Options(costs=pop_costs(chosen), **chosen, config=config)
 
 
 def _check_effort(chosen: dict[str, Any]) -> None:

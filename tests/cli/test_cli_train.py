@@ -44,7 +44,7 @@ def test_training_prints_what_it_took_the_columns_for_and_how_good_it_became(
     assert content["seed"] == 3
 
 
-@pytest.mark.parametrize(("size", "folds"), [(0, 1), (0.5, 2), (0.2, 5)])
+@pytest.mark.parametrize(("size", "folds"), [(0.01, 100), (0.5, 2), (0.2, 5)])
 def test_the_validation_size_says_how_many_folds_there_are(
     churn: Any, bank_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: float, folds: int
 ) -> None:
@@ -53,7 +53,7 @@ def test_the_validation_size_says_how_many_folds_there_are(
 
     told = []
 
-    def train(dataset: Any, models: Any, options: Any, **more: Any) -> None:
+    def train(dataset: Any, models: Any, options: Any, *more: Any) -> None:
         told.append((options.config.folds, options.config.epochs))
         raise ChurnError(f"{dataset.source['file']} {models} {more}")
 
@@ -64,17 +64,58 @@ def test_the_validation_size_says_how_many_folds_there_are(
     assert told == [(folds, 7)]
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--best",), "--best and --minutes go together"),
+        (("--minutes", 5), "--best and --minutes go together"),
+        (("--best", "--minutes", 5, "--quick"), "--best can't be combined with --quick or --warm-start"),
+        (("--best", "--minutes", 5, "--warm-start", 1), "--best can't be combined with --quick or --warm-start"),
+        (("--quick", "--network", "reference"), "--quick needs the default network, not --network reference"),
+        (("--budget", 20, "--network", "reference"), "--budget needs the default network, not --network reference"),
+        (("--budget", 1), "is not in the range"),
+        (("--best", "--minutes", 0), "is not in the range"),
+    ],
+)
+def test_options_of_the_effort_that_contradict_each_other_are_refused(
+    churn: Any, bank_csv: Path, options: Any, says: str
+) -> None:
+    answer = churn("train", bank_csv, *options)
+    assert answer.code == 2
+    assert says in answer.err
+
+
+def test_quick_and_the_budget_shape_the_configuration(
+    churn: Any, bank_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from churn.errors import ChurnError
+    from training import job
+
+    told = []
+
+    def train(_: Any, __: Any, options: Any, *___: Any) -> None:
+        told.append(options)
+        raise ChurnError("seen")
+
+    monkeypatch.setattr(job, "train", train)
+    for options in (("--quick",), ("--budget", 30), ("--best", "--minutes", 2)):
+        assert churn("train", bank_csv, *options).code == 1
+    assert [options.config.networks for options in told] == [0, 3, 3]
+    assert [options.config.tree_comparisons for options in told] == [5000, 2500, 5000]
+    assert [options.minutes for options in told] == [None, None, 2]
+
+
 def test_a_configuration_is_refused_where_nothing_can_be_turned_and_where_it_is_wrong(
     churn: Any, bank_csv: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "network.toml"
-    config.write_text("[network]\ndepth = 3\n")
+    config.write_text("[network]\nwidth = 3\n")
     answer = churn("train", bank_csv, "--network", "reference", "--config", config)
     assert answer.code == 2
     assert "--config needs the default network, not --network reference" in answer.err
     answer = churn("train", bank_csv, "--models", tmp_path / "models", "--config", config)
     assert answer.code == 1
-    assert answer.err.startswith(f"error: {config}: unknown: depth; known: folds, repeats, hidden, ")
+    assert answer.err.startswith(f"error: {config}: unknown: width; known: folds, doubt, tree_depths, ")
     assert not (tmp_path / "models").exists()
 
 

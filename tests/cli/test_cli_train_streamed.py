@@ -59,7 +59,8 @@ def test_a_large_table_is_streamed_unless_told_otherwise(
             ("--stream", "--network", "reference"),
             "--stream needs the default network, not --network reference",
         ),
-        (("--stream", "--validation-size", 0), "streamed training needs a validation set"),
+        (("--stream", "--validation-size", 0), "0.0 is not in the range 0<x<=0.5"),
+        (("--stream", "--best", "--minutes", 1), "--best needs the table in memory"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(churn: Any, bank_csv: Path, options: Any, says: str) -> None:
