@@ -160,7 +160,7 @@ def test_two_devices_in_step_teach_what_one_teaches(bank_csv: Path) -> None:
     assert "512 a step on 1 device(s) in float32" in said_one
     assert "512 a step on 2 device(s) in float32" in said_two
     assert "512 a step on 2 device(s) in float16" in said_mixed
-    assert abs(one[-1] - one[0]) > 3e-3
+    assert abs(one[-1] - one[0]) > 1e-3
     assert two[0] == pytest.approx(one[0], abs=1e-5)
     assert two == pytest.approx(one, abs=1e-3)  # sums are added up in another order, and AdamW makes more of it
     assert mixed == pytest.approx(one, abs=2e-3)
