@@ -32,7 +32,9 @@ def test_half_the_time_is_half_the_comparisons_and_products() -> None:
     assert limit_time(Config(), 60) == Config()
 
 
-def fit_best(monkeypatch: pytest.MonkeyPatch, losses: list[float], seconds: float, minutes: float) -> tuple[Any, list]:
+def fit_best(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], seconds: float, minutes: float
+) -> tuple[Any, list[Config]]:
     """Fit with given losses, each fit taking so many seconds; return what was kept and what was tried."""
     tried: list[Config] = []
     clock = [0.0]
@@ -46,6 +48,7 @@ def fit_best(monkeypatch: pytest.MonkeyPatch, losses: list[float], seconds: floa
     monkeypatch.setattr(job, "teach", teach)
     monkeypatch.setattr(best.time, "monotonic", lambda: clock[0])
     lines: list[str] = []
+    taught: Any
     taught, options = best.fit_best(None, {}, job.Options(config=Config.from_dict(CONFIG)), minutes, lines.append)  # type: ignore[arg-type]
     assert taught.config == options.config
     assert len(lines) == len(tried)

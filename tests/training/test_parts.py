@@ -200,12 +200,12 @@ def test_the_fitted_transformer_in_the_bundle_gives_the_networks_matrix(outcome:
 
 
 def test_an_earlier_version_is_loaded_with_its_weights_and_preprocessor(outcome: Any) -> None:
-    transformer, preprocessor, model = load_earlier(outcome.folder, outcome.trained.dataset.schema, "default")
+    earlier = load_earlier(outcome.folder, outcome.trained.dataset.schema, "default")
     taught = outcome.trained.taught
-    for found, expected in zip(model.get_weights(), taught.result.model.get_weights(), strict=True):
+    for found, expected in zip(earlier.model.get_weights(), taught.result.model.get_weights(), strict=True):
         assert np.array_equal(found, expected)
-    assert preprocessor.to_dict() == taught.preprocessor.to_dict()
-    assert [name for name, _ in transformer.steps] == ["columns", "scale"]
+    assert earlier.preprocessor.to_dict() == taught.preprocessor.to_dict()
+    assert [name for name, _ in earlier.transformer.steps] == ["columns", "scale"]
 
 
 def test_an_earlier_version_with_another_schema_is_refused(outcome: Any) -> None:

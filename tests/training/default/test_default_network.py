@@ -128,7 +128,7 @@ def test_bins_are_zero_below_one_above_and_linear_between() -> None:
     np.testing.assert_allclose(encoded[100, :4], 1)
     assert (np.diff(encoded[:, :4], axis=0) >= 0).all()
     np.testing.assert_allclose(encoded[:3, 4:6], [[0, 0], [1, 0], [1, 1]])
-    far = bins.encode(np.float32([[-1e30, -1e30], [1e30, 1e30]]))
+    far = bins.encode(np.array([[-1e30, -1e30], [1e30, 1e30]], np.float32))
     assert np.isfinite(far).all()
 
 
