@@ -185,7 +185,7 @@ def _print_stack(outcome: Outcome) -> None:
         click.echo(f"{name:<28}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
     size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
     click.echo(
-        f"the network is the stack itself: {details['trees']:,} trees of depth {choice['depth']}, "
+        f"the network is the stack itself: {details['trees']:,} trees of depth {choice['depth']} at most, "
         f"{outcome.trained.taught.result.model.count_params():,} weights, {size:.1f} MB, "
         f"{outcome.microseconds:.0f} µs per row"
     )

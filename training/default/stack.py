@@ -21,6 +21,10 @@ RIDGE = 1.0
 LEAST_WEIGHT = 0.04
 """A family with less is left out, and the weights are fitted again: it would cost time in serving for nothing."""
 
+LEAST_GAIN = 2.0
+"""Standard errors by which the stack must be better than the share of leavers: families and features were chosen on the
+same rows, so one would be reached by chance too often."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -43,8 +47,8 @@ class Stack:
 def fit_stack(families: Mapping[str, NDArray[np.float64]], labels: NDArray[np.float32]) -> Stack:
     """Fit non-negative weights and a bias that have the least log loss (Wolpert, 1992; Breiman, 1996).
 
-    Where no weights are better than the share of leavers by more than a standard error, all are 0 and the bias says
-    that share.
+    Where no weights are better than the share of leavers by more than `LEAST_GAIN` standard errors, all are 0 and the
+    bias says that share.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ def fit_stack(families: Mapping[str, NDArray[np.float64]], labels: NDArray[np.fl
         chosen = {name: logits for (name, logits), keep in zip(chosen.items(), kept, strict=True) if keep}
     logits = np.stack(list(chosen.values()), axis=1) @ weights + bias
     gain, error = mean_and_error(losses_of(labels, base) - losses_of(labels, logits))
-    if not gain > error:
+    if not gain > LEAST_GAIN * error:
         return Stack(dict.fromkeys(families, 0.0), float(base[0]), base)
     found = dict(zip(chosen, map(float, weights), strict=True))
     return Stack({name: found.get(name, 0.0) for name in families}, bias, logits)

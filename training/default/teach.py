@@ -185,5 +185,5 @@ def describe(fitted: Fitted, lesson: Lesson) -> dict[str, Any]:
         },
         "stack": {name: round(weight, 4) for name, weight in fitted.stack.weights.items()},
         "out_of_fold": fitted.out_of_fold,
-        "trees": len(fitted.families.trees),
+        "trees": len(fitted.families.trees) if fitted.stack.weights[TREES] else 0,
     }
