@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from churn.registry import Registry
+from training.best import fit_best
 from training.default.config import Config
 from training.default.folds import split_folds
 from training.export import time_row
@@ -134,9 +135,10 @@ def train(
     if options.minutes is None:
         taught = teach(dataset, rows, options, earlier)
     else:
-        from training.best import fit_best
-
-        taught, options = fit_best(dataset, rows, options, options.minutes, say)
+        taught, config = fit_best(
+            lambda config: teach(dataset, rows, replace(options, config=config)), options.config, options.minutes, say
+        )
+        options = replace(options, config=config)
     trained = Trained(
         dataset=dataset,
         settings=describe(options),

@@ -39,18 +39,17 @@ def fit_best(
     tried: list[Config] = []
     clock = [0.0]
 
-    def teach(_: Any, __: Any, options: job.Options) -> Any:
-        tried.append(options.config)
+    def fit(config: Config) -> Any:
+        tried.append(config)
         clock[0] += seconds
         result = SimpleNamespace(details={"out_of_fold": {"stack": losses[len(tried) - 1]}})
-        return SimpleNamespace(result=result, config=options.config)
+        return SimpleNamespace(result=result, config=config)
 
-    monkeypatch.setattr(job, "teach", teach)
     monkeypatch.setattr(best.time, "monotonic", lambda: clock[0])
     lines: list[str] = []
     taught: Any
-    taught, options = best.fit_best(None, {}, job.Options(config=Config.from_dict(CONFIG)), minutes, lines.append)  # type: ignore[arg-type]
-    assert taught.config == options.config
+    taught, config = best.fit_best(fit, Config.from_dict(CONFIG), minutes, lines.append)
+    assert taught.config == config
     assert len(lines) == len(tried)
     return taught, tried
 
