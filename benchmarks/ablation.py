@@ -153,7 +153,7 @@ class Bench:
         """Return the probabilities of the held-out customers, shape (n,)."""
         keras.backend.clear_session()
         options = job.Options(seed=self._seed, config=replace(self._base, **variant.changes))
-        return job.teach(self._dataset, {"train": self._fitted}, options).predict(self._dataset.raw[self._left_out])
+        return job.fit(self._dataset, {"train": self._fitted}, options).predict(self._dataset.raw[self._left_out])
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def train(source: Path, seed: int, test_size: float) -> tuple[int, dict[str, flo
     dataset = load_dataset(source)
     options = job.Options(seed=seed, test_size=test_size)
     rows = job.choose_rows(dataset.labels, options)
-    return len(rows["train"]), measure_excess_loss(job.teach(dataset, rows, options).predict, dataset.schema)
+    return len(rows["train"]), measure_excess_loss(job.fit(dataset, rows, options).predict, dataset.schema)
 
 
 def train_streamed(source: Path, seed: int, test_size: float) -> tuple[int, dict[str, float]]:
@@ -120,8 +120,8 @@ def train_streamed(source: Path, seed: int, test_size: float) -> tuple[int, dict
 
     streaming = Streaming()
     with spread.open_streamed(source, spread.Split(test_size, streaming.validation_size, seed)) as table:
-        taught = job.teach(table, replace(Options(), seed=seed), streaming)
-        return table.counts["train"], measure_excess_loss(taught.predict, table.sample.schema)
+        fitted = job.fit(table, replace(Options(), seed=seed), streaming)
+        return table.counts["train"], measure_excess_loss(fitted.predict, table.sample.schema)
 
 
 if __name__ == "__main__":

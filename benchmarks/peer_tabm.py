@@ -87,7 +87,7 @@ def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:
     held = encode(validation[0])
     best, best_state, waited = np.inf, model.state_dict(), 0
     while waited < PATIENCE:
-        teach_epoch(model, optimizer, shown, labels)
+        fit_epoch(model, optimizer, shown, labels)
         loss = log_loss(validation[1], predict(model, held))
         waited += 1
         if loss < best:
@@ -96,7 +96,7 @@ def fit_tabm(schema: Schema, train: Any, validation: Any, seed: int) -> Predict:
     return lambda raw: predict(model, encode(raw))
 
 
-def teach_epoch(model: Any, optimizer: Any, shown: tuple[Any, Any], labels: Any) -> None:  # noqa: ANN401  PyTorch's
+def fit_epoch(model: Any, optimizer: Any, shown: tuple[Any, Any], labels: Any) -> None:  # noqa: ANN401  PyTorch's
     """Train each member for one epoch in its own order; the loss is that of the members, not of their mean."""
     import torch
 

@@ -10,7 +10,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from peer_tabm import MEMBERS, PATIENCE, Encoder, log_loss, predict, teach_epoch
+from peer_tabm import MEMBERS, PATIENCE, Encoder, fit_epoch, log_loss, predict
 
 if TYPE_CHECKING:
     from peer_tabm import Predict
@@ -37,7 +37,7 @@ def fit_tabm_mini(schema: Schema, train: Any, validation: Any, seed: int) -> Pre
     best, best_state, waited = np.inf, model.state_dict(), 0
     while waited < PATIENCE:
         with torch.autocast("cpu", torch.bfloat16):
-            teach_epoch(model, optimizer, shown, labels)
+            fit_epoch(model, optimizer, shown, labels)
         loss = log_loss(validation[1], predict(model, held))
         waited += 1
         if loss < best:

@@ -108,7 +108,7 @@ def result_path(output: Path, dataset: Dataset, model: str, seed: int) -> Path:
 def fingerprint(model: str) -> str:
     """Return a digest of the code that splits the table and fits a model."""
     if model in OURS:
-        entries = [("training.job", "teach"), ("training.job", "Options")]
+        entries = [("training.job", "fit"), ("training.job", "Options")]
     else:
         entries = [(PEERS[model].__module__, PEERS[model].__name__)]
     return digest([*entries, ("training.split", "split_rows")])
@@ -130,7 +130,7 @@ def fit_once(dataset: Dataset, model: str, seed: int, path: Path) -> None:
 
         # The steps of `churn train` between the table and the bundle, cross-validated over the rows of the protocol.
         rows = {"train": np.concatenate([split.train, split.validation])}
-        predict = job.teach(
+        predict = job.fit(
             dataset, rows, job.Options(network="default" if model == "ours" else model, seed=seed)
         ).predict
     else:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 STAGES = {
     "infer the schema": (spread, "inspect"),
     "encode and distribute": (spread, "_spread"),
-    "train on the sample": (job, "teach_on_sample"),
+    "train on the sample": (job, "fit_on_sample"),
     "preprocess": (job, "write_records"),
-    "train on all rows": (job, "teach_streamed"),
+    "train on all rows": (job, "fit_streamed"),
     "evaluate all rows": (job, "count"),
     "verify, report, publish": (job, "publish"),
 }
@@ -126,12 +126,12 @@ def main() -> None:
         "seconds": round(total, 1),
         "peak_gb": round(read_memory("VmHWM"), 2),
         "scratch_gb": round(watch.scratch_bytes / 1e9, 2),
-        "passes": len(outcome.trained.taught.result.history["loss"]),
-        "history": outcome.trained.taught.result.history,
+        "passes": len(outcome.trained.fitted.result.history["loss"]),
+        "history": outcome.trained.fitted.result.history,
         "test": vars_of(outcome.scores["test"]),
-        "excess_loss": measure_excess_loss(outcome.trained.taught.predict, table.sample.schema),
+        "excess_loss": measure_excess_loss(outcome.trained.fitted.predict, table.sample.schema),
         "engines": check_engines(outcome.folder, table.sample.raw[:10_000]),
-        "notes": list(outcome.trained.taught.result.notes),
+        "notes": list(outcome.trained.fitted.result.notes),
         "stages": watch.stages,
         "memory": [(round(moment, 1), round(used, 3)) for moment, used in watch.moments],
     }

@@ -159,9 +159,9 @@ def _command() -> str:
 
 
 def _report(outcome: Outcome) -> None:
-    for warning in outcome.trained.taught.result.warnings:
+    for warning in outcome.trained.fitted.result.warnings:
         click.echo(f"\nWARNING: {warning}")
-    for note in outcome.trained.taught.result.notes:
+    for note in outcome.trained.fitted.result.notes:
         click.echo(f"  {note}")
     _print_stack(outcome)
     _print_scores(outcome)
@@ -175,7 +175,7 @@ def _report(outcome: Outcome) -> None:
 
 def _print_stack(outcome: Outcome) -> None:
     """Print what the default network is made of: families, their weights and losses, size and time."""
-    details = outcome.trained.taught.result.details
+    details = outcome.trained.fitted.result.details
     if not details:
         return
     losses, choice = details["out_of_fold"], details["choice"]
@@ -186,7 +186,7 @@ def _print_stack(outcome: Outcome) -> None:
     size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
     click.echo(
         f"the network is the stack itself: {details['trees']:,} trees of depth {choice['depth']} at most, "
-        f"{outcome.trained.taught.result.model.count_params():,} weights, {size:.1f} MB, "
+        f"{outcome.trained.fitted.result.model.count_params():,} weights, {size:.1f} MB, "
         f"{outcome.microseconds:.0f} µs per row"
     )
 

@@ -74,7 +74,7 @@ def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Outco
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every network be taught quickly, whatever the command was told."""
+    """Let every network be trained quickly, whatever the command was told."""
     make_quick(monkeypatch)
 
 

@@ -1,4 +1,4 @@
-"""Networks taught in a second or two, for tests that need a network and not a good one."""
+"""Networks trained in a second or two, for tests that need a network and not a good one."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     from training.default.config import Config
 
     patch.setattr(reference, "EPOCHS", EPOCHS)
-    teach = job.teach
+    fit = job.fit
 
-    def teach_quickly(dataset: Any, rows: Any, options: Any, *rest: Any) -> Any:
+    def fit_quickly(dataset: Any, rows: Any, options: Any, *rest: Any) -> Any:
         from dataclasses import replace
 
-        return teach(dataset, rows, replace(options, config=Config.from_dict(CONFIG)), *rest)
+        return fit(dataset, rows, replace(options, config=Config.from_dict(CONFIG)), *rest)
 
-    patch.setattr(job, "teach", teach_quickly)
+    patch.setattr(job, "fit", fit_quickly)
     judge_without_teaching(patch)
 
 

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from training.default.config import Config
-    from training.publication import Taught
+    from training.publication import FittedModel
 
 
 def fit_best(
-    fit: Callable[[Config], Taught], config: Config, minutes: float, say: Callable[[str], None]
-) -> tuple[Taught, Config]:
+    fit: Callable[[Config], FittedModel], config: Config, minutes: float, say: Callable[[str], None]
+) -> tuple[FittedModel, Config]:
     """Fit configurations one after another; the first in any case, another only if it should end in time.
 
     Parameters
     ----------
-    fit : callable (Config) -> Taught
+    fit : callable (Config) -> Trained
         Fits one configuration.
     config : Config
         Configuration to start from.
@@ -31,24 +31,24 @@ def fit_best(
 
     Returns
     -------
-    taught : Taught
+    fitted : FittedModel
         Of the configuration with the lowest log loss out of fold.
     config : Config
         That configuration.
     """
     start, longest = time.monotonic(), 0.0
-    best: tuple[float, Taught, Config] | None = None
+    best: tuple[float, FittedModel, Config] | None = None
     candidates = list_better(config)
     for number, candidate in enumerate(candidates, 1):
         began = time.monotonic()
         if best is not None and began - start + longest > 60 * minutes:
             break
-        taught = fit(candidate)
+        fitted = fit(candidate)
         longest = max(longest, time.monotonic() - began)
-        loss = float(taught.result.details["out_of_fold"]["stack"])
+        loss = float(fitted.result.details["out_of_fold"]["stack"])
         say(f"configuration {number} of {len(candidates)}: log loss {loss:.4f} out of fold")
         if best is None or loss < best[0]:
-            best = loss, taught, candidate
+            best = loss, fitted, candidate
     if best is None:
         raise ValueError("there is no configuration to fit")
     return best[1], best[2]

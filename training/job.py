@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from churn.registry import Registry
 from training.best import fit_best
+from training.context import TrainingContext
 from training.default.config import Config
 from training.default.folds import split_folds
 from training.export import time_row
-from training.lesson import Lesson
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics
-from training.publication import Taught, Trained, write_bundle
+from training.publication import FittedModel, Trained, write_bundle
 from training.report.data import Costs
 from training.split import split_rows
 from training.warm_start import load_earlier
@@ -133,17 +133,17 @@ def train(
     registry = Registry(models)
     earlier = None if options.warm_start is None else registry.folder(options.warm_start)
     if options.minutes is None:
-        taught = teach(dataset, rows, options, earlier)
+        fitted = fit(dataset, rows, options, earlier)
     else:
-        taught, config = fit_best(
-            lambda config: teach(dataset, rows, replace(options, config=config)), options.config, options.minutes, say
+        fitted, config = fit_best(
+            lambda config: fit(dataset, rows, replace(options, config=config)), options.config, options.minutes, say
         )
         options = replace(options, config=config)
     trained = Trained(
         dataset=dataset,
         settings=describe(options),
         rows=rows,
-        taught=taught,
+        fitted=fitted,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         costs=options.costs,
@@ -165,11 +165,13 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
     )
     folder = registry.folder(version)
     raw = trained.dataset.raw[trained.rows["train"][:TIMED_ROWS]]
-    microseconds = time_row(folder, trained.taught.preprocessor.transform(raw))
+    microseconds = time_row(folder, trained.fitted.preprocessor.transform(raw))
     return Outcome(version, folder, trained, differences[0], microseconds, promoted=promote)
 
 
-def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, earlier: Path | None = None) -> Taught:
+def fit(
+    dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, earlier: Path | None = None
+) -> FittedModel:
     """Fit the preprocessor and the network; shared by `churn train` and the quality benchmark.
 
     Parameters
@@ -200,11 +202,11 @@ def teach(dataset: Dataset, rows: Mapping[str, NDArray[Any]], options: Options, 
         transformer, preprocessor, inner = fit_with_statistics(dataset.schema, raw, network.encoding, told)
     else:
         transformer, preprocessor = start.transformer, start.preprocessor
-    lesson = Lesson(
+    context = TrainingContext(
         preprocessor.transform(raw), labels, preprocessor, options.config, options.seed, start, folds, inner,
         dataset.schema.names,
     )  # fmt: skip
-    return Taught(transformer, preprocessor, network.teach(lesson))
+    return FittedModel(transformer, preprocessor, network.fit(context))
 
 
 def choose_rows(labels: NDArray[Any], options: Options) -> dict[str, NDArray[Any]]:

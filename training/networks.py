@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training import reference
-from training.default.teach import teach as teach_default
+from training.default.train import train as train_default
 from training.preprocess import PLAIN, Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from training.lesson import Lesson, Result
+    from training.context import Result, TrainingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Network:
     ----------
     encoding : Encoding
         Encoding of the columns for this network.
-    teach : callable (Lesson) -> Result
+    fit : callable (TrainingContext) -> Result
     stratify : bool
         Whether the test part keeps the share of leavers.
     folded : bool
@@ -31,7 +31,7 @@ class Network:
     """
 
     encoding: Encoding
-    teach: Callable[[Lesson], Result]
+    fit: Callable[[TrainingContext], Result]
     stratify: bool = True
     folded: bool = False
 
@@ -39,8 +39,8 @@ class Network:
 NETWORKS = {
     "default": Network(
         Encoding("if_binary", max_levels=0, only_levels=0, spike_share=1.0, level_rows=10, most_levels=32),
-        teach_default,
+        train_default,
         folded=True,
     ),
-    "reference": Network(PLAIN, reference.teach, stratify=False),
+    "reference": Network(PLAIN, reference.fit, stratify=False),
 }

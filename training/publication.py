@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from churn.preprocessing import Preprocessor
+    from training.context import Result
     from training.dataset import Dataset
-    from training.lesson import Result
     from training.report import Costs
 
 MODEL_CARD_FILE = "model_card.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class FittedModel:
     """A trained network with its preprocessor.
 
     Attributes
@@ -84,7 +84,7 @@ class Trained:
         The options of the training; at least ``network``, ``seed`` and ``threshold``.
     rows : mapping of str to ndarray of int64
         Row numbers of each part.
-    taught : Taught
+    fitted : FittedModel
     created : str
         Time in ISO 8601.
     command : str
@@ -100,7 +100,7 @@ class Trained:
     dataset: Dataset
     settings: Mapping[str, Any]
     rows: Mapping[str, NDArray[np.int64]]
-    taught: Taught
+    fitted: FittedModel
     created: str
     command: str
     costs: Costs
@@ -111,13 +111,13 @@ class Trained:
     def __post_init__(self) -> None:
         raw, labels = self.dataset.raw, self.dataset.labels
         parts = {
-            name: evaluate.Part(name, raw[rows], labels[rows], self.taught.predict(raw[rows]))
+            name: evaluate.Part(name, raw[rows], labels[rows], self.fitted.predict(raw[rows]))
             for name, rows in self.rows.items()
         }
-        if self.taught.result.out_of_fold is not None:
+        if self.fitted.result.out_of_fold is not None:
             # Cross-validated: predictions for the training rows by networks that were not trained on them.
             train = parts["train"]
-            out_of_fold = evaluate.Part("validation", train.raw, train.labels, self.taught.result.out_of_fold)
+            out_of_fold = evaluate.Part("validation", train.raw, train.labels, self.fitted.result.out_of_fold)
             parts = {"train": train, "validation": out_of_fold, **parts}
         if self.whole is None:
             threshold = self.settings["threshold"]
@@ -141,11 +141,11 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     BundleError
         If the formats of the network or of the preprocessor differ.
     """
-    dataset, taught = trained.dataset, trained.taught
-    preprocessor = taught.preprocessor
-    export.export_network(taught.result.model, folder)
-    joblib.dump(taught.transformer, folder / PREPROCESSOR_FILE)
-    export.verify_preprocessor(taught.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
+    dataset, fitted = trained.dataset, trained.fitted
+    preprocessor = fitted.preprocessor
+    export.export_network(fitted.result.model, folder)
+    joblib.dump(fitted.transformer, folder / PREPROCESSOR_FILE)
+    export.verify_preprocessor(fitted.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
     # The two formats are compared on the rows used for cross-validation.
     _, difference = export.verify_equal(folder, preprocessor.transform(dataset.raw[trained.rows["train"]]))
     golden_raw = golden.draw_golden_rows(dataset.raw, trained.settings["seed"])
@@ -171,22 +171,22 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         version=version,
         created=trained.created,
         network=trained.settings["network"],
-        parameters=int(trained.taught.result.model.count_params()),
+        parameters=int(trained.fitted.result.model.count_params()),
         seed=trained.settings["seed"],
         threshold=trained.settings["threshold"],
         schema=trained.dataset.schema,
         source=trained.dataset.source,
-        notes=(*trained.dataset.notes, *trained.taught.result.notes),
-        history=trained.taught.result.history,
+        notes=(*trained.dataset.notes, *trained.fitted.result.notes),
+        history=trained.fitted.result.history,
         parts=trained.parts,
-        predict=trained.taught.predict,
+        predict=trained.fitted.predict,
         settings=trained.settings,
         libraries=provenance.library_versions(),
         command=trained.command,
         costs=trained.costs,
         scores=None if trained.whole is None else trained.whole.scores,
         program=_name_program(),
-        warnings=trained.taught.result.warnings,
+        warnings=trained.fitted.result.warnings,
     )
 
 
@@ -213,9 +213,9 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
         "network": {
             "name": report.network,
             "parameters": report.parameters,
-            "epochs": len(trained.taught.result.history["loss"]),
-            "warnings": list(trained.taught.result.warnings),
-            **trained.taught.result.details,
+            "epochs": len(trained.fitted.result.history["loss"]),
+            "warnings": list(trained.fitted.result.warnings),
+            **trained.fitted.result.details,
         },
         "settings": dict(trained.settings),
         "seed": report.seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from tqdm import tqdm
 
-from training.lesson import Lesson, Result
+from training.context import Result, TrainingContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,13 +16,13 @@ EPOCHS = 50
 BATCH_ROWS = 10
 
 
-def teach(lesson: Lesson) -> Result:
-    """Teach the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
-    model = lesson.earlier.model if lesson.earlier else build(lesson.matrix.shape[1])
+def fit(context: TrainingContext) -> Result:
+    """Train the tutorial's network: Adam, binary cross-entropy, batches of 10, 50 epochs."""
+    model = context.earlier.model if context.earlier else build(context.matrix.shape[1])
     model.compile(optimizer=keras.optimizers.Adam(), loss="binary_crossentropy")
     history = model.fit(
-        lesson.matrix,
-        lesson.labels,
+        context.matrix,
+        context.labels,
         batch_size=BATCH_ROWS,
         epochs=EPOCHS,
         callbacks=[ProgressBar(EPOCHS)],

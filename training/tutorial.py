@@ -42,7 +42,7 @@ def summarize(dataset: Dataset, outcome: Outcome) -> str:
             raw = encode_columns(dataset.schema, {name: [value] for name, value in CUSTOMER.items()})
         except InvalidCustomersError as error:
             return "\n".join([*lines, f"the tutorial's customer can't be scored: {error}"])
-        probability = float(outcome.trained.taught.predict(raw)[0])
+        probability = float(outcome.trained.fitted.predict(raw)[0])
         verdict = "leaves" if probability > 0.5 else "stays"
         lines.append(f"the tutorial's customer leaves with probability {probability:.6f}: {verdict}")
     return "\n".join(lines)

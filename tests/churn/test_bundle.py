@@ -167,7 +167,7 @@ def test_a_golden_row_off_by_less_than_the_tolerance_is_right(folder: Path) -> N
 
 def test_another_network_under_a_right_signature_is_refused_by_its_golden_rows(folder: Path, outcome: Any) -> None:
     other = shutil.copytree(folder, folder.parent / "other")
-    model = outcome.trained.taught.result.model
+    model = outcome.trained.fitted.result.model
     kept = model.get_weights()
     try:
         model.set_weights([*kept[:-1], kept[-1] + 0.01])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def matrix(outcome: Any, dataset: Any) -> np.ndarray:
-    return outcome.trained.taught.preprocessor.transform(dataset.raw)
+    return outcome.trained.fitted.preprocessor.transform(dataset.raw)
 
 
 @pytest.fixture(scope="session")

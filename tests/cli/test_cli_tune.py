@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was judged, without teaching; a None that is put in is a Ctrl-C."""
+    """What was judged, without training; a None that is put in is a Ctrl-C."""
     return judge_without_teaching(monkeypatch)
 
 

@@ -47,19 +47,19 @@ def fit_best(
 
     monkeypatch.setattr(best.time, "monotonic", lambda: clock[0])
     lines: list[str] = []
-    taught: Any
-    taught, config = best.fit_best(fit, Config.from_dict(CONFIG), minutes, lines.append)
-    assert taught.config == config
+    fitted: Any
+    fitted, config = best.fit_best(fit, Config.from_dict(CONFIG), minutes, lines.append)
+    assert fitted.config == config
     assert len(lines) == len(tried)
-    return taught, tried
+    return fitted, tried
 
 
 def test_the_best_out_of_fold_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = list_better(Config.from_dict(CONFIG))
     losses = [0.4, 0.35, 0.3, 0.38, 0.39, 0.41]
-    taught, tried = fit_best(monkeypatch, losses, seconds=1, minutes=10)
+    fitted, tried = fit_best(monkeypatch, losses, seconds=1, minutes=10)
     assert tried == candidates
-    assert taught.config == candidates[int(np.argmin(losses))]
+    assert fitted.config == candidates[int(np.argmin(losses))]
 
 
 @pytest.mark.parametrize(("minutes", "fits"), [(0.1, 1), (2.0, 2), (3.1, 3)])

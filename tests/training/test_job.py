@@ -42,12 +42,12 @@ def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "EPOCHS", quick.EPOCHS)
 
 
-def test_a_trained_version_is_published_and_scores_as_it_was_taught(outcome: Outcome, dataset: Dataset) -> None:
+def test_a_trained_version_is_published_and_scores_as_it_was_trained(outcome: Outcome, dataset: Dataset) -> None:
     assert (outcome.version, outcome.folder.name) == (1, "1")
     assert Registry(outcome.folder.parent).current() == 1
     for engine in ("onnx", "tensorflow"):
         found = load_scorer(outcome.folder, engine).score_raw(dataset.raw)
-        assert np.abs(found - outcome.trained.taught.predict(dataset.raw)).max() <= 2e-6
+        assert np.abs(found - outcome.trained.fitted.predict(dataset.raw)).max() <= 2e-6
     assert outcome.engine_difference <= 1e-6
 
 
@@ -80,19 +80,19 @@ def test_nothing_of_the_test_part_is_fitted_on(outcome: Outcome, dataset: Datase
     rows = outcome.trained.rows
     raw = dataset.raw.copy()
     raw[rows["test"], dataset.schema.names.index("Balance")] = 9e9
-    taught = job.teach(replace(dataset, raw=raw), rows, make_options())
-    assert taught.preprocessor.to_dict() == outcome.trained.taught.preprocessor.to_dict()
+    fitted = job.fit(replace(dataset, raw=raw), rows, make_options())
+    assert fitted.preprocessor.to_dict() == outcome.trained.fitted.preprocessor.to_dict()
     for found, expected in zip(
-        taught.result.model.get_weights(), outcome.trained.taught.result.model.get_weights(), strict=True
+        fitted.result.model.get_weights(), outcome.trained.fitted.result.model.get_weights(), strict=True
     ):
         assert np.array_equal(found, expected)
 
 
 @pytest.mark.slow
 def test_another_seed_gives_another_model(outcome: Outcome, dataset: Dataset) -> None:
-    taught = job.teach(dataset, outcome.trained.rows, make_options(seed=1))
+    fitted = job.fit(dataset, outcome.trained.rows, make_options(seed=1))
     assert not np.array_equal(
-        taught.result.model.get_weights()[0], outcome.trained.taught.result.model.get_weights()[0]
+        fitted.result.model.get_weights()[0], outcome.trained.fitted.result.model.get_weights()[0]
     )
 
 
@@ -107,10 +107,10 @@ def test_with_nothing_held_out_there_is_one_part(dataset: Dataset, tmp_path: Pat
 def test_the_reference_network_is_the_tutorials(dataset: Dataset, tmp_path: Path) -> None:
     outcome = job.train(dataset, tmp_path / "models", make_options(network="reference"))
     assert {name: scores.customers for name, scores in outcome.scores.items()} == {"train": 800, "test": 200}
-    layers = [layer for layer in outcome.trained.taught.result.model.layers if layer.get_weights()]
+    layers = [layer for layer in outcome.trained.fitted.result.model.layers if layer.get_weights()]
     assert [(layer.units, layer.activation.__name__) for layer in layers] == [(6, "relu"), (6, "relu"), (1, "sigmoid")]
     assert {type(layer.kernel_initializer).__name__ for layer in layers} == {"RandomUniform"}
-    names = outcome.trained.taught.preprocessor.names
+    names = outcome.trained.fitted.preprocessor.names
     assert [name for name in names if " is " in name and "missing" not in name] == [
         "Geography is Germany",
         "Geography is Spain",
@@ -136,10 +136,10 @@ def test_a_warm_start_keeps_the_depth_and_the_features_of_the_earlier_version(da
     base = make_options()
     narrow = replace(base, config=replace(base.config, importance_steps=(1e9,), doubt=-1e9))
     earlier = job.train(dataset, tmp_path / "models", narrow)
-    left_out = earlier.trained.taught.result.details["choice"]["features_left_out"]
+    left_out = earlier.trained.fitted.result.details["choice"]["features_left_out"]
     assert len(left_out) == len(dataset.schema.features) - 2
     other = replace(base, config=replace(base.config, tree_depths=(1, 3)), seed=9)
-    warm = job.teach(dataset, earlier.trained.rows, other, earlier.folder).result.details["choice"]
+    warm = job.fit(dataset, earlier.trained.rows, other, earlier.folder).result.details["choice"]
     assert (warm["depth"], warm["features_left_out"]) == (2, left_out)
 
 
@@ -151,7 +151,7 @@ def test_a_warm_start_of_the_reference_begins_with_the_weights_of_the_earlier_ve
     rows = {"train": np.arange(100)}
     options = make_options(network="reference", seed=9)
     before = load_scorer(earlier).score_raw(dataset.raw)
-    warm, cold = (job.teach(dataset, rows, options, start).predict(dataset.raw) for start in (earlier, None))
+    warm, cold = (job.fit(dataset, rows, options, start).predict(dataset.raw) for start in (earlier, None))
     assert np.abs(warm - before).mean() < 0.5 * np.abs(cold - before).mean()
 
 
@@ -171,7 +171,7 @@ def test_a_network_whose_forms_differ_is_not_published(
     from training import export
 
     before = contents(own_models)
-    monkeypatch.setattr(job, "teach", lambda *_: outcome.trained.taught)
+    monkeypatch.setattr(job, "fit", lambda *_: outcome.trained.fitted)
     monkeypatch.setattr(export, "EQUAL_TOLERANCE", -1.0)
     with pytest.raises(BundleError, match="not published"):
         job.train(dataset, own_models, make_options())
@@ -181,7 +181,7 @@ def test_a_network_whose_forms_differ_is_not_published(
 # --- In processes of their own ---------------------------------------------------------------------------------------
 
 MOMENTS = {
-    "taught": ("training.job", "teach"),
+    "fitted": ("training.job", "fit"),
     "exported": ("training.publication", "export.export_network"),
     "written": ("training.publication", "write_manifest"),
 }
@@ -238,7 +238,7 @@ def test_a_training_that_is_killed_leaves_the_models_as_before(
     assert process.exitcode == -signal.SIGKILL
     assert seen(own_models) == before
     staged = own_models / ".staging-2"
-    assert staged.is_dir() == (moment != "taught")
+    assert staged.is_dir() == (moment != "fitted")
     registry = Registry(own_models)
     assert registry.versions() == [1]
     load_scorer(registry.current_folder())
@@ -247,7 +247,7 @@ def test_a_training_that_is_killed_leaves_the_models_as_before(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["taught", "written"])
+@pytest.mark.parametrize("moment", ["fitted", "written"])
 def test_a_training_that_is_interrupted_leaves_the_models_as_before(
     own_models: Path, bank_csv: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -262,16 +262,16 @@ def test_a_training_that_is_interrupted_leaves_the_models_as_before(
     assert contents(own_models) == before
 
 
-def teach_again(data: Path) -> list[NDArray[np.float32]]:
+def fit_again(data: Path) -> list[NDArray[np.float32]]:
     """Train as the fixture `outcome` did and return the weights."""
     dataset, options = load_dataset(data), make_options()
     weights: list[NDArray[np.float32]]
-    weights = job.teach(dataset, job.choose_rows(dataset.labels, options), options).result.model.get_weights()
+    weights = job.fit(dataset, job.choose_rows(dataset.labels, options), options).result.model.get_weights()
     return weights
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_in_another_process(outcome: Outcome, bank_csv: Path) -> None:
-    here = outcome.trained.taught.result.model.get_weights()
-    for weights, expected in zip(run_forked(teach_again, bank_csv), here, strict=True):
+    here = outcome.trained.fitted.result.model.get_weights()
+    for weights, expected in zip(run_forked(fit_again, bank_csv), here, strict=True):
         assert np.array_equal(weights, expected)

@@ -134,12 +134,12 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def matrix_of(outcome: Any) -> Any:
-    return outcome.trained.taught.preprocessor.transform(outcome.trained.dataset.raw)
+    return outcome.trained.fitted.preprocessor.transform(outcome.trained.dataset.raw)
 
 
 def test_both_files_are_proven_to_say_the_same(outcome: Any) -> None:
     probabilities, difference = export.verify_equal(outcome.folder, matrix_of(outcome))
-    expected = outcome.trained.taught.predict(outcome.trained.dataset.raw)
+    expected = outcome.trained.fitted.predict(outcome.trained.dataset.raw)
     assert np.abs(probabilities - expected).max() <= 1e-6
     assert 0 <= difference <= 1e-6
 
@@ -173,17 +173,17 @@ def test_files_that_do_not_agree_are_not_published(
 
 
 def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome: Any) -> None:
-    dataset, taught = outcome.trained.dataset, outcome.trained.taught
+    dataset, fitted = outcome.trained.dataset, outcome.trained.fitted
     objects = as_objects(dataset.schema, dataset.raw)
-    assert export.verify_preprocessor(taught.transformer, taught.preprocessor, objects, dataset.raw) <= 1e-6
-    data = taught.preprocessor.to_dict()
+    assert export.verify_preprocessor(fitted.transformer, fitted.preprocessor, objects, dataset.raw) <= 1e-6
+    data = fitted.preprocessor.to_dict()
     data["center"][0] += 1.0
     with pytest.raises(BundleError, match=r"preprocessor.joblib and the arrays in the manifest differ by"):
-        export.verify_preprocessor(taught.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
+        export.verify_preprocessor(fitted.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
 
 
 def test_the_export_says_nothing(outcome: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    export.export_network(outcome.trained.taught.result.model, tmp_path)
+    export.export_network(outcome.trained.fitted.result.model, tmp_path)
     assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.onnx"]
 
@@ -201,10 +201,10 @@ def test_the_fitted_transformer_in_the_bundle_gives_the_networks_matrix(outcome:
 
 def test_an_earlier_version_is_loaded_with_its_weights_and_preprocessor(outcome: Any) -> None:
     earlier = load_earlier(outcome.folder, outcome.trained.dataset.schema, "default")
-    taught = outcome.trained.taught
-    for found, expected in zip(earlier.model.get_weights(), taught.result.model.get_weights(), strict=True):
+    fitted = outcome.trained.fitted
+    for found, expected in zip(earlier.model.get_weights(), fitted.result.model.get_weights(), strict=True):
         assert np.array_equal(found, expected)
-    assert earlier.preprocessor.to_dict() == taught.preprocessor.to_dict()
+    assert earlier.preprocessor.to_dict() == fitted.preprocessor.to_dict()
     assert [name for name, _ in earlier.transformer.steps] == ["columns", "scale"]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.publication import Taught
+    from training.publication import FittedModel
     from training.streaming.spread import StreamedTable
 
 STEPS = 10**PROBABILITY_DECIMALS
@@ -70,7 +70,7 @@ class Tally:
         )
 
 
-def count(table: StreamedTable, taught: Taught, threshold: float) -> Whole:
+def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> Whole:
     """Score every row, and count probabilities and feature values.
 
     Features use the bin edges of the sample.
@@ -82,7 +82,7 @@ def count(table: StreamedTable, taught: Taught, threshold: float) -> Whole:
     with tqdm(total=sum(table.counts.values()), desc="judging", unit="row", unit_scale=True, disable=None) as bar:
         for name, raw, labels in table.shards.read():
             if len(labels):
-                tallies[name].add(labels, taught.predict(raw))
+                tallies[name].add(labels, fitted.predict(raw))
             if name == "train":
                 histograms = _add(histograms, count_between(schema, raw, edges))
             bar.update(len(labels))

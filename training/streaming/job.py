@@ -12,16 +12,16 @@ import tensorflow as tf
 
 from churn.registry import Registry
 from training.job import Options, Outcome, describe, publish
-from training.publication import Taught, Trained
+from training.publication import FittedModel, Trained
 from training.streaming.count import count
+from training.streaming.fit import fit_streamed
 from training.streaming.records import write_records
-from training.streaming.sample import teach_on_sample
-from training.streaming.teach import teach_streamed
+from training.streaming.sample import fit_on_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.lesson import Result
+    from training.context import Result
     from training.streaming.settings import Streaming
     from training.streaming.spread import StreamedTable
 
@@ -49,22 +49,22 @@ def train(table: StreamedTable, models: Path, options: Options, streaming: Strea
     """
     registry = Registry(models)
     earlier = None if options.warm_start is None else registry.folder(options.warm_start)
-    taught = teach(table, options, streaming, earlier)
+    fitted = fit(table, options, streaming, earlier)
     trained = Trained(
         dataset=table.sample,
         settings=describe(options) | {"streaming": streaming.to_dict()},
         rows=table.rows,
-        taught=taught,
+        fitted=fitted,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         costs=options.costs,
-        whole=count(table, taught, options.threshold),
+        whole=count(table, fitted, options.threshold),
     )
     return publish(trained, registry, promote=options.promote)
 
 
-def teach(table: StreamedTable, options: Options, streaming: Streaming, earlier: Path | None = None) -> Taught:
-    """Teach on a sample, then on all training rows.
+def fit(table: StreamedTable, options: Options, streaming: Streaming, earlier: Path | None = None) -> FittedModel:
+    """Train on a sample, then on all training rows.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def teach(table: StreamedTable, options: Options, streaming: Streaming, earlier:
     """
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
-    start = teach_on_sample(table, options.config, streaming, options.seed, earlier)
+    start = fit_on_sample(table, options.config, streaming, options.seed, earlier)
     every = np.arange(start.preprocessor.width)
     records = write_records(table.shards, start.preprocessor, every, table.counts["train"])
     rows = table.rows["validation"]
     matrix, labels = start.preprocessor.transform(table.sample.raw[rows]), table.sample.labels[rows]
-    result = teach_streamed(start, records, matrix, labels.astype(np.float32), streaming, options.seed)
-    return Taught(start.transformer, start.preprocessor, with_notes(result, start.notes))
+    result = fit_streamed(start, records, matrix, labels.astype(np.float32), streaming, options.seed)
+    return FittedModel(start.transformer, start.preprocessor, with_notes(result, start.notes))
 
 
 def with_notes(result: Result, notes: tuple[str, ...]) -> Result:

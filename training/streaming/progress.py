@@ -44,7 +44,7 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no
         self._least = np.inf
         self._weights: list[Any] = []
         self._bar: tqdm[Any] = tqdm(
-            total=epochs * rows, desc="teaching", unit="row", unit_scale=True, disable=None, mininterval=0.5
+            total=epochs * rows, desc="training", unit="row", unit_scale=True, disable=None, mininterval=0.5
         )
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature

@@ -1,4 +1,4 @@
-"""Fits the default network on a sample: encoders, trees, columns, stack. All rows then teach its dense layers."""
+"""Fits the default network on a sample: encoders, trees, columns, stack. All rows then train its dense layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from training.context import TrainingContext
 from training.default.assemble import assemble
 from training.default.folds import split_folds
 from training.default.members import KINDS
-from training.default.teach import describe, fit
-from training.lesson import Lesson
+from training.default.train import describe, fit
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics
@@ -37,7 +37,7 @@ DOUBT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the streamed teaching starts from.
+    """What the streamed training starts from.
 
     Attributes
     ----------
@@ -60,9 +60,7 @@ class Start:
     details: Mapping[str, Any]
 
 
-def teach_on_sample(
-    table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None
-) -> Start:
+def fit_on_sample(table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None) -> Start:
     """Fit the default network on a sample of the training part.
 
     Raises
@@ -83,13 +81,15 @@ def teach_on_sample(
         strict_importance=least_importance(config.strict_importance, share),
         networks=max(1, config.networks),
     )
-    lesson = Lesson(preprocessor.transform(raw), labels, preprocessor, wider, seed, start, folds, inner, schema.names)
+    context = TrainingContext(
+        preprocessor.transform(raw), labels, preprocessor, wider, seed, start, folds, inner, schema.names
+    )
     # As for the default network in memory.
     with threadpool_limits(1):
-        fitted = fit(lesson)
+        fitted = fit(context)
         # The network has layers that can go on learning, whatever the sample's stack thinks of them.
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, preprocessor.width, keep=KINDS[0])
-    return Start(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, lesson))
+    return Start(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, context))
 
 
 def least_importance(wanted: float, share: float) -> float:

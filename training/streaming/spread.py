@@ -230,7 +230,7 @@ def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally
     if shown:
         notes.append(
             f"Pictures, intervals and tables show a random sample: {', '.join(shown)}. The scores by part, the counts "
-            "that drift is measured against and the network's teaching rest on all."
+            "that drift is measured against and the network's training rest on all."
         )
     used = sum(counts.values())
     source_facts = {

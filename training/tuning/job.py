@@ -48,7 +48,7 @@ class TuningOptions:
     parts : int
         Of the cross-validation.
     members : int
-        Networks taught for each part.
+        Networks trained for each part.
     confirm : int
         Other seeds on which what was found is held against what is shipped; 0: none.
     base : Config

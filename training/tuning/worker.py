@@ -75,7 +75,7 @@ class Worker:
         except (EOFError, OSError) as error:
             code = self._stop()
             raise TuningError(
-                f"the process that teaches ended by itself (exit code {code}), perhaps for want of memory; the same "
+                f"the process that trains ended by itself (exit code {code}), perhaps for want of memory; the same "
                 "command goes on where it was"
             ) from error
         if isinstance(answer, Exception):

@@ -1,4 +1,4 @@
-"""The ablation: that what it calls everything is what `churn train` teaches, and that its intervals are right."""
+"""The ablation: that what it calls everything is what `churn train` trains, and that its intervals are right."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_everything_is_what_training_teaches_and_what_is_left_out_is_left_out(
     assert not set(test) & {*bench._fitted, *bench._left_out}
 
     said = {name: bench.judge(ablation.VARIANTS[name]) for name in ("everything", "networks", "depth", "bins")}
-    taught = job.teach(dataset, {"train": bench._fitted}, job.Options(seed=4, config=config))
-    np.testing.assert_array_equal(said["everything"], taught.predict(dataset.raw[bench._left_out]))
+    fitted = job.fit(dataset, {"train": bench._fitted}, job.Options(seed=4, config=config))
+    np.testing.assert_array_equal(said["everything"], fitted.predict(dataset.raw[bench._left_out]))
     for name in ("networks", "depth", "bins"):
         assert np.abs(said[name] - said["everything"]).max() > 1e-4, name
     # What one variant changed of what they share does not stay.

@@ -13,6 +13,7 @@ from quick import CONFIG, make_options
 from churn.layers import ObliviousTrees as TreesLayer
 from churn.schema import Feature, Schema
 from training import job
+from training.context import TrainingContext
 from training.dataset import Dataset
 from training.default.assemble import LINEAR, TREES, assemble
 from training.default.bins import find_bins, limit_bins
@@ -24,9 +25,8 @@ from training.default.members import KINDS, Encoded, Networks, fit_network_famil
 from training.default.networks import Recipe, fit_networks
 from training.default.oblivious import average, no_trees, read_trees, to_fixed_point
 from training.default.stack import fit_scaling, fit_stack
-from training.default.teach import fit
+from training.default.train import fit
 from training.default.views import Views
-from training.lesson import Lesson
 from training.level_statistics import FoldedLabels, fit_level_tables
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics
@@ -65,10 +65,10 @@ def view_cities(raw: np.ndarray, labels: np.ndarray, schema: Schema, folds: list
     return Views(preprocessor.transform(raw), preprocessor, inner)
 
 
-def teach(dataset: Dataset, **changes: Any) -> Any:
+def fit_model(dataset: Dataset, **changes: Any) -> Any:
     options = make_options()
     options = replace(options, config=replace(options.config, **changes))
-    return job.teach(dataset, {"train": np.arange(len(dataset.labels))}, options)
+    return job.fit(dataset, {"train": np.arange(len(dataset.labels))}, options)
 
 
 def fit_catboost(matrix: np.ndarray, labels: np.ndarray, **options: Any) -> Any:
@@ -245,8 +245,10 @@ def test_the_network_is_the_stack_itself(networks: int) -> None:
     folds = split_folds(labels, 2, 0)
     views = view_cities(raw, labels, schema, folds)
     config = Config.from_dict({**CONFIG, "networks": networks})
-    lesson = Lesson(views.matrix, labels, views.preprocessor, config, 0, None, folds, views.inner, schema.names)
-    families = fit(lesson).families
+    context = TrainingContext(
+        views.matrix, labels, views.preprocessor, config, 0, None, folds, views.inner, schema.names
+    )
+    families = fit(context).families
     weights = {TREES: 0.5, LINEAR: 0.3} | dict.fromkeys(KINDS[:networks], 0.25)
     model = assemble(families, weights, -0.2, views.matrix.shape[1])
     encoded = families.bins.encode(views.matrix)
@@ -300,10 +302,10 @@ def test_statistics_of_levels_never_know_the_row_s_own_label() -> None:
 def test_nothing_to_learn_becomes_the_share_of_leavers_and_says_so() -> None:
     generator = np.random.default_rng(3)
     dataset = make_dataset(generator.normal(size=(400, 3)), generator.random(400) < 0.3)
-    taught = teach(dataset)
-    said = taught.predict(dataset.raw)
+    fitted = fit_model(dataset)
+    said = fitted.predict(dataset.raw)
     assert np.unique(said).tolist() == [pytest.approx(dataset.labels.mean(), abs=1e-6)]
-    assert "every customer gets the share of leavers" in taught.result.warnings[0]
+    assert "every customer gets the share of leavers" in fitted.result.warnings[0]
 
 
 @pytest.mark.slow
@@ -311,12 +313,12 @@ def test_a_table_that_a_line_tells_apart_stays_finite_and_says_when_a_logistic_r
     generator = np.random.default_rng(4)
     raw = generator.normal(size=(300, 2))
     dataset = make_dataset(raw, raw @ [1, 1] > 0)
-    taught = teach(dataset, networks=0)
-    said = taught.predict(raw)
+    fitted = fit_model(dataset, networks=0)
+    said = fitted.predict(raw)
     assert np.isfinite(said).all()
     assert ((said > 0.5) == dataset.labels).mean() > 0.95
-    losses = taught.result.details["out_of_fold"]
-    noted = any("logistic regression is better out of fold" in warning for warning in taught.result.warnings)
+    losses = fitted.result.details["out_of_fold"]
+    noted = any("logistic regression is better out of fold" in warning for warning in fitted.result.warnings)
     assert noted == (losses["logistic regression"] < losses["stack"])
 
 
@@ -329,19 +331,19 @@ def test_tables_at_the_edge_give_finite_calibrated_probabilities(rows: int, colu
     raw = generator.normal(size=(rows, columns))
     order = raw[:, 0] + 0.5 * generator.normal(size=rows)
     dataset = make_dataset(raw, order >= np.sort(order)[round(rows * (1 - share))])
-    taught = teach(dataset, networks=3, folds=3)
-    said = taught.predict(raw)
+    fitted = fit_model(dataset, networks=3, folds=3)
+    said = fitted.predict(raw)
     assert np.isfinite(said).all()
     assert said.mean() == pytest.approx(dataset.labels.mean(), abs=0.06)
-    assert taught.result.details["out_of_fold"]["stack"] <= taught.result.details["out_of_fold"]["share of leavers"]
+    assert fitted.result.details["out_of_fold"]["stack"] <= fitted.result.details["out_of_fold"]["share of leavers"]
 
 
 @pytest.mark.slow
 def test_constant_and_repeated_columns_do_no_harm() -> None:
     matrix, labels = draw(8, rows=400)
     raw = np.column_stack([np.full(400, 7.0), matrix[:, 0], matrix[:, 0]])
-    assert np.isfinite(teach(make_dataset(raw, labels)).predict(raw)).all()
-    alone = teach(make_dataset(np.full((400, 1), 7.0), labels)).predict(np.full((3, 1), 7.0))
+    assert np.isfinite(fit_model(make_dataset(raw, labels)).predict(raw)).all()
+    alone = fit_model(make_dataset(np.full((400, 1), 7.0), labels)).predict(np.full((3, 1), 7.0))
     assert alone == pytest.approx(labels.mean(), abs=1e-6)
 
 

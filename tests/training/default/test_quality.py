@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from training.dataset import Dataset
 
-OURS = [("training.job", "teach"), ("training.job", "Options")]
+OURS = [("training.job", "fit"), ("training.job", "Options")]
 
 MODULES = {
     "room/__init__.py": "from room.setting import prepare\nprepare()\n",
     "room/setting.py": "def prepare():\n    pass\n",
     "room/job.py": (
         "from room import net\nfrom room.report import Data, draw\n\n"
-        "def teach(rows: Data) -> float:\n    '''Teach.'''\n    from room.late import finish\n"
+        "def fit(rows: Data) -> float:\n    '''Fit.'''\n    from room.late import finish\n"
         "    return finish(net.fit(rows))\n\n"
-        "def train(rows):\n    draw(teach(rows))\n"
+        "def train(rows):\n    draw(fit(rows))\n"
     ),
     "room/net.py": "STEPS = 3\n\ndef fit(rows):\n    return sum(rows) * STEPS\n\ndef unused():\n    pass\n",
     "room/late.py": "class Last:\n    share: float = 0.5\n\ndef finish(value):\n    return value * Last.share\n",
@@ -60,12 +60,12 @@ def room(code_digest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def change(code_digest: ModuleType, path: Path, old: str, new: str) -> bool:
-    """Say whether the digest of `teach` changes with the text."""
-    before, text = code_digest.digest([("room.job", "teach")]), path.read_text()
+    """Say whether the digest of `fit` changes with the text."""
+    before, text = code_digest.digest([("room.job", "fit")]), path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
     code_digest.Module.load.cache_clear()
-    after = code_digest.digest([("room.job", "teach")])
+    after = code_digest.digest([("room.job", "fit")])
     path.write_text(text)
     code_digest.Module.load.cache_clear()
     return bool(before != after)
@@ -91,8 +91,8 @@ def test_what_the_function_reaches_changes_the_name(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("job.py", "draw(teach(rows))", "draw(rows)"),
-        ("job.py", "'''Teach.'''", "'''Teach again.'''"),
+        ("job.py", "draw(fit(rows))", "draw(rows)"),
+        ("job.py", "'''Train.'''", "'''Train again.'''"),
         ("job.py", "rows: Data", "rows: int"),
         ("net.py", "pass", "print()"),
         ("net.py", "STEPS = 3", "STEPS = 3  # a comment"),
@@ -109,14 +109,14 @@ def test_a_root_that_is_not_there_is_named(code_digest: ModuleType) -> None:
     with pytest.raises(KeyError, match=r"no learn in room\.job"):
         code_digest.digest([("room.job", "learn")])
     with pytest.raises(KeyError, match=r"no module room\.school"):
-        code_digest.digest([("room.school", "teach")])
+        code_digest.digest([("room.school", "fit")])
 
 
 def test_training_is_reached_and_the_report_is_not(code_digest: ModuleType) -> None:
     found = set(code_digest.collect_code(OURS))
     assert ("churn.layers", "ObliviousTrees") in found
     assert ("training.default.trees", "fit_bag") in found
-    assert ("training.publication", "Taught") in found
+    assert ("training.publication", "FittedModel") in found
     assert not {("training.publication", "write_bundle"), ("training.job", "train")} & found
     assert {name for module, name in found if module.startswith("training.report")} == {"", "Costs"}
 
@@ -131,7 +131,7 @@ def name_place(code: CodeType) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_all_code_that_runs_while_a_network_is_taught_is_reached(code_digest: ModuleType, dataset: Dataset) -> None:
+def test_all_code_that_runs_while_a_network_is_trained_is_reached(code_digest: ModuleType, dataset: Dataset) -> None:
     codes: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -142,7 +142,7 @@ def test_all_code_that_runs_while_a_network_is_taught_is_reached(code_digest: Mo
     options = make_options()
     sys.setprofile(note)
     try:
-        job.teach(dataset, rows, options).predict(dataset.raw[:5])
+        job.fit(dataset, rows, options).predict(dataset.raw[:5])
     finally:
         sys.setprofile(None)
     ran = {place for code in codes for place in name_place(code)}

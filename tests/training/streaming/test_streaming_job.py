@@ -1,4 +1,4 @@
-"""A network taught on a streamed table. What runs a second process is marked slow."""
+"""A network trained on a streamed table. What runs a second process is marked slow."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from quick import make_options
 from churn.bundle import read_bundle
 from churn.scorer import load_scorer
 from training.streaming import job
+from training.streaming.fit import choose_batch
 from training.streaming.sample import least_importance
 from training.streaming.settings import Streaming
 from training.streaming.spread import Split, open_streamed
 from training.streaming.strategy import choose_strategy, is_mixed
-from training.streaming.teach import choose_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def test_both_engines_take_the_bundle_for_one_like_any_other(
     assert mine["settings"]["streaming"]["epochs"] == 2
 
 
-def test_the_report_counts_all_customers_and_says_how_it_was_taught(streamed: Outcome, table: StreamedTable) -> None:
+def test_the_report_counts_all_customers_and_says_how_it_was_trained(streamed: Outcome, table: StreamedTable) -> None:
     page = (streamed.folder / "report.html").read_text()
     card = (streamed.folder / "model_card.md").read_text()
     assert f"<td>{table.counts['train']}</td>" in page
@@ -75,14 +75,14 @@ def test_the_file_s_form_makes_no_difference_and_the_same_seed_gives_the_same_we
 ) -> None:
     pd.read_csv(bank_csv).to_parquet(tmp_path / "bank.parquet", index=False)
     with open_streamed(tmp_path / "bank.parquet", SPLIT) as other:
-        taught = (streamed.trained.taught, job.teach(other, make_options(), QUICK))
-    for found, expected in zip(*(each.result.model.get_weights() for each in taught), strict=True):
+        fitted = (streamed.trained.fitted, job.fit(other, make_options(), QUICK))
+    for found, expected in zip(*(each.result.model.get_weights() for each in fitted), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_start_in_float16_is_taught_and_saved_in_float32(table: StreamedTable, tmp_path: Path) -> None:
+def test_a_start_in_float16_is_trained_and_saved_in_float32(table: StreamedTable, tmp_path: Path) -> None:
     mixed = Streaming(epochs=1, sample_rows=400, mixed_precision=True)
-    result = job.teach(table, make_options(), mixed).result
+    result = job.fit(table, make_options(), mixed).result
     assert "in float16 with weights in float32" in result.notes[-1]
     assert np.isfinite([*result.history["loss"], *result.history["val_loss"]]).all()
     result.model.save(tmp_path / "model.keras")
@@ -132,15 +132,15 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import numpy as np
 from quick import make_options
 from training.streaming.records import write_records
-from training.streaming.sample import teach_on_sample
+from training.streaming.sample import fit_on_sample
 from training.streaming.settings import Streaming
 from training.streaming.spread import Split, open_streamed
-from training.streaming import teach
+from training.streaming import fit
 
-teach.STEPS_AN_EPOCH = 1  # so that a step holds 512 customers on one device and on two
+fit.STEPS_AN_EPOCH = 1  # so that a step holds 512 customers on one device and on two
 config = make_options().config
 with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
-    start = teach_on_sample(table, config, Streaming(sample_rows=400), 0, None)
+    start = fit_on_sample(table, config, Streaming(sample_rows=400), 0, None)
     every = np.arange(start.preprocessor.width)
     records = write_records(table.shards, start.preprocessor, every, table.counts["train"])
     rows = table.rows["validation"]
@@ -148,13 +148,13 @@ with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
     labels = table.sample.labels[rows].astype(np.float32)
     for devices, mixed in (((), False), (("CPU:0", "CPU:1"), False), (("CPU:0", "CPU:1"), True)):
         streaming = Streaming(epochs=3, learning_rate=0.05, devices=devices, mixed_precision=mixed)
-        result = teach.teach_streamed(start, records, matrix, labels, streaming, 0)
+        result = fit.fit_streamed(start, records, matrix, labels, streaming, 0)
         print(json.dumps([result.history["val_loss"], result.notes[-1]]))
 """
 
 
 @pytest.mark.slow
-def test_two_devices_in_step_teach_what_one_teaches(bank_csv: Path) -> None:
+def test_two_devices_in_step_fit_what_one_teaches(bank_csv: Path) -> None:
     answer = run_python("-c", TWO_DEVICES, bank_csv, covered=False)
     (one, said_one), (two, said_two), (mixed, said_mixed) = map(json.loads, answer.stdout.splitlines())
     assert "512 a step on 1 device(s) in float32" in said_one

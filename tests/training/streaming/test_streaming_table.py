@@ -1,4 +1,4 @@
-"""A large table read in batches: schema, faults, parts, shards. Nothing is taught."""
+"""A large table read in batches: schema, faults, parts, shards. Nothing is trained."""
 
 from __future__ import annotations
 

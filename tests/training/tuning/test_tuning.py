@@ -38,7 +38,7 @@ IDENTITY = {"table": "bank", "seed": 0}
 
 
 def judge(config: Config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Judge without teaching: the closer dropout is to 0.4, the better, as every customer agrees, nearly."""
+    """Judge without training: the closer dropout is to 0.4, the better, as every customer agrees, nearly."""
     noise = np.random.default_rng(0).normal(size=ROWS) * 0.001
     for rows in np.array_split(np.arange(ROWS), 4):
         yield rows, 0.3 + (config.dropout - 0.4) ** 2 + noise[rows] * (1 + config.noise)
@@ -266,7 +266,7 @@ def test_a_table_becomes_a_configuration_and_no_test_row_is_looked_at(
 
 
 @pytest.mark.slow
-def test_every_customer_is_judged_once_by_those_who_were_not_taught_on_him(
+def test_every_customer_is_judged_once_by_those_who_were_not_trained_on_him(
     dataset: Dataset, tiny: TuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective = Objective(dataset.schema, dataset.raw, dataset.labels, seed=0, parts=2, members=2)

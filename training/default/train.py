@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from training.context import Result, TrainingContext
 from training.default import trees
 from training.default.assemble import LINEAR, TREES, Families, assemble
 from training.default.bins import limit_bins
@@ -17,7 +18,6 @@ from training.default.folds import losses_of, mean_and_error
 from training.default.members import Encoded, fit_linear_family, fit_network_families
 from training.default.stack import Stack, fit_stack
 from training.default.views import Views
-from training.lesson import Lesson, Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,23 +56,23 @@ class Fitted:
     warnings: tuple[str, ...]
 
 
-def teach(lesson: Lesson) -> Result:
-    """Fit the default network, cross-validated over all rows of the lesson."""
+def train(context: TrainingContext) -> Result:
+    """Fit the default network, cross-validated over all rows of the context."""
     # Threads that wait for each other spin: on a busy machine that takes ten times as long as one alone.
     with threadpool_limits(1):
-        fitted = fit(lesson)
-        model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, lesson.matrix.shape[1])
+        fitted = fit(context)
+        model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, context.matrix.shape[1])
     probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
-    details = describe(fitted, lesson)
+    details = describe(fitted, context)
     return Result(model, fitted.history, probabilities, fitted.notes, fitted.warnings, details)
 
 
-def fit(lesson: Lesson) -> Fitted:
+def fit(context: TrainingContext) -> Fitted:
     """Fit all families on the same folds, and their stack on the rows held out."""
-    config, labels, folds, seed = lesson.config, lesson.labels, lesson.folds, lesson.seed
-    views = Views(lesson.matrix, lesson.preprocessor, lesson.inner)
-    earlier = lesson.earlier.choice if lesson.earlier else {}
-    bag, importances = fit_trees(views, labels, folds, _narrow(config, earlier), seed, _read_left_out(lesson, earlier))
+    config, labels, folds, seed = context.config, context.labels, context.folds, context.seed
+    views = Views(context.matrix, context.preprocessor, context.inner)
+    earlier = context.earlier.choice if context.earlier else {}
+    bag, importances = fit_trees(views, labels, folds, _narrow(config, earlier), seed, _read_left_out(context, earlier))
     kept = bag.choice.kept
     strict = kept & keep_features(importances, config.strict_importance)
     most = limit_bins(int(np.isin(views.quantities, views.columns_kept(kept)).sum()), config.bins)
@@ -93,7 +93,7 @@ def fit(lesson: Lesson) -> Fitted:
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
         history={f"val_loss_{number}": family.bag.losses for number, family in enumerate(networks)} | {"loss": []},
-        notes=_note(lesson, kept),
+        notes=_note(context, kept),
         warnings=_warn(labels, stack, losses),
     )
 
@@ -134,11 +134,11 @@ def _narrow(config: Config, earlier: Mapping[str, Any]) -> Config:
     return replace(config, tree_depths=(int(earlier["depth"]),), importance_steps=()) if earlier else config
 
 
-def _read_left_out(lesson: Lesson, earlier: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+def _read_left_out(context: TrainingContext, earlier: Mapping[str, Any]) -> NDArray[np.bool_] | None:
     if not earlier:
         return None
-    sources = np.unique(lesson.preprocessor.sources)
-    return np.array([lesson.feature_names[source] not in earlier["features_left_out"] for source in sources])
+    sources = np.unique(context.preprocessor.sources)
+    return np.array([context.feature_names[source] not in earlier["features_left_out"] for source in sources])
 
 
 def _fit_plain_logistic(views: Views, labels: NDArray[np.float32], folds: list[Fold]) -> NDArray[np.float64]:
@@ -165,23 +165,23 @@ def _warn(labels: NDArray[np.float32], stack: Stack, losses: Mapping[str, NDArra
     return ()
 
 
-def _note(lesson: Lesson, kept: NDArray[np.bool_]) -> tuple[str, ...]:
-    sources = np.unique(lesson.preprocessor.sources)
-    left_out = [lesson.feature_names[source] for source in sources[~kept]]
+def _note(context: TrainingContext, kept: NDArray[np.bool_]) -> tuple[str, ...]:
+    sources = np.unique(context.preprocessor.sources)
+    left_out = [context.feature_names[source] for source in sources[~kept]]
     if not left_out:
         return ()
     words = f"{', '.join(left_out)} ({len(left_out)} of {len(kept)} features)"
     return (f"Not used, because the loss out of fold is lower without: {words}.",)
 
 
-def describe(fitted: Fitted, lesson: Lesson) -> dict[str, Any]:
+def describe(fitted: Fitted, context: TrainingContext) -> dict[str, Any]:
     """Return what the manifest keeps of the fit."""
-    sources, used = np.unique(lesson.preprocessor.sources), fitted.choice.kept
+    sources, used = np.unique(context.preprocessor.sources), fitted.choice.kept
     return {
         "choice": {
             "depth": fitted.choice.depth,
             "learning_rate": fitted.choice.rate,
-            "features_left_out": [lesson.feature_names[source] for source in sources[~used]],
+            "features_left_out": [context.feature_names[source] for source in sources[~used]],
         },
         "stack": {name: round(weight, 4) for name, weight in fitted.stack.weights.items()},
         "out_of_fold": fitted.out_of_fold,

@@ -1,4 +1,4 @@
-"""Teaches the student on all training rows, streamed past it; keeps the pass that the validation part likes best."""
+"""Trains the student on all training rows, streamed past it; keeps the pass that the validation part likes best."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from training.context import Result
 from training.default.folds import losses_of
 from training.default.stack import fit_scaling
-from training.lesson import Result
 from training.streaming.progress import KeepBest
 from training.streaming.records import BLOCK_ROWS
 from training.streaming.strategy import choose_strategy, is_mixed
@@ -49,7 +49,7 @@ def choose_batch(rows: int, most: int, devices: int) -> int:
     return devices * BLOCK_ROWS * (1 << (wanted.bit_length() - 1))
 
 
-def teach_streamed(
+def fit_streamed(
     start: Start,
     records: Records,
     matrix: NDArray[np.float32],
@@ -57,7 +57,7 @@ def teach_streamed(
     streaming: Streaming,
     seed: int,
 ) -> Result:
-    """Teach the student by the labels of all training rows, then calibrate it on the validation part.
+    """Train the student by the labels of all training rows, then calibrate it on the validation part.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ def teach_streamed(
     best = KeepBest(lambda: float(losses_of(labels, _ask(logit, matrix)).mean()), epochs, steps * batch_rows)
     rows = records.stream(batch_rows, seed)
     history = model.fit(rows, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=[best], verbose=0).history
-    taught = keras.models.clone_model(start.model)
-    taught.set_weights(model.get_weights())
-    _calibrate(taught, _ask(logit, matrix), labels)
+    fitted = keras.models.clone_model(start.model)
+    fitted.set_weights(model.get_weights())
+    _calibrate(fitted, _ask(logit, matrix), labels)
     return Result(
-        model=taught,
+        model=fitted,
         history={"loss": [float(value) for value in history["loss"]], "val_loss": best.losses},
         notes=(_describe(records, best, batch_rows, strategy.num_replicas_in_sync, mixed=mixed),),
         warnings=start.warnings,
@@ -139,10 +139,10 @@ def _calibrate(model: keras.Model, logits: NDArray[np.float64], labels: NDArray[
 
 
 def _describe(records: Records, best: KeepBest, batch_rows: int, devices: int, *, mixed: bool) -> str:
-    """Say how it was taught."""
+    """Say how it was trained."""
     computed = "float16 with weights in float32" if mixed else "float32"
     return (
-        f"Taught on a sample first, which came to a validation loss of {best.first:.5f}, then on all {records.rows:,} "
+        f"Trained on a sample first, which came to a validation loss of {best.first:.5f}, then on all {records.rows:,} "
         f"training customers, {batch_rows:,} a step on {devices} device(s) in {computed}; the best of "
         f"{len(best.losses)} passes came to {min(best.losses):.5f}."
     )
