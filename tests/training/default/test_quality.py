@@ -92,7 +92,7 @@ def test_what_the_function_reaches_changes_the_name(
     ("file", "old", "new"),
     [
         ("job.py", "draw(fit(rows))", "draw(rows)"),
-        ("job.py", "'''Train.'''", "'''Train again.'''"),
+        ("job.py", "'''Fit.'''", "'''Train again.'''"),
         ("job.py", "rows: Data", "rows: int"),
         ("net.py", "pass", "print()"),
         ("net.py", "STEPS = 3", "STEPS = 3  # a comment"),
