@@ -158,8 +158,9 @@ def _find_caveat(name: str, *, cross_validated: bool) -> str:
     if name == "validation" and cross_validated:
         return (
             "No test set was held out. The numbers are from a cross-validation of the training set: each customer is "
-            "scored by the teachers that were not trained on this customer. The published network was trained on all "
-            "of them and is not evaluated on others; feature selection and calibration used all customers as well."
+            "scored by the models that were not trained on this customer. The published network combines the models of "
+            "all folds and is not evaluated on others; feature selection and the weights of the models used all "
+            "customers as well."
         )
     if name == "validation":
         return (
