@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "service"))  # for `bundles` and `running`
 import bundles
+import pytest
 from running import start
 from ways import CUSTOMER, SCHEMA
 
@@ -15,6 +11,7 @@ from churn.scorer import Scorer, load_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.testclient import TestClient
 

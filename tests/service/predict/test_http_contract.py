@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import BANK, CUSTOMER, ODD_CUSTOMER, QUOTED, make_preprocessor, probability_of, publish
+from problems import assert_problem
 from running import read_metrics, send_in_parts, start
 
 from service.guard.request_body import INLINE_BYTES
@@ -22,17 +23,6 @@ JSON = {"Content-Type": "application/json"}
 
 def post(client: TestClient, body: bytes | str, **headers: str) -> Any:
     return client.post("/predict", content=body, headers=JSON | headers)
-
-
-def assert_problem(response: Any, status: int, kind: str) -> dict[str, Any]:
-    document: dict[str, Any] = response.json()
-    assert response.status_code == status, document
-    assert response.headers["content-type"] == "application/problem+json"
-    assert document["type"] == f"urn:churn:{kind}"
-    assert document["status"] == status
-    assert document["title"]
-    assert document["detail"]
-    return document
 
 
 def test_one_customer_gets_the_networks_probability_rounded(client: TestClient, bank_models: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 from bundles import BANK, CUSTOMER, ODD
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import assert_problem
 from pyarrow import ipc
 from running import read_metrics, start
 from starlette.testclient import TestClient
 from table_requests import ARROW, CSV, post, read_arrow, read_csv, to_arrow, to_csv
-from test_http_contract import assert_problem
 
 from churn.scorer import load_scorer
 from churn.tables.cells import CellParser
