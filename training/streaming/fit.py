@@ -1,4 +1,4 @@
-"""Trains the student on all training rows, streamed past it; keeps the pass that the validation part likes best."""
+"""Train the dense layers of the network on all training rows, and keep the epoch with the best validation loss."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from training.streaming.settings import Streaming
 
 STEPS_AN_EPOCH = 200
-"""At least so many, if the batches don't get smaller than a block."""
+"""Minimum number of steps per epoch, unless batches would be smaller than a block."""
 
 REFERENCE_ROWS = 8192
-"""Customers a step for which `Streaming.learning_rate` is meant."""
+"""Batch size to which `Streaming.learning_rate` refers."""
 
 WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises."""
+"""Fraction of the steps in which the learning rate rises."""
 
 WEIGHT_DECAY = 1e-3
-"""Of kernels. A hundredth of what the members take: so many rows need little to keep weights small."""
+"""Weight decay of kernels; a hundredth of that in memory, because large tables need little regularisation."""
 
 STEPS_A_CALL = 32
-"""Steps run between two looks at the progress."""
+"""Number of steps per call of the training function."""
 
 
 ASK_ROWS = 65_536
-"""Rows asked at once."""
+"""Batch size for predictions."""
 
 
 def choose_batch(rows: int, most: int, devices: int) -> int:
-    """Return the customers a step, all devices together: a power of two of blocks each, at most `most`."""
+    """Return the total batch size; each device gets a power of two of blocks, at most `most` rows."""
     wanted = max(1, min(rows // STEPS_AN_EPOCH // devices, most) // BLOCK_ROWS)
     return devices * BLOCK_ROWS * (1 << (wanted.bit_length() - 1))
 
@@ -57,18 +57,18 @@ def fit_streamed(
     streaming: Streaming,
     seed: int,
 ) -> Result:
-    """Train the student by the labels of all training rows, then calibrate it on the validation part.
+    """Train the dense layers on the labels of all training rows, then calibrate on the validation set.
 
     Parameters
     ----------
     start : Start
-        Its model is left as it is.
+        Its model is not modified.
     records : Records
-        Of all columns of the matrix.
+        Training rows with all columns of the matrix.
     matrix : ndarray of float32, shape (n, width)
         Validation rows.
     labels : ndarray of float32, shape (n,)
-        Theirs.
+        Labels of the validation rows.
     streaming : Streaming
     seed : int
     """
@@ -82,7 +82,7 @@ def fit_streamed(
         if mixed:
             _compute_in_float16(model)
         optimizer = _make_optimizer(steps * epochs, batch_rows, streaming, mixed=mixed)
-        # XLA has no deterministic form of some operations, so Keras would leave it out in the job, and only there.
+        # Some operations are not deterministic with XLA, so Keras would disable it in the job only.
         model.compile(optimizer, "binary_crossentropy", steps_per_execution=min(STEPS_A_CALL, steps), jit_compile=False)
     logit = keras.Model(model.inputs, model.get_layer("logit").output)
     best = KeepBest(lambda: float(losses_of(labels, _ask(logit, matrix)).mean()), epochs, steps * batch_rows)
@@ -101,14 +101,14 @@ def fit_streamed(
 
 
 def _compute_in_float16(model: keras.Model) -> None:
-    """Let hidden layers compute in float16; weights, the logit, the probability and the loss stay float32."""
+    """Set the precision of hidden layers to float16; weights, logit, probability and loss remain float32."""
     for layer in model.layers:
         if layer.name.startswith("network"):
             layer.dtype_policy = keras.DTypePolicy("mixed_float16")
 
 
 def _make_optimizer(steps: int, batch_rows: int, streaming: Streaming, *, mixed: bool) -> keras.optimizers.Optimizer:
-    """Return AdamW on a warm-up and a cosine; its rate follows the batch as its square root.
+    """Return AdamW with warm-up and cosine decay; the learning rate scales with the square root of the batch size.
 
     Loshchilov and Hutter (2019) for the decoupled decay; Malladi et al. (2022), "On the SDEs and scaling rules for
     adaptive gradient algorithms", for the square root.
@@ -120,18 +120,18 @@ def _make_optimizer(steps: int, batch_rows: int, streaming: Streaming, *, mixed:
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, beta_2=0.99)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    # Small gradients would be 0 in float16, so the loss is scaled up for them.
+    # Small gradients would underflow in float16, so the loss is scaled.
     return keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer
 
 
 def _ask(model: keras.Model, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what a model says, shape (n,)."""
+    """Return the output of a model, shape (n,)."""
     pieces = [model(tf.constant(matrix[start : start + ASK_ROWS])) for start in range(0, len(matrix), ASK_ROWS)]
     return np.concatenate([np.asarray(piece)[:, 0] for piece in pieces]).astype(np.float64)
 
 
 def _calibrate(model: keras.Model, logits: NDArray[np.float64], labels: NDArray[np.float32]) -> None:
-    """Fold the slope and offset that fit the validation part best into the last weights."""
+    """Fit slope and offset on the validation set, and multiply them into the last layer's weights."""
     slope, offset = fit_scaling(logits, labels)
     last = model.get_layer("logit")
     kernel, bias = last.get_weights()
@@ -139,7 +139,7 @@ def _calibrate(model: keras.Model, logits: NDArray[np.float64], labels: NDArray[
 
 
 def _describe(records: Records, best: KeepBest, batch_rows: int, devices: int, *, mixed: bool) -> str:
-    """Say how it was trained."""
+    """Return a sentence that describes the training."""
     computed = "float16 with weights in float32" if mixed else "float32"
     return (
         f"Trained on a sample first, which came to a validation loss of {best.first:.5f}, then on all {records.rows:,} "

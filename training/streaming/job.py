@@ -1,4 +1,4 @@
-"""The streamed training job, from left to right: sample, records, network, counts, bundle."""
+"""The streamed training job: sample, records, network, metrics, bundle."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 
 def train(table: StreamedTable, models: Path, options: Options, streaming: Streaming, command: str = "") -> Outcome:
-    """Train the default network on a streamed table and publish it as the next version, whole or not at all.
+    """Train the default network on a streamed table and publish it as the next version, completely or not at all.
 
     Parameters
     ----------
     table : StreamedTable
     models : Path
-        The registry's folder.
+        Folder of the model versions.
     options : Options
-        Of them, the network is the default one, and the test part is the table's.
+        `network` must be the default one; the test set is that of the table.
     streaming : Streaming
     command : str
-        How the job was called, for the model card.
+        Command line, for the model card.
 
     Raises
     ------
     BundleError
-        If the two forms of the network do not agree, or the version to start from has another schema.
+        If the two formats of the network differ, or the version to start from has another schema.
     RegistryError
         If the version to start from does not exist.
     """
@@ -83,5 +83,5 @@ def fit(table: StreamedTable, options: Options, streaming: Streaming, earlier: P
 
 
 def with_notes(result: Result, notes: tuple[str, ...]) -> Result:
-    """Return a result that says something more, first."""
+    """Return a result with additional notes in front."""
     return replace(result, notes=(*notes, *result.notes))

@@ -1,4 +1,4 @@
-"""Fits the default network on a sample: encoders, trees, columns, stack. All rows then train its dense layers."""
+"""Fit the default network on a sample; its dense layers are then trained on all rows."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from training.streaming.spread import StreamedTable
 
 DOUBT = 2.0
-"""Standard errors by which the sample must speak against a feature to leave it out."""
+"""Standard errors by which the importance of a feature must be too low in the sample for dropping it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the streamed training starts from.
+    """Initial state of streamed training.
 
     Attributes
     ----------
     transformer, preprocessor : Pipeline, Preprocessor
-        Fitted on the sample, in both forms.
+        Fitted on the sample, as a scikit-learn pipeline and as arrays.
     model : keras.Model
         The network fitted on the sample.
     notes : tuple of str
-        What a person should know of this network, a sentence each.
+        Remarks on the network for the model card, one sentence each.
     warnings : tuple of str
     details : mapping
-        Of the fit on the sample, as the manifest keeps them.
+        Details of the fit for the manifest.
     """
 
     transformer: Pipeline
@@ -61,7 +61,7 @@ class Start:
 
 
 def fit_on_sample(table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None) -> Start:
-    """Fit the default network on a sample of the training part.
+    """Fit the default network on a sample of the training set.
 
     Raises
     ------
@@ -87,15 +87,15 @@ def fit_on_sample(table: StreamedTable, config: Config, streaming: Streaming, se
     # As for the default network in memory.
     with threadpool_limits(1):
         fitted = fit(context)
-        # The network has layers that can go on learning, whatever the sample's stack thinks of them.
+        # Ensures that there are layers to train further, whatever their weight in the stack of the sample.
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, preprocessor.width, keep=KINDS[0])
     return Start(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, context))
 
 
 def least_importance(wanted: float, share: float) -> float:
-    """Return the importance on a sample from which on a feature may have the wanted one on all rows.
+    """Return the minimum importance in a sample with which a feature may have the required importance on all rows.
 
-    In standard errors, an importance z on a share of the rows becomes z / √share on all, give or take the root of
-    1 / share - 1; a feature is kept if the wanted one is less than `DOUBT` times that above.
+    An importance of z standard errors on a share of the rows is expected to be z / √share on all rows, with a standard
+    deviation of √(1 / share - 1). A feature is kept if the required importance is within `DOUBT` standard deviations.
     """
     return wanted * math.sqrt(share) - DOUBT * math.sqrt(1 - share)

@@ -1,6 +1,6 @@
-"""The search for hyperparameters of the default network: validation parts only, resumable, the same for the same seed.
+"""Hyperparameter search for the default network: uses cross-validation only, resumable, reproducible with a seed.
 
-From left to right: `space` says what may be tried, `objective` cross-validates one configuration in a
-process that `worker` starts, `pruning` gives up
-on one that is worse, `storage` remembers, `search` walks the line, `confirm` asks on other folds whether it was luck.
+`space` defines the search space, `objective` cross-validates a configuration in a process started by `worker`,
+`pruning` stops bad trials, `storage` stores trials, `search` runs the search, and `confirm` compares the result with
+the default on other folds.
 """

@@ -1,4 +1,4 @@
-"""Asks whether what was found is better than what is shipped, or was only lucky on the search's folds."""
+"""Compare the best configuration with the default on folds that the search has not used."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Log loss of one configuration minus another's, paired by customer and seed.
+    """Difference in log loss between two configurations, paired by customer and seed.
 
     Attributes
     ----------
     mean, low, high : float
-        In nats, with the 95 % interval over customers; below 0 the first is better.
+        Mean in nats with the 95 % interval over customers; below 0 the first configuration is better.
     seeds : list of int
-        Of the folds.
+        Seeds of the folds.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the first is better beyond noise."""
+        """Whether the first configuration is significantly better."""
         return self.high < 0
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Comparison:
 
 
 def compare(differences: NDArray[np.float64], seeds: list[int]) -> Comparison:
-    """Return the mean of each customer's differences, shape (seeds, n), with the normal interval over customers."""
+    """Return the mean of differences, shape (seeds, n), with a normal interval over customers."""
     own = differences.mean(axis=0)
     reach = 1.96 * own.std(ddof=1) / np.sqrt(len(own))
     return Comparison(float(own.mean()), float(own.mean() - reach), float(own.mean() + reach), seeds)
@@ -58,7 +58,7 @@ def confirm(
     seeds: list[int],
     on_seed: Callable[[], object],
 ) -> Comparison:
-    """Judge both on folds of other seeds.
+    """Evaluate two configurations on folds with other seeds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can go wrong in a search."""
+"""Errors of the hyperparameter search."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 TRIALS_SUFFIX = ".sqlite"
-"""Of the file of trials, beside the configuration file and with its name."""
+"""Suffix of the file of trials, which has the name of the configuration file otherwise."""
 
 
 class TuningError(ChurnError):
-    """A search that can't begin or go on: Optuna is not installed, or the file of trials is of another search."""
+    """A search that can't run, because Optuna is missing or the file of trials belongs to another search."""
 
 
 def require_optuna() -> None:
-    """Raise TuningError, with what to install, where Optuna is missing."""
+    """Raise TuningError if Optuna is not installed."""
     if find_spec("optuna") is None:
         raise TuningError("the search needs Optuna, which is not installed: pip install 'churn[tune]'")
 
 
 def check_output(output: Path) -> None:
-    """Raise TuningError where a configuration can't be written, or one that no search wrote would be lost."""
+    """Raise TuningError if the configuration can't be written, or would overwrite a file that no search wrote."""
     if not output.absolute().parent.is_dir():
         raise TuningError(f"{output.parent}: there is no such folder; make it, or name another --output")
     if output.suffix == TRIALS_SUFFIX:

@@ -1,4 +1,4 @@
-"""The tuning job: a table in, a configuration file for `churn train --config` out."""
+"""The tuning job: search hyperparameters on a table and write a file for `churn train --config`."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TuningOptions:
-    """What a user can choose.
+    """Options of a search.
 
     Attributes
     ----------
     seed : int
-        Of the split, as `churn train` makes it, of the folds, and of what is tried.
+        Seed of the split (as in `churn train`), of the folds and of the trials.
     test_size : float
-        Share of all rows that is held out, and never looked at.
+        Fraction of all rows that is held out and never used.
     minutes : float
-        For the search of this run.
+        Time limit of this run.
     trials : int or None
-        Configurations in all, those of earlier runs among them.
+        Maximum number of trials, including those of earlier runs.
     parts : int
-        Of the cross-validation.
+        Folds of the cross-validation.
     members : int
         Networks trained for each part.
     confirm : int
-        Other seeds on which what was found is held against what is shipped; 0: none.
+        Number of further seeds on which the result is compared with the default; 0 for none.
     base : Config
-        The first trial, and the values of what is not searched.
+        First trial, and values of hyperparameters that are not searched.
     """
 
     seed: int = 0
@@ -67,18 +67,18 @@ class TuningOptions:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to.
+    """Result of a search.
 
     Attributes
     ----------
     config : Config
-        The best tried.
+        Best configuration.
     value, base_value : float
-        Its cross-validated log loss, and that of what is shipped, in nats.
+        Its cross-validated log loss and that of the default, in nats.
     trials : int
-        Tried in all.
+        Total number of trials.
     comparison : Comparison or None
-        On other folds; None where nothing better was found, or it was not asked for.
+        Comparison on other folds; None if nothing better was found or it was not requested.
     """
 
     config: Config
@@ -88,7 +88,7 @@ class Found:
     comparison: Comparison | None = None
 
     def describe(self) -> list[str]:
-        """Say it in sentences."""
+        """Return the result in sentences."""
         losses = f"log loss {self.value:.5f}; what is shipped: {self.base_value:.5f}"
         words = [f"Best of {self.trials} configurations tried: cross-validated {losses}."]
         if self.value >= self.base_value:
@@ -102,21 +102,21 @@ class Found:
 
 
 def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[str], None]) -> Found:
-    """Search, writing the best so far after each trial that is better; then ask whether it was luck.
+    """Run the search, writing the best configuration after each improvement; then compare it with the default.
 
     Parameters
     ----------
     dataset : Dataset
     output : Path
-        The configuration file; the trials are kept beside it, in a file that ends in ``.sqlite``.
+        Configuration file; trials are stored next to it in a file with the suffix ``.sqlite``.
     options : TuningOptions
     say : callable (str) -> None
-        Takes a line of progress.
+        Called with each line of progress.
 
     Raises
     ------
     TuningError
-        If the trials beside the output are of another search, or another process is at it.
+        If the stored trials belong to another search, or another process is running it.
     """
     rows = job.choose_rows(dataset.labels, job.Options(seed=options.seed, test_size=options.test_size))["train"]
     raw, labels = dataset.raw[rows], dataset.labels[rows]
@@ -179,7 +179,7 @@ def _write(output: Path, found: Found) -> None:
 
 
 def _identify(dataset: Dataset, options: TuningOptions) -> dict[str, Any]:
-    """Return what trials must share to be compared."""
+    """Return the parameters that all trials of a search have in common."""
     digest = hashlib.sha256(dataset.raw.tobytes() + dataset.labels.tobytes()).hexdigest()
     return {
         "table": f"{dataset.source['file']} ({digest[:12]})",

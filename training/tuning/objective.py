@@ -1,4 +1,4 @@
-"""What a configuration is judged by: the log loss of the network on customers it was not fitted on."""
+"""Objective of the search: out-of-fold log loss of the network."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from training.default.config import Config
 
 LEAST = 1e-6
-"""Probabilities are kept so far from 0 and 1."""
+"""Minimum distance of probabilities from 0 and 1."""
 
 
 class Objective:
-    """Cross-validates configurations on the same customers, part by part.
+    """Cross-validates configurations on the same customers, fold by fold.
 
-    All that is learned from customers is learned without those left out: encoders, features, members and stack.
+    Encoders, features, models and stack are fitted without the held-out customers.
 
     Parameters
     ----------
     schema : Schema
     raw : ndarray of float64, shape (n, features)
-        Never of a test part.
+        Must not contain rows of the test set.
     labels : ndarray of float64, shape (n,)
     seed : int
-        Of the parts and of everything fitted.
+        Seed of the folds and of all fits.
     parts : int
-        Of the outer cross-validation.
+        Folds of the outer cross-validation.
     members : int
-        Folds inside each part.
+        Folds of the inner cross-validation.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Objective:
         self._parts = split_folds(labels, parts, seed)
 
     def judge_part(self, config: Config, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the customers left out of one part, and each one's log loss in nats."""
+        """Return the held-out customers of one fold and their log losses in nats."""
         rows, left_out = self._parts[index]
         keras.backend.clear_session()
         options = job.Options(seed=self._seed, config=replace(config, folds=self._members))

@@ -1,8 +1,8 @@
-"""Gives up on a configuration once it is shown to be worse than the best, customer by customer.
+"""Prune trials that are significantly worse than the best one, paired by customer.
 
-The parts hold the same customers for every configuration, so what is compared is their paired difference, in blocks.
-Optuna's `WilcoxonPruner` does alike, but wants the blocks as intermediate values, the last of which its sampler then
-takes for the whole of a configuration that was given up. Here intermediate values are means over all seen so far.
+The folds have the same customers for every configuration, so paired differences in blocks of customers are compared.
+Optuna's `WilcoxonPruner` is similar, but expects the blocks as intermediate values, the last of which the sampler then
+uses as the value of a pruned trial. Here, intermediate values are means over all blocks so far.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 BLOCK_ROWS = 50
-"""Customers a block, about: enough blocks for a standard error, and few numbers to keep."""
+"""Approximate number of customers per block."""
 
 BLOCKS = "blocks"
-"""The user attribute with the mean loss of each block so far."""
+"""User attribute with the mean losses of the blocks."""
 
 STANDARD_ERRORS = 1.64
-"""By so many the mean paired difference must be above 0: a chance of 5 % at each look for one that is as good."""
+"""Standard errors by which the mean paired difference must exceed 0 for pruning: a one-sided error of 5 %."""
 
 
 class PairedPruner(BasePruner):
-    """Prunes a trial whose blocks are worse than the best trial's by `STANDARD_ERRORS`."""
+    """Prunes trials that are worse than the best one by more than `STANDARD_ERRORS`."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Say whether to give the trial up."""
+        """Return whether to prune the trial."""
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not finished:
             return False
@@ -44,25 +44,25 @@ class PairedPruner(BasePruner):
 
 
 def is_worse(blocks: list[float], best: list[float]) -> bool:
-    """Say whether the blocks' losses are above the best's beyond doubt; the best may have more blocks."""
+    """Return whether the losses are significantly above those of the best trial, which may have more blocks."""
     differences = np.array(blocks) - np.array(best[: len(blocks)])
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     return bool(differences.mean() > STANDARD_ERRORS * error)
 
 
 def run_parts(trial: Trial, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> float:
-    """Report each part's losses to the trial as they come; return the mean of all.
+    """Report the losses of each fold to the trial; return the mean of all folds.
 
     Parameters
     ----------
     trial : Trial
     parts : iterable of (rows, losses)
-        Of `Objective.judge`.
+        Results of `Objective.judge`.
 
     Raises
     ------
     optuna.TrialPruned
-        Where the trial is given up, or its losses are not finite.
+        If the trial is pruned, or its losses are not finite.
     """
     seen: list[NDArray[np.float64]] = []
     blocks: list[float] = []

@@ -1,4 +1,4 @@
-"""The search: what to try next, until the time or the trials are spent."""
+"""Run trials until the time or the number of trials is exhausted."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
     Part = tuple[NDArray[np.int64], NDArray[np.float64]]
     Judge = Callable[[Config], Iterable[Part]]
-    """Yields, part by part, the customers left out and each one's log loss in nats."""
+    """Yields the held-out customers and their log losses in nats for each fold."""
 
 RANDOM_TRIALS = 8
-"""Trials before the sampler trusts what it has seen."""
+"""Number of random trials before the sampler uses results."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class OutOfTimeError(Exception):
-    """The time is up between two parts of a trial."""
+    """The time limit was reached between two folds of a trial."""
 
 
 def count_finished(study: optuna.Study) -> int:
-    """Return the number of trials that came to an end, pruned ones among them."""
+    """Return the number of finished trials, including pruned ones."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
@@ -51,30 +51,30 @@ def search(
     seconds: float,
     on_trial: Callable[[FrozenTrial], None],
 ) -> None:
-    """Try configurations until the time is up or the study has so many trials; the first is `base`, whatever it takes.
+    """Run trials until the time or the number of trials is reached; the first trial is `base` and always completes.
 
-    What is tried next follows from the seed and the trials finished so far, so a search that was cut off finds what
-    it would have found. A trial cut off is tried anew.
+    The next trial depends only on the seed and the finished trials, so an interrupted search continues with the same
+    trials. An interrupted trial is repeated.
 
     Parameters
     ----------
     study : Study
     judge : callable (Config) -> iterable of (rows, losses)
     base : Config
-        What is shipped.
+        Default configuration.
     seed : int
     parts : int
-        That `judge` yields.
+        Number of folds that `judge` yields.
     trials : int or None
-        In the study, those of earlier runs among them.
+        Maximum number of trials of the study, including earlier runs.
     seconds : float
     on_trial : callable (FrozenTrial) -> None
-        Called after each trial that came to an end.
+        Called after each finished trial.
 
     Raises
     ------
     TuningError
-        If what is shipped can't be judged.
+        If the default configuration can't be evaluated.
     """
     deadline = time.monotonic() + seconds
     if not count_finished(study):

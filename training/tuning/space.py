@@ -22,7 +22,7 @@ FLOATS = {
     "averaging": (0.9, 0.995, False),
     "strict_importance": (1.0, 8.0, False),
 }
-"""Least, most, and whether the logarithm is uniform."""
+"""Minimum, maximum, and whether the distribution is log-uniform."""
 
 INTEGERS = {"epochs": (10, 80), "bins": (4, 32), "depth": (3, 9)}
 BATCH_SIZES = (64, 128, 256)
@@ -30,10 +30,10 @@ WIDTHS = (16, 32, 64, 96)
 
 
 def suggest(trial: BaseTrial, base: Config) -> Config:
-    """Ask the trial for a configuration; what is not searched is as in `base`.
+    """Sample a configuration; hyperparameters that are not searched are taken from `base`.
 
-    Numbers keep three significant digits, so that what is written can be read and is what was tried. Of the depths of
-    the trees one is searched, and those beside it are tried as well.
+    Numbers are rounded to three significant digits, so that the written file is exactly what was tried. One depth of
+    the trees is searched, and the neighbouring depths are tried as well.
     """
     chosen: dict[str, Any] = {
         name: float(f"{trial.suggest_float(name, low, high, log=log):.3g}") for name, (low, high, log) in FLOATS.items()
@@ -48,7 +48,7 @@ def suggest(trial: BaseTrial, base: Config) -> Config:
 
 
 def as_parameters(config: Config) -> dict[str, Any]:
-    """Return a configuration as the parameters that `suggest` would make it from."""
+    """Return the parameters from which `suggest` would create a configuration."""
     names = [*FLOATS, "epochs", "bins", "batch_size"]
     own = {"depth": config.tree_depths[len(config.tree_depths) // 2], "width": config.hidden[0]}
     return {name: getattr(config, name) for name in names} | own | {"second_width": config.hidden[-1]}

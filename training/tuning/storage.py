@@ -1,4 +1,4 @@
-"""The file of trials, in which a search goes on where it was stopped, however it was stopped."""
+"""The file of trials, from which an interrupted search continues."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ IDENTITY = "identity"
 
 @contextmanager
 def open_study(path: Path, identity: Mapping[str, Any]) -> Iterator[optuna.Study]:
-    """Open the trials of a search, or begin it.
+    """Open or create the study of a search.
 
     Parameters
     ----------
     path : Path
-        An SQLite file: a process that is killed leaves it whole.
+        An SQLite file, which survives a killed process.
     identity : mapping
-        What every trial has in common, as plain data: trials of another can't be compared.
+        Parameters that all trials must have in common to be comparable.
 
     Raises
     ------
     TuningError
-        If the file is of another search or none, or another process is at it.
+        If the file belongs to another search or is invalid, or another process uses it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -50,7 +50,7 @@ def open_study(path: Path, identity: Mapping[str, Any]) -> Iterator[optuna.Study
         try:
             yield _load(path, storage, identity)
         finally:
-            # Before the descriptor below: closing that one would give up SQLite's own locks.
+            # Before the descriptor below is opened: closing it would release SQLite's own locks.
             storage.remove_session()
             storage.engine.dispose()
     finally:
@@ -76,6 +76,6 @@ def _load(path: Path, storage: optuna.storages.RDBStorage, identity: Mapping[str
         )
     study.set_user_attr(IDENTITY, wanted)
     for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        # A process that was killed left it.
+        # left by a killed process
         study.tell(left.number, state=TrialState.FAIL)
     return study

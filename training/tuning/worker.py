@@ -1,4 +1,4 @@
-"""A process that judges configurations and is replaced now and then: TensorFlow keeps every graph it compiled."""
+"""A process that evaluates configurations, replaced regularly because TensorFlow keeps all compiled graphs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from training.tuning.objective import Objective
 
 FITS = 40
-"""After so many a process is replaced: it has grown by about a gigabyte then."""
+"""Number of evaluations after which the process is replaced; it has grown by about a gigabyte by then."""
 
 
 class Worker:
-    """Judges as `training.tuning.objective.Objective` does, in a process of its own; a context manager.
+    """Context manager that evaluates configurations with `training.tuning.objective.Objective` in a separate process.
 
     Parameters
     ----------
     schema, raw, labels, **options
-        Of `Objective`.
+        Parameters of `Objective`.
     """
 
     def __init__(self, schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.float64], **options: int) -> None:
@@ -54,12 +54,12 @@ class Worker:
         self._stop()
 
     def judge(self, config: Config) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Yield, part by part, the customers left out and each one's log loss in nats.
+        """Yield the held-out customers and their log losses in nats for each fold.
 
         Raises
         ------
         TuningError
-            If the process came to an end, as for want of memory.
+            If the process has ended, for example because memory ran out.
         """
         for part in range(self._options["parts"]):
             if self._fits == FITS:
@@ -94,7 +94,7 @@ class Worker:
         return ours
 
     def _stop(self) -> int | None:
-        """End the process, wherever it is; return its exit code."""
+        """Stop the process; return its exit code."""
         if self._process is None or self._connection is None:
             return None
         self._connection.close()
@@ -108,15 +108,15 @@ class Worker:
 
 
 def _serve(connection: Connection, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    """Answer (configuration, part) until nobody asks any more."""
-    # Ctrl-C goes to both; the one that asked decides.
+    """Evaluate (configuration, fold) requests until the connection is closed."""
+    # Ctrl-C reaches both processes; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # tqdm's own lock is a semaphore of the system, which a process that is ended would leave behind.
+    # tqdm's lock is a system semaphore, which a terminated process would leave behind.
     tqdm.set_lock(threading.RLock())
     from training.tuning.objective import Objective
 
     objective = Objective(*arguments, **options)
-    # Once nobody asks or listens any more, there is nothing left to do.
+    # The parent has closed the connection.
     with contextlib.suppress(EOFError, OSError):
         while True:
             config, part = connection.recv()
