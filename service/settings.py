@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     further requests are rejected with 503 and Retry-After. Must be at least `max_body_bytes`."""
 
     max_held_bytes: PositiveInt = 64 * 2**20
-    """Maximum total size in bytes, compressed, of the responses to tables (CSV, Arrow) that one worker holds: until all
-    rows are valid, or until the client reads them. A customer takes 6 to 10 bytes; a table that needs more is rejected
-    with 413."""
+    """Maximum total size in bytes of the responses to tables (CSV, Arrow) that one worker holds: until all rows are
+    valid, or until the client reads them. Once a quarter of it is used, responses are compressed to 6 to 10 bytes per
+    customer; a table that needs more is rejected with 413."""
 
     max_spilled_bytes: NonNegativeInt = 2**30
     """Maximum total size in bytes, compressed, of the responses to tables that one worker holds in temporary files when

@@ -73,8 +73,8 @@ class TableResponse:
 
     @property
     def wants_packed(self) -> bool:
-        """Whether the next block would be held and should be compressed."""
-        return self._sending is None or bool(self._spool)
+        """Whether the next block would be held where room is getting short, so that it should be compressed."""
+        return (self._sending is None or bool(self._spool)) and self._budget.is_filling
 
     def abandon(self) -> None:
         """Stop sending, because the client has disconnected."""

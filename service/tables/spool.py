@@ -37,6 +37,11 @@ class Budget:
         self.files = 0
 
     @property
+    def is_filling(self) -> bool:
+        """Whether a quarter of the memory is used. Below that, compressing costs more time than room is worth."""
+        return 4 * self.memory >= self.memory_limit
+
+    @property
     def is_exceeded(self) -> bool:
         """Whether the memory limit is exceeded, which happens only if the files are full as well."""
         return self.memory > self.memory_limit
