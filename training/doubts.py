@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from churn.errors import TableError
 from churn.names import find_alike, find_fault, shorten
+from training.tables import as_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from churn.names import Role
     from churn.schema import Feature
+    from training.tables import Table
 
 CODE_SHARE = 0.01
 """Integers of different lengths are a code if at least this share of them has leading zeros."""
@@ -24,6 +28,19 @@ KEY_NAME = re.compile(r"(?i:(^|[_\s-])(id|no|nr|num|number|key|uuid|guid|iban|ac
 """Suffixes of the names of keys."""
 
 _SEPARATORS = {"\t": "tabs", "|": "vertical bars", ";": "semicolons", ",": "commas", ":": "colons", " ": "blanks"}
+
+NOTATION_SAMPLE = 1000
+"""Number of cells that show whether a column holds numbers in another notation."""
+
+NUMERIC_SHARE = 0.9
+"""A text column holds numbers if this share of its cells look like numbers."""
+
+_WRITTEN_NUMBER = re.compile(
+    r"[+-]?[$€£¥]?\s?[+-]?"
+    r"(?:\d{1,3}(?P<mark>[\s'\u2019.,])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d*)?|[.,]\d+)"
+    r"\s?[$€£¥%]?-?"
+)
+"""Number with any thousands mark, decimal point or comma, currency or percent sign, or minus at the end."""
 
 _WAYS: Mapping[Role, str] = {
     "feature": "rename the column, or leave it out with --drop",
@@ -51,6 +68,34 @@ def check_names(path: Path, features: Sequence[str], label: str, identifier: str
             f"{path}: columns differ in upper and lower case alone, which databases and Spark take for the same: "
             f"{', '.join(alike)}; rename one, leave it out with --drop, or name the identifier with --id"
         )
+
+
+def check_notation(table: Table, name: str) -> None:
+    """Raise TableError if a column holds numbers in a notation that is not read; it would be taken for text.
+
+    Parameters
+    ----------
+    table : Table
+    name : str
+        Column, for which the user specified nothing.
+    """
+    column = table.frame[name]
+    if column.dtype.kind in "iufb" or KEY_NAME.search(name):
+        return
+    known = (column.notna() & (column != "?")).to_numpy(dtype=bool, na_value=False)
+    sample = column[known].iloc[:NOTATION_SAMPLE]
+    if sum(bool(_WRITTEN_NUMBER.fullmatch(str(cell))) for cell in sample) < max(1, NUMERIC_SHARE * len(sample)):
+        return
+    wrong = as_numbers(column)[1] & known
+    if wrong.sum() <= (1 - NUMERIC_SHARE) * known.sum():
+        return
+    rows = [*np.flatnonzero(wrong)[:2], *np.flatnonzero(known & ~wrong)[:1]]
+    shown = ", ".join(f"{shorten(column.iloc[row])} (line {table.lines[row]})" for row in rows)
+    raise TableError(
+        f"{table.path}: {name} has numbers in a format that is not read: {shown}; "
+        f"allowed: 1234.56, or 1.234,56 with --decimal ,; convert them, leave the column out with --drop {name}, or "
+        f"take it for a category with --category {name}"
+    )
 
 
 def hint_at_separator(names: Sequence[str]) -> str:

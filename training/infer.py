@@ -17,7 +17,15 @@ from churn.errors import TableError
 from churn.names import normalize, normalize_names
 from churn.schema import FLAG_WORDS, Feature, Schema
 from training.date_columns import describe_dates, explain_doubt, find_dates
-from training.doubts import KEY_NAME, check_names, find_doubts, find_zeros, hint_at_separator
+from training.doubts import (
+    KEY_NAME,
+    NUMERIC_SHARE,
+    check_names,
+    check_notation,
+    find_doubts,
+    find_zeros,
+    hint_at_separator,
+)
 from training.levels import MANY_LEVELS, choose_levels, find_objection
 from training.remarks import find_remarks
 from training.tables import as_numbers
@@ -33,9 +41,6 @@ if TYPE_CHECKING:
 LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
 IDENTIFIER_NAMES = ("customerid", "clientid", "clientnum", "clientno", "customerno", "customernumber", "customer", "id")
 DEFAULT_IDENTIFIER = "CustomerId"
-
-NUMERIC_SHARE = 0.9
-"""A text column is numeric if this share of its cells are numbers; the others are faults."""
 
 KNOWN_SHARE = 0.8
 """A table is recognised as a known one if it has this share of its columns."""
@@ -130,6 +135,9 @@ def infer(
         raise TableError(f"{table.path}: --category {', '.join(sorted(twice))} contradicts --drop or --id")
     chosen = identifier or _find_identifier(table.frame, [name for name in names if name not in (*drop, *category)])
     dates = find_dates({name: table.frame[name] for name in names if name not in (chosen, *drop, *category)})
+    for name in names:
+        if name not in (chosen, *keep, *drop, *category, *dates):
+            check_notation(table, name)
     reasons = {
         name: "you asked for it"
         if name in drop

@@ -17,6 +17,7 @@ from training.source import open_source
 from training.streaming.inspect import inspect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from churn.schema import Schema
@@ -210,3 +211,58 @@ def test_a_table_without_a_label_lists_its_columns(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "bank.csv", draw().rename(columns={"Exited": "Gone"}))
     with pytest.raises(TableError, match=r"name it with --label\. The columns are: RowNumber, CustomerId, .*, Gone$"):
         load_dataset(path)
+
+
+# --- Numbers in formats that are not read -----------------------------------------------------------------------------
+
+
+def format_number(number: float, thousands: str, point: str) -> str:
+    return f"{number:,.2f}".replace(",", "_").replace(".", point).replace("_", thousands)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(pytest.param(lambda number, mark=mark: format_number(number, mark, ","), id=f"U+{ord(mark):04X}")
+          for mark in " \u00a0\u202f"),
+        pytest.param(lambda number: format_number(number, "'", "."), id="apostrophe"),
+        pytest.param(lambda number: format_number(number, "\u2019", "."), id="right quote"),
+        pytest.param(lambda number: format_number(number, ",", "."), id="comma before point"),
+        pytest.param(lambda number: f"{number:,.0f}", id="commas between thousands"),
+        pytest.param(lambda number: format_number(number, ".", ",") + " \u20ac", id="currency behind"),
+        pytest.param(lambda number: f"${number:.2f}", id="currency before"),
+        pytest.param(lambda number: f"{number:.1f}%", id="percent"),
+        pytest.param(lambda number: f"{number:.2f}-", id="minus at the end"),
+        pytest.param(lambda number: f"{number:.2f}".replace(".", ",.".__getitem__(int(number) % 2)), id="two marks"),
+    ],
+)  # fmt: skip
+def test_numbers_in_a_format_that_is_not_read_are_refused_and_not_taken_for_text(
+    tmp_path: Path, mode: str, write: Callable[[float], str]
+) -> None:
+    amounts = [write(1000.25 + 731 * row) for row in range(ROWS)]
+    path = write_csv(tmp_path / "bank.csv", draw(Amount=amounts))
+    with pytest.raises(TableError, match=r"Amount has numbers in a format that is not read: .* \(line 2\)") as refused:
+        infer(path, mode)
+    assert "--drop Amount" in str(refused.value)
+    assert "--decimal ," in str(refused.value)
+    schema, _, dropped = infer(path, mode, drop=["Amount"])
+    assert dropped["Amount"] == "you asked for it"
+    assert all(feature.name != "Amount" for feature in schema.features)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Band", ["0-10", "10-20", "65+"]),
+        ("Plan", ["12 months", "24 months", "1.2.3"]),
+        ("Code", ["12 345", "AB 345", "CD 111"]),
+        ("AccountNumber", ["123 456 789", "987 654 321"]),
+        ("Tariff", ["1.234,56", "12,5", "0,25"]),
+    ],
+)
+def test_other_columns_are_not_taken_for_numbers_in_a_strange_format(
+    tmp_path: Path, mode: str, name: str, words: list[str]
+) -> None:
+    infer(write_csv(tmp_path / "bank.csv", draw(**{name: choose(words)})), mode)
