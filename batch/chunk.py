@@ -78,9 +78,9 @@ OWN_PREFIX = "predicted_"
 """What such a column's name begins with where a column of that name is passed through."""
 
 
-def name_answer(keep: Collection[str]) -> list[str]:
-    """Return the names of `ANSWER` beside columns that are passed through; upper and lower case are the same."""
-    taken = {name.casefold() for name in keep}
+def name_answer(identifier: str, keep: Collection[str]) -> list[str]:
+    """Return the names of `ANSWER` beside the identifier and kept columns; upper and lower case are the same."""
+    taken = {name.casefold() for name in (identifier, *keep)}
     names = []
     for name in ANSWER:
         while name in taken:
@@ -95,7 +95,7 @@ def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifie
     Without an identifier, the first column is ``row``, the number of the row. The last three are named by
     `name_answer`.
     """
-    probability, decision, version = name_answer([field.name for field in kept])
+    probability, decision, version = name_answer(schema.identifier, [field.name for field in kept])
     return pa.schema(
         [
             (schema.identifier, pa.string()) if has_identifier else (ROW, pa.int64()),

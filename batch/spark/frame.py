@@ -84,7 +84,7 @@ def score_frame(
         StructField(INDEX, LongType()),
         StructField(NAME, StringType()),
         *(StructField(name, frame.schema[name].dataType) for name in keep),
-        *map(StructField, name_answer(keep), (DoubleType(), BooleanType(), StringType())),
+        *map(StructField, name_answer(schema.identifier, keep), (DoubleType(), BooleanType(), StringType())),
         StructField(WRONG, ArrayType(reasons)),
     ]
     # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.

@@ -93,10 +93,10 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         packed = spark.sparkContext.broadcast(pack_bundle(model, engine))
         scored = score_frame(frame, packed, manifest.schema, job.keep, text).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            counts = _count(scored, name_answer(normalize_names(job.keep))[1])
+            identifier = manifest.schema.identifier
+            counts = _count(scored, name_answer(identifier, normalize_names(job.keep))[1])
             if job.max_rejects is not None:
                 job.max_rejects.check(counts["rejected"], counts["rows"])
-            identifier = manifest.schema.identifier
             outcome = split(scored, identifier, has_identifier=identifier in frame.columns)
             for folder, table in zip((rejects, scores), reversed(outcome), strict=True):
                 folder.write_aside(table)

@@ -55,7 +55,7 @@ class Tables:
         names = [query.identifier, *query.keep] if query.has_identifier else query.keep
         passed += [(name, _choose_type(database, query, name)) for name in names]
         types: tuple[sa.types.TypeEngine[Any], ...] = (sa.Double(), sa.Boolean(), sa.Text())
-        answer: list[Column] = list(zip(name_answer(query.keep), types, strict=True))
+        answer: list[Column] = list(zip(name_answer(query.identifier, query.keep), types, strict=True))
         rejects: list[Column] = [(name, sa.BigInteger() if name == "row" else sa.Text()) for name in REJECTS.names]
         self._connection = connection
         self.scores = make(connection, table, [*passed, *answer])

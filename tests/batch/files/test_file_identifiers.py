@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from bank import draw_customers
 from file_jobs import read, read_rejects, score
 from pyarrow import parquet
 
+from batch.chunk import score_schema
 from churn.errors import TableError
 
 if TYPE_CHECKING:
@@ -166,6 +168,15 @@ def test_the_results_own_columns_make_room_for_those_passed_through(
             str(cell) for cell in plain.column(name).to_pylist()
         ]
     assert summary["scored"] == 3
+
+
+@pytest.mark.parametrize("kept", ["churn", "CHURN", "churn predicted_churn", "probability churn model_version"])
+@pytest.mark.parametrize("identifier", ["CustomerId", "predicted_churn", "Predicted_Probability", "PREDICTED_CHURN"])
+def test_no_column_of_the_result_has_the_name_of_the_identifier(scorer: Scorer, identifier: str, kept: str) -> None:
+    schema = replace(scorer.schema, identifier=identifier)
+    others = [name for name in kept.split() if name.casefold() != identifier.casefold()]  # that one is refused
+    names = score_schema(schema, [pa.field(name, pa.int64()) for name in others]).names
+    assert len({name.casefold() for name in names}) == len(names)
 
 
 def test_a_column_named_row_is_passed_through_where_customers_have_names(scorer: Scorer, tmp_path: Path) -> None:
