@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
+from batch.files.arrow_footer import UNREAD_BYTES, measure_unread
 from batch.files.blocks import BlockStep, add_partitions, fill_partitions
 from churn.errors import TableError
 from churn.names import normalize, normalize_names
@@ -158,6 +159,12 @@ class ArrowFile(_ColumnTable):
                     for step in self._step(_slice(batch), columns, row, offset, end):
                         yield step._replace(share=(index + step.share) / count)
                 row = end
+            unread = measure_unread(opened)
+        if unread > UNREAD_BYTES:
+            raise TableError(
+                f"{self._file.name}: {unread:,} bytes of the file belong to no batch, as if several files had been "
+                "joined; write one file, with all batches"
+            )
 
 
 class ArrowStream(_ColumnTable):

@@ -88,6 +88,39 @@ def test_a_stream_ends_where_its_file_does(
     assert not (tmp_path / "scores.csv").exists()
 
 
+def write_file(table: pa.Table, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with ipc.new_file(sink, table.schema, options=ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=100)
+    return sink.getvalue().to_pybytes()
+
+
+FIXED = CUSTOMERS.set_column(  # in which a file of as many rows has as many bytes, and is read where the other one is
+    CUSTOMERS.schema.get_field_index("Surname"), "Surname", pa.array(["Hargrave"] * 300)
+)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_arrow_files_behind_one_another_are_refused(scorer: Scorer, tmp_path: Path, others: int) -> None:
+    (tmp_path / "c.arrow").write_bytes(write_file(FIXED) * (1 + others))
+    with pytest.raises(TableError, match="bytes of the file belong to no batch, as if several files had been joined"):
+        score(scorer, tmp_path / "c.arrow", tmp_path / "scores.csv")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 300])
+@pytest.mark.parametrize("options", [{}, {"compression": "zstd"}, {"compression": "lz4"}])
+@pytest.mark.parametrize("dictionaries", [False, True])
+def test_every_batch_of_an_arrow_file_is_read(
+    scorer: Scorer, tmp_path: Path, rows: int, options: dict[str, Any], *, dictionaries: bool
+) -> None:
+    table = CUSTOMERS.slice(0, rows)
+    for name in ("Geography", "Gender") if dictionaries else ():
+        table = table.set_column(table.schema.get_field_index(name), name, table.column(name).dictionary_encode())
+    (tmp_path / "c.arrow").write_bytes(write_file(table.unify_dictionaries(), **options))
+    assert score(scorer, tmp_path / "c.arrow", tmp_path / "scores.csv")["scored"] == rows
+
+
 def test_a_stream_by_a_pipe_is_read(
     scorer: Scorer, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
