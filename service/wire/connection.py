@@ -56,8 +56,9 @@ class Connection(ClosingProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""
-        self._watchdog.active = monotonic()
         before = self.reading
+        if before is not IDLE:  # empty lines between requests do not keep a connection open
+            self._watchdog.active = monotonic()
         if before is ENDED or before is LINGERING:
             return
         error: ParserError | None = None
@@ -127,6 +128,7 @@ class Connection(ClosingProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self.reading = HEAD
+        self._watchdog.active = monotonic()
         self.url = b""
         self.headers = []
 

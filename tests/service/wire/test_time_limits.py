@@ -111,6 +111,29 @@ def test_an_idle_connection_is_closed(bank_models: Path, sent: bytes) -> None:
             assert connection.recv(1) == b""
 
 
+@pytest.mark.parametrize("sent", [b"", SINGLE, b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_empty_lines_do_not_keep_a_connection_open(bank_models: Path, sent: bytes) -> None:
+    with serving(bank_models) as service:
+        service.server.config.timeout_keep_alive = 1
+        with service.connect() as connection:
+            if sent:
+                connection.sendall(sent)
+                assert read_answers(connection, 1)[0][0] == 200
+            connection.settimeout(0.1)
+            answer = None
+            for _ in range(200):
+                try:
+                    connection.sendall(b"\r\n")
+                    answer = connection.recv(1)
+                    break
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    answer = b""
+                    break
+    assert answer == b""
+
+
 LARGE = json.dumps({"customers": [CUSTOMER] * 1000}).encode()
 
 
