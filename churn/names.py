@@ -64,7 +64,7 @@ def find_fault(name: str, role: Role) -> str | None:
     """
     longest = MAX_IDENTIFIER_BYTES if role == "identifier" else MAX_BYTES
     fault = None
-    if not name.strip():
+    if all(c.isspace() or unicodedata.category(c) == "Cf" for c in name):  # Cf: invisible, such as U+200B
         fault = "the name is empty"
     elif name != name.strip():
         fault = "the name begins or ends with a blank"

@@ -66,10 +66,10 @@ def read_leniency(scope: Scope) -> Leniency:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     found = {}
     for name, allowed in (("extra", EXTRA), ("texts", TEXTS), ("decimal", MARKS)):
-        wanted = query.get(name, [allowed[0]])[-1]
-        if wanted not in allowed:
-            raise RequestProblem.parameter(name, wanted, " or ".join(allowed))
-        found[name] = wanted
+        wanted = dict.fromkeys(query.get(name, [allowed[0]]))
+        if len(wanted) > 1 or not wanted.keys() <= {*allowed}:
+            raise RequestProblem.parameter(name, "&".join(wanted), " or ".join(allowed))
+        found[name] = next(iter(wanted))
     decimal: Decimal = "," if found["decimal"] == "," else "."
     return Leniency(found["extra"] == "ignore", found["texts"] == "parse", decimal)
 

@@ -68,10 +68,10 @@ def read_decimal(scope: Scope) -> str | None:
 
 def _read_parameter(scope: Scope, name: str, allowed: Sequence[str]) -> str | None:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    value: str | None = query.get(name, [None])[-1]
-    if value is not None and value not in allowed:
-        raise RequestProblem.parameter(name, value, " or ".join(allowed))
-    return value
+    values = dict.fromkeys(query.get(name, ()))
+    if len(values) > 1 or not values.keys() <= {*allowed}:
+        raise RequestProblem.parameter(name, "&".join(values), " or ".join(allowed))
+    return next(iter(values), None)
 
 
 class Body:

@@ -158,7 +158,10 @@ def test_numbers_may_have_decimal_commas(client: TestClient, row: Any, expected:
     assert client.post("/predict?extra=ignore&texts=parse", json=changed).status_code == 422
 
 
-@pytest.mark.parametrize("query", ["decimal=;", "extra=all", "texts=", "texts=parse&texts=yes"])
+@pytest.mark.parametrize(
+    "query",
+    ["decimal=;", "extra=all", "texts=", "texts=parse&texts=yes", "texts=strict&texts=parse", "decimal=.&decimal=,"],
+)
 def test_a_parameter_with_another_value_is_refused(client: TestClient, row: Any, query: str) -> None:
     answer = client.post(f"/predict?{query}", json=row)
     assert answer.status_code == 400

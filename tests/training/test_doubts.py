@@ -54,7 +54,7 @@ def infer(path: Path, mode: str, **options: Any) -> tuple[Schema, tuple[str, ...
           for name in ("probability", "churn", "model_version", "warnings", "error", "row", "customers", "predictions",
                        "Probability", "two\nlines", "x" * 64, 'a"b', "a\\b", "__part")),
         *(("feature", name, "or leave it out with --drop")
-          for name in ("customers", "two\nlines", "tab\tin", "x" * 256, "__index")),
+          for name in ("customers", "two\nlines", "tab\tin", "\u200b", "x" * 256, "__index")),
         *(("label", name, "rename the column") for name in ("two\nlines", "x" * 256)),
     ],
 )  # fmt: skip

@@ -214,6 +214,7 @@ def test_compressed_bodies_and_unknown_parameters_are_refused(client: TestClient
     for encoding in ("identity", "Identity", "", "IDENTITY , identity"):
         assert post(client, to_csv(CUSTOMERS), **{"content-encoding": encoding}).status_code == 200
     for media_type in (CSV, "application/json"):
+        assert post(client, b"x", media_type, "?on_error=fail&on_error=reject").status_code == 400
         answer = post(client, b"x", media_type, "?on_error=drop")
         detail = assert_problem(answer, 400, "invalid-parameter")["detail"]
         assert detail == "on_error is 'drop'; allowed: fail or reject"
