@@ -24,7 +24,7 @@ from table_requests import ARROW, CSV, post, read_arrow, read_csv, to_arrow, to_
 from batch.files.job import FileJob, score_file
 from batch.sql.job import SqlJob, score_query
 from churn.columns import encode_columns
-from churn.schema import Feature, Schema
+from churn.schema import MISSING_WORDS, Feature, Schema
 from churn.scorer import load_scorer
 from churn.tables.encode import encode_batch
 from service.predict.fast_parse import FastParser
@@ -203,10 +203,12 @@ def test_names_and_categories_are_the_same_in_every_unicode_form(sent: str, stor
         assert tensors_of(client, customers, scorer.schema.identifier) == [one for _, one in expected]
 
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6
+).filter(lambda word: word not in MISSING_WORDS)  # which no category can be
 
 
-@given(st.lists(TEXT, min_size=1, max_size=4, unique_by=lambda word: unicodedata.normalize("NFC", word)), st.data())
+@given(st.lists(WORDS, min_size=1, max_size=4, unique_by=lambda word: unicodedata.normalize("NFC", word)), st.data())
 def test_a_category_is_the_same_in_every_unicode_form(words: list[str], data: st.DataObject) -> None:
     schema = Schema((Feature("drink", "category", categories=tuple(words)),), "left", "id")
     chosen = data.draw(st.sampled_from(range(len(words))))
@@ -218,7 +220,7 @@ def test_a_category_is_the_same_in_every_unicode_form(words: list[str], data: st
         one = json.dumps({"drink": sent}, ensure_ascii=ascii_only).encode()
         assert list(parser.parse(one).row) == [chosen]  # type: ignore[union-attr]
         assert parser.parse(b'{"customers": [%s]}' % one).raw.tolist() == [[chosen]]  # type: ignore[union-attr]
-    if sent.strip() == sent and sent not in {"NA", "nan", "null", "None", "NULL", "NaN"}:  # tables read those as gaps
+    if sent.strip() == sent:  # tables take blanks off
         for column in (pa.array([sent]), pa.array([sent]).dictionary_encode()):
             batch = pa.record_batch([column], names=["drink"])
             assert encode_batch(schema, batch).check().tolist() == [[chosen]]
