@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
 
 SHARED: dict[str, set[str]] = {
     "churn": {"columns", "errors", "identifiers", "names", "numerals", "schema"},
-    "service": {"errors", "media_types", "settings", "state"},
+    "service": {"errors", "media_types", "query", "settings", "state"},
 }
 """Of a floor's own modules, those that its sub-packages may import; where a floor is missing, any of them."""
 

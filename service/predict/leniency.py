@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qs
 
 from churn.numerals import MARKS
-from service.errors import RequestProblem
+from service.query import read_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,15 +62,9 @@ def read_leniency(scope: Scope) -> Leniency:
     RequestProblem
         400 if a parameter has a value that is not allowed.
     """
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    found = {}
-    for name, allowed in (("extra", EXTRA), ("texts", TEXTS), ("decimal", MARKS)):
-        wanted = dict.fromkeys(query.get(name, [allowed[0]]))
-        if len(wanted) > 1 or not wanted.keys() <= {*allowed}:
-            raise RequestProblem.parameter(name, "&".join(wanted), " or ".join(allowed))
-        found[name] = next(iter(wanted))
-    decimal: Decimal = "," if found["decimal"] == "," else "."
-    return Leniency(found["extra"] == "ignore", found["texts"] == "parse", decimal)
+    extra, texts = read_parameter(scope, "extra", EXTRA), read_parameter(scope, "texts", TEXTS)
+    decimal: Decimal = "," if read_parameter(scope, "decimal", MARKS) == "," else "."
+    return Leniency(extra == "ignore", texts == "parse", decimal)
 
 
 def _write_number(value: int | float) -> str:

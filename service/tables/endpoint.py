@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from churn.numerals import MARKS
-from service.errors import Problem, RequestProblem, report_failure
+from service.errors import Problem, report_failure
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import ARROW, CSV, Form, check_parameters
+from service.query import read_parameter
 from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -52,7 +52,7 @@ def read_on_error(scope: Scope) -> bool:
     RequestProblem
         400 if the parameter has another value.
     """
-    return _read_parameter(scope, "on_error", ON_ERROR) == "reject"
+    return read_parameter(scope, "on_error", ON_ERROR) == "reject"
 
 
 def read_decimal(scope: Scope) -> str | None:
@@ -63,15 +63,7 @@ def read_decimal(scope: Scope) -> str | None:
     RequestProblem
         400 if the parameter is neither a point nor a comma.
     """
-    return _read_parameter(scope, "decimal", MARKS)
-
-
-def _read_parameter(scope: Scope, name: str, allowed: Sequence[str]) -> str | None:
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    values = dict.fromkeys(query.get(name, ()))
-    if len(values) > 1 or not values.keys() <= {*allowed}:
-        raise RequestProblem.parameter(name, "&".join(values), " or ".join(allowed))
-    return next(iter(values), None)
+    return read_parameter(scope, "decimal", MARKS)
 
 
 class Body:
