@@ -145,7 +145,7 @@ class ChurnService(FastAPI):
         await respond(problem)(scope, receive, send)
 
     def _count_refusal(self, problem: Problem) -> tuple[bytes, bytes]:
-        """Count and log a request that is refused before its route is known; return the header that identifies it."""
+        """Count and log a request that is rejected before routing; return the header with its identifier."""
         self.metrics.count_rejection(problem.kind)
         self.metrics.count_request("other", "other", problem.status, 0.0)
         request_id = find_request_id({})

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
 
     max_pending_bytes: PositiveInt = 64 * 2**20
     """Maximum total size in bytes of the request bodies that one worker holds while they arrive or wait for a thread;
-    further requests are rejected with 503 and Retry-After. Must be at least `max_body_bytes`."""
+    further requests are rejected with 503 and Retry-After. Must be at least CHURN_MAX_BODY_BYTES."""
 
     max_held_bytes: PositiveInt = 64 * 2**20
     """Maximum total size in bytes of the responses to tables (CSV, Arrow) that one worker holds: until all rows are

@@ -28,19 +28,19 @@ LENIENCY: list[dict[str, Any]] = [
     {
         "name": "extra",
         "in": "query",
-        "description": "JSON: whether fields that the model does not know are refused or ignored.",
+        "description": "JSON only: whether fields that are not in the schema are rejected or ignored.",
         "schema": {"type": "string", "enum": list(EXTRA), "default": EXTRA[0]},
     },
     {
         "name": "texts",
         "in": "query",
-        "description": "JSON: whether a text in place of a number or flag is refused, or read as a cell of a CSV is: "
-        '`"42"` is 42, and `""` and `"NA"` are missing values. Names of fields are then read without blanks at '
-        "their ends, and a category may be a number.",
+        "description": "JSON only: whether strings for numbers and flags are rejected, or parsed like the cells of a "
+        'CSV: `"42"` is 42, and `""` and `"NA"` are missing values. With `parse`, white space around names of fields '
+        "is removed, and a category may be a number.",
         "schema": {"type": "string", "enum": list(TEXTS), "default": TEXTS[0]},
     },
 ]
-"""Parameters for clients that send whole records, or can't tell a number from a text."""
+"""Parameters for clients that send complete records or can't convert types."""
 
 _ANSWERS = {
     "one": {"summary": "One customer", "value": {"probability": 0.1234, "churn": False, "model_version": "1"}},

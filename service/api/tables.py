@@ -27,8 +27,8 @@ PARAMETERS = [
     {
         "name": "decimal",
         "in": "query",
-        "description": "Decimal mark of numbers in text; with a comma, points may group thousands. Inferred from the "
-        "first rows of a CSV if not given.",
+        "description": "Decimal separator of numbers in text; with a comma, points may separate thousands. Detected in "
+        "the first rows of a CSV by default.",
         "schema": {"type": "string", "enum": list(MARKS)},
     },
 ]

@@ -1,1 +1,1 @@
-"""Limits on what a request may bring and take."""
+"""Limits on the size and duration of requests."""

@@ -1,4 +1,4 @@
-"""Bodies that come compressed (``Content-Encoding``), decompressed within the limit for bodies."""
+"""Decompress request bodies (``Content-Encoding``) up to the maximum body size."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 NAME = b"content-encoding"
 
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""The encodings that are read, and zlib's ``wbits`` for each."""
+"""Supported encodings, and zlib's ``wbits`` for each."""
 
 
 def find_encoding(headers: Iterable[tuple[bytes, bytes]], allowed: Iterable[str] = WINDOW_BITS) -> str | None:
-    """Return the encoding of a request's body; None if it is sent as it is.
+    """Return the encoding of a request's body; None if it is not encoded.
 
     Parameters
     ----------
     headers : iterable of (bytes, bytes)
         Names in lower case.
     allowed : iterable of str
+        Supported encodings in lower case. Defaults to those of `WINDOW_BITS`.
 
     Raises
     ------
     RequestProblem
-        415 if it is not one of `allowed`, or if the body was encoded twice.
+        415 if the encoding is not one of `allowed`, or if the body was encoded twice.
     """
     sent = b",".join(value for name, value in headers if name == NAME).decode("latin-1")
     encodings = [token.strip().lower() for token in sent.split(",")]
@@ -41,7 +42,7 @@ def find_encoding(headers: Iterable[tuple[bytes, bytes]], allowed: Iterable[str]
 
 
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return a body decompressed.
+    """Decompress a body.
 
     Parameters
     ----------
@@ -49,12 +50,12 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     encoding : str
         One of `WINDOW_BITS`.
     limit : int
-        In bytes, decompressed.
+        Maximum decompressed size in bytes.
 
     Raises
     ------
     RequestProblem
-        413 if it is longer than the limit, 400 if it is damaged or incomplete.
+        413 if the decompressed body exceeds the limit, 400 if the data are corrupt or truncated.
     """
     parts: list[bytes] = []
     size = 0

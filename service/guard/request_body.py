@@ -1,4 +1,4 @@
-"""Takes the bodies of requests in: within limits, and worked on where that disturbs others least."""
+"""Receive request bodies within limits of size and time, and process large ones outside the event loop."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INLINE_BYTES = 256 * 1024
-"""Bodies up to this size are worked on in the event loop, larger ones in a thread; see docs/performance.md.
+"""Bodies up to this size are processed in the event loop, larger ones in a thread; see docs/performance.md.
 
-A body of this size takes about 2 ms, less than health checks would notice; a hop to a thread costs 0.1 ms and pays
-only where it keeps the loop free for others."""
-
+A body of this size takes about 2 ms, which delays other requests too little to be noticed. Switching to a thread costs
+0.1 ms, which is worthwhile only for bodies that would block the loop for longer."""
 
 MIN_BYTES_PER_SECOND = 500
-"""A body that arrives more slowly than this on average, beside the pause that is allowed, is given up: a client that
-sends a byte now and then would hold its place for ever."""
+"""Minimum average rate of a body, in addition to the allowed pause. Without it, a client that sends a byte now and then
+would occupy memory indefinitely."""
 
 
 class ClientLeftError(Exception):
-    """The client closed the connection before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class TimedReceive:
-    """An ASGI request's `receive` for its body, with limits on how long it waits.
+    """Wrap the `receive` callable of an ASGI request with time limits for the body.
 
     Parameters
     ----------
     receive : callable
     pause_seconds : float
-        Longest pause between two parts of the body.
+        Maximum time in seconds between two parts of the body.
     """
 
     def __init__(self, receive: Receive, pause_seconds: float) -> None:
@@ -59,7 +58,7 @@ class TimedReceive:
         Raises
         ------
         RequestProblem
-            408 if it does not come in time.
+            408 if no message arrives in time, or the average rate is below `MIN_BYTES_PER_SECOND`.
         """
         started = monotonic()
         try:
@@ -72,7 +71,7 @@ class TimedReceive:
 
 
 class Intake:
-    """What all routes that score share in one worker: the limits on bodies, and the thread for large ones.
+    """Enforce the limits on request bodies for all scoring routes of a worker, and own the thread for large bodies.
 
     Parameters
     ----------
@@ -86,26 +85,26 @@ class Intake:
         self._max_pending = settings.max_pending_bytes
         self._pause_seconds = settings.body_seconds
         self._pending = 0
-        # One thread: the interpreter runs one at a time anyway, and a second would only hold more memory.
+        # One thread: because of the interpreter lock, a second one would only use more memory.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._pool.shutdown()
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Work in the thread and return what comes of it."""
+        """Call `work` in the thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def limit(self, receive: Receive) -> TimedReceive:
-        """Return a request's `receive` with the limits on the time that a body may take."""
+        """Return a request's `receive` callable with the time limits for bodies."""
         return TimedReceive(receive, self._pause_seconds)
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
-        """Count a request that is worked on while it arrives; yield what says how many bytes are held for it.
+        """Count a streamed request as in flight; yield a function that sets the number of bytes held for it.
 
-        That raises a `RequestProblem`, 503, if too much is waiting already.
+        The function raises a `RequestProblem` (503) if all requests together would exceed ``CHURN_MAX_PENDING_BYTES``.
         """
         held = 0
 
@@ -127,24 +126,25 @@ class Intake:
     async def process(
         self, announced: int, receive: Receive, work: Callable[[bytes], T], encoding: str | None = None
     ) -> T:
-        """Receive a body and return what `work` makes of it.
+        """Receive a body and return the result of `work`.
 
         Parameters
         ----------
         announced : int
-            The request's Content-Length; 0 if it has none.
+            Content-Length of the request in bytes; 0 if it has none.
         receive : callable
-            The ASGI request's.
+            ASGI receive callable.
         work : callable
-            Called with the whole body, in the event loop or in a thread.
+            Called with the complete body, in the event loop or in the thread.
         encoding : str, optional
-            How the body is compressed.
+            Content encoding of the body. Defaults to none.
 
         Raises
         ------
         RequestProblem
-            408 if the body stops, 413 if it is too large, 503 if too much is waiting already.
+            408 if the body is too slow, 413 if it is too large, 503 if too many bytes are pending.
         ClientLeftError
+            If the client disconnects before the body is complete.
         """
         if announced > self._max_body:
             raise RequestProblem.body_too_large(self._max_body)
@@ -155,7 +155,7 @@ class Intake:
         body: bytes = message.get("body", b"")
         if encoding is not None:
             work = partial(self._decode, encoding, work)
-        # What is compressed may be much longer than it looks.
+        # The size of a compressed body says little about the time it takes.
         inline_bytes = INLINE_BYTES if encoding is None else -1
         if not message.get("more_body") and len(body) <= inline_bytes:
             if len(body) > self._max_body:
@@ -169,7 +169,7 @@ class Intake:
     async def _process_slowly(
         self, body: bytes, receive: Receive, work: Callable[[bytes], T], inline_bytes: int, *, more: bool
     ) -> T:
-        """Collect a body that comes in parts, and work on it in the thread if it is large."""
+        """Receive the rest of a body, and process it in the thread if it is large."""
         parts, size = [body], len(body)
         self._pending += size
         self._metrics.in_flight.inc()

@@ -1,4 +1,4 @@
-"""Probabilities to an answer's bytes."""
+"""Encode responses to scoring requests as JSON."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class AnswerEncoder:
-    """Writes the answers of one model.
+    """Encode the responses of one model.
 
     Parameters
     ----------
     scorer : Scorer
-        Of a schema whose identifier has a name that answers can hold: `churn.names.find_fault`.
+        The name of its identifier must not be that of another response field; see `churn.names.find_fault`.
     """
 
     def __init__(self, scorer: Scorer) -> None:
@@ -34,7 +34,7 @@ class AnswerEncoder:
         self._version = scorer.version
         self._threshold = scorer.threshold
         fields: list[Any] = [("probability", float), ("churn", bool)]
-        # A field that was not sent, and warnings that there are none of, are left out of the answer.
+        # The identifier is omitted if it was not sent, and warnings if there are none.
         extra: list[Any] = [("identifier", Any, msgspec.UNSET), ("warnings", Any, msgspec.UNSET)]
         options: Any = {"rename": {"identifier": scorer.schema.identifier}, "gc": False}
         self._prediction: Any = msgspec.defstruct("Prediction", fields + extra, **options)
@@ -52,11 +52,11 @@ class AnswerEncoder:
         return self._encode(answer)
 
     def encode_singles(self, requests: Sequence[SingleRequest], probabilities: NDArray[np.float64]) -> list[bytes]:
-        """Return the response to each of several requests with one customer."""
+        """Return the responses to several requests with one customer each."""
         return list(map(self.encode_single, requests, probabilities.tolist()))
 
     def encode_batch(self, request: BatchRequest, probabilities: NDArray[np.float64]) -> bytes:
-        """Return the response to a request with several customers, in their order."""
+        """Return the response to a request with several customers, in the order of the request."""
         named: Any = repeat(msgspec.UNSET)
         if request.identifiers:
             named = (msgspec.UNSET if name is None else name for name in request.identifiers)
@@ -70,7 +70,19 @@ class AnswerEncoder:
 
 
 def describe_unusual(schema: Schema, raw: NDArray[np.float64]) -> dict[int, list[dict[str, Any]]]:
-    """Describe the values that were scored although training saw none like them, per row of the raw matrix."""
+    """Return the warnings for values outside the range seen in training.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+
+    Returns
+    -------
+    dict of int to list of dict
+        The warnings by row; only rows that have any.
+    """
     found: dict[int, list[dict[str, Any]]] = {}
     for row, position in find_unusual(schema, raw):
         feature = schema.features[position]

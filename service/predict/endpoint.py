@@ -1,7 +1,8 @@
-"""`POST /predict` as an ASGI application: requests that are large, come in parts or need HTTP's rarer ways.
+"""`POST /predict` as an ASGI application, for requests that don't take the fast path.
 
-`service.predict.protocol` answers the others before an ASGI request is made of them. Every promise of the other routes
-is kept here too: problem documents, metrics, no stack trace.
+These are tables, large or chunked bodies, and requests with query parameters or rare HTTP features.
+`service.predict.fast_connection` handles the others without an ASGI request. Errors are problem documents, requests are
+counted, and no stack trace is returned, as on all routes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 PATH = "/predict"
 
 TABLE_LABEL = "/predict, table"
-"""What the durations of tables are counted under: they last as long as the client takes to send them."""
+"""Label for the durations of tables, which depend on how fast the client sends them."""
 
 JSON = b"application/json"
 
@@ -48,7 +49,7 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 class PredictEndpoint:
-    """Scores what is posted.
+    """Handle `POST /predict`.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class PredictEndpoint:
     recorder : Recorder
     intake : Intake
     bulk : BulkEndpoint
-        Scores tables.
+        Handles tables.
     tracing : Tracing or None
     """
 
@@ -78,7 +79,7 @@ class PredictEndpoint:
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         started = perf_counter()
         headers = dict(scope["headers"])
         form = find_table(headers.get(b"content-type", b""))
@@ -86,7 +87,7 @@ class PredictEndpoint:
             await self._answer_table(scope, receive, send, form)
             return
         try:
-            read_on_error(scope)  # a wrong one is refused; JSON is scored whole or not at all, whatever it says
+            read_on_error(scope)  # for the error only: JSON is scored completely or not at all
             leniency = read_leniency(scope)
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
@@ -96,11 +97,11 @@ class PredictEndpoint:
         except ClientLeftError:
             self._metrics.count_request(PATH, "POST", STATUS_DISCONNECTED, perf_counter() - started)
             return
-        except Exception as error:  # noqa: BLE001  logged there, whatever it is
+        except Exception as error:  # noqa: BLE001  logged by `refuse`
             status, fields, body = self.refuse(error, perf_counter() - started)
         else:
             status, fields = 200, [(b"content-type", JSON)]
-            # Counted before it is sent, so that who has the answer finds it counted.
+            # Recorded before it is sent, so that a client that has the response finds it in the metrics.
             if isinstance(scored, ScoredSingle):
                 self._recorder.record_single(*scored)
             else:
@@ -110,7 +111,7 @@ class PredictEndpoint:
         await _send_whole(send, status, fields, body)
 
     async def _answer_table(self, scope: Scope, receive: Receive, send: Send, form: Form) -> None:
-        """Answer a request with a table; the server cuts the connection of an answer that is left without its end."""
+        """Handle a table; the server closes the connection if the response is left incomplete."""
         started = perf_counter()
 
         def count(status: int = 200) -> None:
@@ -123,17 +124,18 @@ class PredictEndpoint:
         except BrokenOffError as error:
             problem = error.problem
             count(problem.status)
-            _log.warning("an answer was broken off: %s: %s", problem.title, problem.detail)
-        except Exception as error:  # noqa: BLE001  logged there, whatever it is
+            _log.warning("response aborted: %s: %s", problem.title, problem.detail)
+        except Exception as error:  # noqa: BLE001  logged by `refuse`
             status, fields, body = self.refuse(error, perf_counter() - started, TABLE_LABEL)
             await _send_whole(send, status, fields, body)
 
     def find_model(self, headers: Mapping[bytes, bytes]) -> ServedModel:
-        """Check that JSON is announced, and return the model that is served.
+        """Check the content type, and return the model being served.
 
         Raises
         ------
         RequestProblem
+            415 if the content type is not JSON, 503 if no model is ready.
         """
         media_type = headers.get(b"content-type", b"")
         if media_type != JSON and media_type.split(b";")[0].strip().lower() != JSON:
@@ -146,7 +148,7 @@ class PredictEndpoint:
         return self._state.model
 
     def refuse(self, error: Exception, seconds: float, timed_as: str = PATH) -> Answer:
-        """Count a request that can't be answered with probabilities, and return what it gets."""
+        """Count a failed request and return the error response; unexpected errors are logged."""
         if isinstance(error, Problem):
             problem = error
             self._metrics.count_rejection(problem.kind)

@@ -1,4 +1,4 @@
-"""A connection that takes the fast path where it can; the application answers the other requests."""
+"""A connection that uses the fast path where possible, and the application otherwise."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _URL = PATH.encode()
 
 
 class FastConnection(Connection):
-    """One connection.
+    """A connection of a client.
 
     Parameters
     ----------
     fast_path : FastPath
-        Shared by the connections of a worker.
+        Shared by all connections of a worker.
     *arguments, **options
-        As `Connection`'s.
+        Passed to `Connection`.
     """
 
     def __init__(self, fast_path: FastPath, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
@@ -34,14 +34,14 @@ class FastConnection(Connection):
         self._keeps_alive = True
 
     def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:
-        """Take a `POST /predict` with JSON of a small, known length, behind no request to the application."""
+        """Accept `POST /predict` with a small JSON body of known length, if the application has no pending request."""
         parser = self.parser
         if (
             self.url == _URL
             and self.running is None
             and parser.get_method() == b"POST"
             and (length := fields.get(b"content-length"))
-            and int(length) <= self._fast_path.max_body  # a larger one is worked on in a thread, as a table is
+            and int(length) <= self._fast_path.max_body  # larger ones are processed in a thread
             and ((media_type := fields.get(b"content-type", b"")) == JSON or find_table(media_type) is None)
             and b"transfer-encoding" not in fields
             and b"content-encoding" not in fields
@@ -49,32 +49,32 @@ class FastConnection(Connection):
             and not self.flow.write_paused
         ):
             self._keeps_alive = parser.should_keep_alive()
-            # By default HTTP/1.1 keeps connections and HTTP/1.0 does not; the version itself costs more to get.
+            # HTTP/1.1 keeps connections by default and HTTP/1.0 does not. Reading the version is slower.
             if (self._keeps_alive and b"connection" not in fields) or parser.get_http_version() == "1.1":
                 self._fields, self._body = fields, b""
                 return True
         return False
 
     def leave_fast_path(self) -> None:
-        """Let the application wait for the rest of the body, where its size and its time are limited."""
+        """Pass the request to the application, which limits the time and size of the rest of the body."""
         body = self._body
         self.begin_exchange()
         if body:
             self.newest.take_body(body)
 
     def flush_fast_path(self) -> None:
-        """Score and answer what is pending."""
+        """Score the pending requests and write their responses."""
         self._fast_path.flush()
 
     def on_body(self, body: bytes) -> None:
-        """Read a part of the body."""
+        """Handle a part of the body."""
         if self.reading is FAST_BODY:
             self._body = self._body + body if self._body else body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Answer a request that has arrived completely."""
+        """Handle a complete request."""
         if self.reading is FAST_BODY:
             self.reading = IDLE
             self.fast_due += 1

@@ -1,7 +1,8 @@
-"""A request's body to customers, the fast way, for requests that are valid.
+"""Parse valid request bodies fast.
 
-msgspec reads the body straight into structs made from the schema. Whatever it or a check below does not like goes to
-`service.predict.parse`, which decides and explains; a test holds the two together.
+msgspec decodes the body to structs generated from the schema. Bodies that msgspec or a check in this module rejects are
+passed to `service.predict.parse`, which decides whether they are valid and creates the errors. A property test compares
+the two.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from churn.schema import Feature, Schema
     from service.predict.leniency import Leniency
 
-# A batch's key is looked for in this many bytes at the front; one that comes later is found the slow way.
+# The key of a batch is searched in this many leading bytes; `service.predict.parse` finds one that comes later.
 _PEEK = 64
 _BATCH_KEY = f'"{BATCH}"'.encode()
 _IDENTIFIER = "identifier"
@@ -35,7 +36,7 @@ _UNESCAPED = re.compile(r'["\\\x00-\x1f]')
 
 
 class _Word(float, enum.Enum):
-    """A text that msgspec reads as a number: the member's value is the text, the member itself the float."""
+    """A string that msgspec decodes to a number: the member's value is the string, the member itself is the float."""
 
     def __new__(cls, number: float, text: str) -> _Word:
         member = float.__new__(cls, number)
@@ -44,23 +45,23 @@ class _Word(float, enum.Enum):
 
 
 class _Read(float):
-    """A text that has been read as a number, one class for each feature whose texts can't all be listed."""
+    """Encoded number of a string; subclassed for each feature whose strings can't be enumerated."""
 
 
 class FastParser:
-    """Reads requests of one schema.
+    """Parser of requests for one schema.
 
     Parameters
     ----------
     schema : Schema
     max_customers : int
-        Most customers in one request.
+        Maximum number of customers in one request.
     """
 
     def __init__(self, schema: Schema, max_customers: int) -> None:
         self._schema = schema
         self._max_customers = max_customers
-        # msgspec takes no such names; a model that has one is read the slow way.
+        # msgspec does not accept names that need escapes in JSON.
         self._is_possible = not any(_UNESCAPED.search(name) for name in (*schema.names, schema.identifier))
         attributes = [f"f{position}" for position in range(len(schema.features))]
         names = dict(zip(attributes, schema.names, strict=True)) | {_IDENTIFIER: schema.identifier}
@@ -75,7 +76,7 @@ class FastParser:
             for attribute, kind, feature in zip(attributes, types, schema.features, strict=True)
         ]
         fields.append((_IDENTIFIER, str | int | None, None))
-        fields.sort(key=len)  # those with a default come last, as in a function
+        fields.sort(key=len)  # fields with a default must come last
         options: Any = {"forbid_unknown_fields": True, "gc": False}
         customer = msgspec.defstruct("Customer", fields, rename=names, **options)
         batch: Any = msgspec.defstruct("BatchRequest", [(BATCH, list[customer])], **options)  # type: ignore[valid-type]
@@ -89,7 +90,7 @@ class FastParser:
         self._has_gaps = any(feature.nullable for feature in schema.features)
 
     def parse(self, body: bytes) -> SingleRequest | BatchRequest:
-        """Read a request's body; the same as `service.predict.parse.parse`, errors and all."""
+        """Parse a request's body, with the same result and errors as `service.predict.parse.parse`."""
         if not self._is_possible:
             return parse(self._schema, body, self._max_customers)
         request: SingleRequest | BatchRequest | None
@@ -103,7 +104,7 @@ class FastParser:
         return request or parse(self._schema, body, self._max_customers)
 
     def parse_leniently(self, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest:
-        """Read a request's body that may hold more than the schema allows."""
+        """Parse a request's body with query parameters that relax validation."""
         return parse(self._schema, body, self._max_customers, leniency)
 
     def _parse_one(self, customer: Any) -> SingleRequest | None:  # noqa: ANN401  a generated struct
@@ -111,7 +112,7 @@ class FastParser:
         if self._has_gaps:
             row = _fill_gaps(row)
         may_be_unusual = False
-        # Plain comparisons: for one row NumPy's calls would take ten times as long.
+        # Plain comparisons: for one row, NumPy would take ten times as long.
         for value, low, high in zip(row, self._low, self._high, strict=True):
             if not low <= value <= high:
                 if not self._is_allowed(np.array([row], dtype=np.float64)):
@@ -119,7 +120,7 @@ class FastParser:
                 may_be_unusual = True
                 break
         for position in self._whole:
-            if row[position] % 1 > 0:  # false for a gap, which is NaN
+            if row[position] % 1 > 0:  # false for NaN
                 return None
         identifier = customer.identifier
         if identifier is None:
@@ -137,7 +138,7 @@ class FastParser:
         if may_be_unusual and not self._is_allowed(raw):
             return None
         whole = raw[:, self._whole]
-        if (whole > np.floor(whole)).any():  # false for a gap, which is NaN
+        if (whole > np.floor(whole)).any():  # false for NaN
             return None
         identifiers = [customer.identifier for customer in customers]
         if identifiers.count(None) == len(identifiers):
@@ -147,7 +148,7 @@ class FastParser:
         return BatchRequest(raw, identifiers, may_be_unusual)
 
     def _is_allowed(self, raw: np.typing.NDArray[np.float64]) -> bool:
-        """Whether every value is one that may be scored, though some are unusual."""
+        """Whether all values are allowed, including those outside the range seen in training."""
         return not any(
             not feature.is_text and find_wrong_numbers(feature, raw[:, position]).any()
             for position, feature in enumerate(self._schema.features)
@@ -166,7 +167,7 @@ def _type_of(feature: Feature) -> Any:  # noqa: ANN401  a type
 
 
 def _make_reader(features: Mapping[Any, Feature]) -> Callable[[Any, object], float]:
-    """Return what msgspec calls for the types of texts that can't be listed; a wrong text is a ValueError."""
+    """Return the ``dec_hook`` for subclasses of `_Read`; it raises ValueError for an invalid string."""
     listed = {
         kind: {text: kind(position) for position, text in enumerate(feature.categories)}
         for kind, feature in features.items()
@@ -186,7 +187,7 @@ def _words(name: str, numbers: dict[str, float]) -> Any:  # noqa: ANN401  a type
 
 
 def _usual_range(feature: Feature) -> tuple[float, float]:
-    """Return a range whose values are allowed and, for a quantity, seen in training: the common case."""
+    """Return the range of values that are allowed and, for numbers, were seen in training."""
     if feature.kind == "category":
         return 0.0, float(len(feature.levels))
     if feature.kind == "flag":
@@ -197,7 +198,7 @@ def _usual_range(feature: Feature) -> tuple[float, float]:
 
 
 def _one_value(customer: Any) -> tuple[float]:  # noqa: ANN401  a generated struct
-    """Stand in for `attrgetter`, which gives a bare value where there is one feature."""
+    """Replace `attrgetter` for a single feature, for which it would not return a tuple."""
     return (customer.f0,)
 
 

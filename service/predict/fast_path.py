@@ -1,7 +1,7 @@
-"""The fast path: requests that make up most of the load are scored and answered without an ASGI request.
+"""The fast path: score and answer the most frequent requests without creating an ASGI request.
 
-Requests with one customer that the kernel hands over together are scored together: none waits for another that is not
-there yet, and the network is called once for all of them.
+Requests with one customer that arrive in the same iteration of the event loop are scored in one call of the network. No
+request waits for one that has not arrived yet. docs/decisions/fast-path.md has the reasons.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLOSE = b"connection: close\r\n"
 
 
 class _Pending(NamedTuple):
-    """A request with one customer that is parsed and not scored yet."""
+    """A parsed request with one customer that has not been scored yet."""
 
     connection: Connection
     request_id: str
@@ -44,16 +44,16 @@ class _Pending(NamedTuple):
 
 
 class FastPath:
-    """Scores the requests that the connections of a worker hand in, and writes the responses to them.
+    """Score requests of all connections of a worker, and write the responses.
 
     Parameters
     ----------
     endpoint : PredictEndpoint
-        Decides what is refused, and how.
+        Provides the model and the error responses.
     recorder : Recorder
     access : AccessLog or None
     max_body : int
-        Largest body that takes the fast path, in bytes.
+        Maximum size in bytes of a body on the fast path; at most `INLINE_BYTES`.
     """
 
     def __init__(self, endpoint: PredictEndpoint, recorder: Recorder, access: AccessLog | None, max_body: int) -> None:
@@ -68,7 +68,7 @@ class FastPath:
         self._must_close = False
 
     def answer(self, connection: Connection, headers: Mapping[bytes, bytes], body: bytes, *, keep_alive: bool) -> None:
-        """Answer a request: at once, or if it has one customer, when the loop has read what else has arrived."""
+        """Handle a request: a batch at once, one customer after the event loop has read all sockets that are ready."""
         received = perf_counter()
         request_id = find_request_id(headers)
         try:
@@ -76,7 +76,7 @@ class FastPath:
             request = model.parser.parse(body)
             parsed = perf_counter()
             if isinstance(request, SingleRequest):
-                if model is not self._model:  # the model was exchanged meanwhile
+                if model is not self._model:  # another version has been loaded
                     self.flush()
                     self._model = model
                 if not self._pending:
@@ -85,7 +85,7 @@ class FastPath:
                 return
             self.flush()  # responses are written in the order of the requests
             response, scored = score_batch(model, request, received, parsed)
-        except Exception as error:  # noqa: BLE001  counted, logged and answered there, whatever it is
+        except Exception as error:  # noqa: BLE001  logged by `PredictEndpoint.refuse`
             self.flush()
             self._refuse(connection, request_id, error, received, keep_alive=keep_alive)
             return
@@ -93,7 +93,7 @@ class FastPath:
         self._accept(connection, request_id, response, received, keep_alive=keep_alive)
 
     def flush(self) -> None:
-        """Score and answer what is pending."""
+        """Score the pending requests and write their responses."""
         pending, model = self._pending, self._model
         if not pending or model is None:
             return
@@ -143,7 +143,7 @@ class FastPath:
 
     def _send(self, connection: Connection, head: bytes, request_id: str, body: bytes, *, keep_alive: bool) -> None:
         default = connection.server_state.default_headers
-        if default is not self._default:  # uvicorn makes a new list each second, for the date
+        if default is not self._default:  # uvicorn creates a new list every second because of the Date header
             self._default = default
             self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
             self._must_close = (b"connection", b"close") in default

@@ -1,4 +1,4 @@
-"""How strictly a JSON body is read: ``?extra=ignore`` and ``?texts=parse``."""
+"""Query parameters that relax the validation of a JSON body: ``?extra=ignore`` and ``?texts=parse``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ TEXTS = ("refuse", "parse")
 
 
 class Leniency(NamedTuple):
-    """What is accepted beyond the model's own fields and types.
+    """Options for the validation of a JSON body.
 
     Attributes
     ----------
     ignores_extra : bool
-        Whether fields that the model does not know are ignored.
+        Whether fields that are not in the schema are ignored.
     parses_texts : bool
-        Whether texts are read as cells of a CSV are, and names of fields as its header is.
+        Whether strings are parsed like the cells of a CSV, and names of fields like its header.
     decimal : {".", ","}
-        How such texts write numbers.
+        Decimal separator of numbers in strings.
     """
 
     ignores_extra: bool = False
@@ -39,7 +39,13 @@ class Leniency(NamedTuple):
     decimal: Decimal = "."
 
     def read(self, feature: Feature, value: object) -> float:
-        """Return a value's number; InvalidValueError if the feature does not accept it."""
+        """Return the encoded value.
+
+        Raises
+        ------
+        InvalidValueError
+            If the feature does not allow the value.
+        """
         if not self.parses_texts or value is None or isinstance(value, bool):
             return feature.encode(value)
         if feature.kind == "category" and isinstance(value, int | float):
@@ -47,7 +53,7 @@ class Leniency(NamedTuple):
         return feature.parse(value, self.decimal) if isinstance(value, str) else feature.encode(value)
 
     def name_fields(self, customer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a customer under the names that the model knows."""
+        """Return a customer with the names of the schema."""
         return {name.strip(): value for name, value in customer.items()} if self.parses_texts else customer
 
 
@@ -55,12 +61,12 @@ STRICT = Leniency()
 
 
 def read_leniency(scope: Scope) -> Leniency:
-    """Return what a request's query string asks for.
+    """Return the options in a request's query string.
 
     Raises
     ------
     RequestProblem
-        400 if a parameter has a value that is not allowed.
+        400 if a value is not allowed.
     """
     extra, texts = read_parameter(scope, "extra", EXTRA), read_parameter(scope, "texts", TEXTS)
     decimal: Decimal = "," if read_parameter(scope, "decimal", MARKS) == "," else "."
@@ -68,5 +74,5 @@ def read_leniency(scope: Scope) -> Leniency:
 
 
 def _write_number(value: int | float) -> str:
-    """Return a number as a CSV holds it: a code such as 93225 has no point."""
+    """Return a number as in a CSV: whole numbers, such as postal codes, without a decimal point."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,6 +1,6 @@
-"""A request's body to customers, the obvious way: it alone decides what is valid, and makes every message.
+"""Parse and validate request bodies: the reference implementation, which creates all error messages.
 
-`service.predict.fast_parse` reads the same valid requests much faster and hands everything else to this module.
+`service.predict.fast_parse` parses valid requests much faster, and passes all others to this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from churn.schema import Schema
 
 MAX_INTEGER_DIGITS = 400
-"""A whole number of more digits is beyond every float64, and Python refuses to read one of more than 4,300."""
+"""Integers with more digits exceed the range of float64; Python refuses to parse more than 4,300 digits."""
 
 ALLOWED_BODY = 'one customer as an object, or {"customers": [customer, ...]}'
 
@@ -34,12 +34,12 @@ class SingleRequest(NamedTuple):
 
     Attributes
     ----------
-    row : sequence of float, one a feature
-        The row of the raw matrix of `churn.columns`.
+    row : sequence of float, length features
+        Row of the raw matrix of `churn.columns`.
     identifier : str, int or None
-        What names the customer; None if nothing was sent.
+        Identifier of the customer; None if it was not sent.
     may_be_unusual : bool
-        False only if every value is known to lie inside the range seen in training.
+        False only if all values are known to lie in the range seen in training.
     """
 
     row: Sequence[float]
@@ -55,9 +55,9 @@ class BatchRequest(NamedTuple):
     raw : ndarray of float64, shape (n, features)
         The raw matrix of `churn.columns`.
     identifiers : list of (str, int or None), length n, or None
-        What names each customer; None if nothing was sent with any.
+        Identifiers of the customers; None if none was sent.
     may_be_unusual : bool
-        As for `SingleRequest`.
+        See `SingleRequest`.
     """
 
     raw: NDArray[np.float64]
@@ -66,21 +66,22 @@ class BatchRequest(NamedTuple):
 
 
 def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> SingleRequest | BatchRequest:
-    """Read a request's body.
+    """Parse and validate a request's body.
 
     Parameters
     ----------
     schema : Schema
     body : bytes
     max_customers : int
-        Most customers in one request.
-    leniency : Leniency
-        What is accepted beyond the schema's fields and types.
+        Maximum number of customers in one request.
+    leniency : Leniency, optional
+        Options that relax validation. Defaults to strict validation.
 
     Raises
     ------
     RequestProblem
-        400 if it is not JSON, 413 if it has too many customers, 422 with every value that is not allowed.
+        400 if the body is not JSON, 413 if there are too many customers, 422 if values are
+        invalid, with the first `MAX_VIOLATIONS`.
     """
     data = parse_json(body)
     if not isinstance(data, dict):
@@ -115,12 +116,12 @@ def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = 
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401  a JSON value
-    """Read JSON, with NaN and Infinity let through so that the field that holds them can be named.
+    """Parse JSON; NaN and Infinity are accepted here, so that validation can report the field.
 
     Raises
     ------
     RequestProblem
-        400 with line and column.
+        400 with line and column of the error.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -160,7 +161,7 @@ def _parse_customer(
 def _check_others(
     schema: Schema, position: int, customer: Mapping[str, Any], *, ignores_extra: bool
 ) -> list[dict[str, Any]]:
-    """Check what is not a feature: the identifier, and fields nobody knows."""
+    """Check the identifier and unknown fields."""
     errors = []
     for key in customer.keys() - set(schema.names):
         value = customer[key]
@@ -178,7 +179,7 @@ def _is_identifier(value: object) -> bool:
         return _is_unicode(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    # Also 42.0: a column of whole numbers with a gap comes out of many tools like that.
+    # 42.0 is allowed: many tools store a column of integers with missing values as floats.
     return -IDENTIFIER_LIMIT <= value < IDENTIFIER_LIMIT and value == int(value)
 
 
@@ -187,7 +188,7 @@ def _read_identifier(value: str | float | None) -> str | int | None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be sent back: a lone surrogate can't."""
+    """Whether a string can be returned, i.e. has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

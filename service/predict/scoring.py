@@ -1,4 +1,4 @@
-"""Bodies of `POST /predict` to responses, with the time that each stage took; knows nothing of HTTP."""
+"""Score the bodies of `POST /predict`, and measure each stage. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 
 class ScoredTogether(NamedTuple):
-    """Single requests scored in one call; each has the times of the call, but for `received` and `parsed`."""
+    """Requests with one customer each, scored in one call.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n, features)
+    probabilities : ndarray of float64, shape (n,)
+    stamps : Stamps
+        Times of the call; `received` and `parsed` differ between the requests and are not set.
+    """
 
     raw: NDArray[np.float64]
     probabilities: NDArray[np.float64]
@@ -32,12 +40,12 @@ class ScoredTogether(NamedTuple):
 def score_body(
     model: ServedModel, body: bytes, leniency: Leniency = STRICT
 ) -> tuple[bytes, ScoredSingle | ScoredBatch]:
-    """Return the response to a body, and what was done.
+    """Return the response to a body, and the record of the scoring.
 
     Raises
     ------
     RequestProblem
-        If the body can't be scored.
+        If the body is invalid; see `service.predict.parse.parse`.
     """
     received = perf_counter()
     parser = model.parser
@@ -69,7 +77,7 @@ def score_batch(model: ServedModel, request: BatchRequest, received: float, pars
 
 
 def score_together(model: ServedModel, requests: Sequence[SingleRequest]) -> tuple[list[bytes], ScoredTogether]:
-    """Score several requests with one customer each in one call."""
+    """Score several requests with one customer each in one call of the network."""
     scorer = model.scorer
     rows = [request.row for request in requests]
     raw = scorer.stack_rows(rows)

@@ -1,4 +1,4 @@
-"""The model that requests are scored with."""
+"""The model that is being served."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A scorer with what reads its requests and writes its answers; a request keeps the one it began with."""
+    """A scorer with its parser of requests and encoder of responses; a request uses the same one from start to end."""
 
     scorer: Scorer
     parser: FastParser
@@ -22,16 +22,16 @@ class ServedModel:
 
     @classmethod
     def of(cls, scorer: Scorer, max_customers: int) -> ServedModel:
-        """Make the model of a scorer; `max_customers` is the limit of one JSON request."""
+        """Create it from a scorer; `max_customers` is the maximum number of customers in a JSON request."""
         return cls(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer))
 
 
 class ModelHolder(Protocol):
-    """What knows the model that is served, if there is one."""
+    """Provider of the model being served."""
 
     @property
     def model(self) -> ServedModel | None:
-        """None while none is loaded."""
+        """The model being served; None if none is loaded."""
 
     @property
     def reason(self) -> str:

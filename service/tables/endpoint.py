@@ -120,7 +120,7 @@ class BrokenOffError(Exception):
 
 
 class BulkEndpoint:
-    """Scores tables.
+    """Handle `POST /predict` with a table.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A table's bytes to an answer's bytes, block by block; knows nothing of HTTP. Importing it brings pyarrow in."""
+"""Score a table block by block. Independent of HTTP; importing it loads pyarrow."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _CODEC = pa.Codec("zstd", compression_level=1)
 
 
 class Packed(NamedTuple):
-    """A part of an answer, compressed while it is held."""
+    """A part of a response, which may be compressed while it is held."""
 
     data: bytes
     size: int
     is_compressed: bool
 
     def unpack(self) -> bytes:
-        """Return the part as it is sent."""
+        """Return the part uncompressed."""
         if not self.is_compressed:
             return self.data
         data: bytes = _CODEC.decompress(self.data, self.size, asbytes=True)
@@ -49,15 +49,16 @@ class Packed(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What became of some rows.
+    """Results of a block of rows.
 
     Attributes
     ----------
     answer : Packed
+        Encoded part of the response.
     raw : ndarray of float64, shape (scored rows, features)
     probabilities : ndarray of float64, shape (scored rows,)
     rejected : int
-        Rows that could not be scored.
+        Number of invalid rows.
     stamps : Stamps
     """
 
@@ -69,23 +70,23 @@ class Block(NamedTuple):
 
 
 class TableJob:
-    """Scores one table.
+    """Score one table.
 
     Parameters
     ----------
     scorer : Scorer
     form : {"csv", "arrow"}
     rejects : bool
-        Whether rows that can't be scored are answered with what is wrong; else the whole table is refused.
+        Whether invalid rows are returned with their errors; otherwise the whole table is rejected.
     max_part : int
-        Size of the largest part of a table that must be held whole, in bytes.
+        Maximum size in bytes of a part that must be held in memory: a CSV record or an Arrow message.
     decimal : {".", ","}, optional
-        How numbers in text are written.
+        Decimal separator of numbers in strings. Detected by default.
 
     Attributes
     ----------
     rows : int
-        Rows read.
+        Number of rows read so far.
     """
 
     def __init__(self, scorer: Scorer, form: Form, *, rejects: bool, max_part: int, decimal: str | None = None) -> None:
@@ -101,24 +102,25 @@ class TableJob:
 
     @property
     def buffered(self) -> int:
-        """Bytes of the table that wait for more."""
+        """Number of buffered bytes of the table."""
         return self._reader.buffered
 
     def work(self, data: bytes, *, last: bool, pack: Callable[[], bool]) -> Iterator[Block]:
-        """Take what arrived of the table and yield what became of the rows that are whole.
+        """Process received bytes and yield the results of complete rows.
 
         Parameters
         ----------
         data : bytes
         last : bool
-            Whether it is the end of the table.
+            Whether this is the end of the table.
         pack : callable
-            Says whether to compress what comes next of the answer.
+            Return whether to compress the next part of the response.
 
         Raises
         ------
         RequestProblem
-            If the table can't be read; at its end, or after `MAX_VIOLATIONS` values, if rows can't be scored.
+            If the format is invalid. If rows are invalid and not returned with errors: at the end of the table, or
+            after `MAX_VIOLATIONS` invalid values.
         """
         received = perf_counter()
         for rows in self._reader.read(data, last=last):
@@ -134,7 +136,7 @@ class TableJob:
             yield Block(Packed(text, len(text), is_compressed=False), none, none[:, 0], 0, (received,) * 6)
 
     def _begin(self) -> bytes:
-        """Return what comes before the first row; nothing once it is written."""
+        """Return the bytes before the first row; empty after the first call."""
         if self._form is not None:
             return b""
         kind = self._reader.identifier
@@ -150,7 +152,7 @@ class TableJob:
         return self._writer.begin(self._form)
 
     def _score(self, rows: Rows, received: float, *, pack: bool) -> Block | None:
-        """Score some rows; None if the table can't be answered any more."""
+        """Score rows; None if the table will be rejected."""
         encoded = encode_rows(self._scorer.schema, rows)
         parsed = perf_counter()
         first, self.rows = self.rows, self.rows + len(encoded.raw)
@@ -171,12 +173,12 @@ class TableJob:
         return Block(answer, raw, probabilities, len(encoded.raw) - len(raw), stamps)
 
     def _list(self, violations: list[Violation], rows: Rows, first: int) -> None:
-        """Keep what is wrong for the refusal.
+        """Collect invalid values for the error response.
 
         Raises
         ------
         RequestProblem
-            If that is enough for one.
+            When `MAX_VIOLATIONS` values have been collected.
         """
         lines = rows.find_lines() if rows.find_lines else None
         for violation in violations:
@@ -219,7 +221,7 @@ def _spread(values: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def _describe(violations: list[Violation], count: int) -> pa.Array:
-    """Return, for each row, what is wrong with it; null if nothing is."""
+    """Return the error message of each row; null for valid rows."""
     words: dict[int, list[str]] = {}
     for one in violations:
         sent = "" if one.sent in (None, "") else f": sent {shorten(one.sent)!r}"

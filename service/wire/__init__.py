@@ -1,1 +1,1 @@
-"""HTTP/1.1 on the connections of clients."""
+"""HTTP/1.1 connections of clients."""

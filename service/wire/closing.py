@@ -1,6 +1,6 @@
-"""How a connection ends: behind the responses that are due, with a refusal if there is one, and without a reset.
+"""Close connections: after the pending responses, with an error response if necessary, and without a TCP reset.
 
-A refusal is followed by a lingering close (RFC 9112, 9.6), so that a client that is still sending can read it.
+An error response is followed by a lingering close (RFC 9112, 9.6), so that a client that is still sending can read it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
 
 class ClosingProtocol(ExchangingProtocol):
-    """The end of one connection.
+    """Protocol with the closing of a connection.
 
     Parameters
     ----------
     limits : Limits
     on_refusal : callable
-        Called with the `Problem` of each request that is refused before the application sees it; returns a header for
-        the response.
+        Called with the `Problem` of each request that is rejected before it reaches the application; returns a header
+        for the response.
     config, server_state, app_state, _loop
-        As uvicorn's.
+        Parameters of uvicorn's protocol.
 
     Attributes
     ----------
     reading : Reading
+        What is expected from the client.
     fast_due : int
-        Responses on the fast path of a subclass that are due.
+        Number of pending responses on the fast path of a subclass.
     """
 
     def __init__(
@@ -59,10 +60,10 @@ class ClosingProtocol(ExchangingProtocol):
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether a response is due."""
+        """Whether a response is pending."""
         return self.running is not None or self.fast_due > 0
 
-    # What an exchange calls as its transport
+    # Transport interface used by exchanges
 
     def write(self, data: bytes) -> None:
         """Write a part of a response."""
@@ -70,11 +71,11 @@ class ClosingProtocol(ExchangingProtocol):
             self.transport.write(data)
 
     def is_closing(self) -> bool:
-        """Return whether nothing more is written."""
+        """Return whether nothing more will be written."""
         return self.reading is LINGERING or self.transport.is_closing()
 
     def close(self) -> None:
-        """Close behind what was written."""
+        """Close after the data written so far; linger if the client is still sending."""
         if self.is_closing():
             return
         if self.reading is BODY or self.pipeline:
@@ -82,10 +83,10 @@ class ClosingProtocol(ExchangingProtocol):
         else:
             self.close_now()
 
-    # The end
+    # Closing
 
     def refuse(self, problem: Problem) -> None:
-        """Refuse a request that can't be read, behind the responses that are due, and close."""
+        """Reject a request that can't be read, after the pending responses, and close."""
         self._last_response = self._encode(problem, self._on_refusal(problem))
         if self.reading is BODY:
             if self.newest.response_started:
@@ -96,11 +97,11 @@ class ClosingProtocol(ExchangingProtocol):
             self._end()
 
     def refuse_slow_head(self) -> None:
-        """Refuse a request whose head is not complete in time."""
+        """Reject a request whose head is not complete in time."""
         self.refuse(describe_slow_head(self._limits.head))
 
     def shutdown(self) -> None:
-        """Close when the responses that are due are written; the server calls this."""
+        """Close after the pending responses; called by the server."""
         if not self.is_in_flight:
             self.close_now()
         elif self.running is None:
@@ -109,7 +110,7 @@ class ClosingProtocol(ExchangingProtocol):
             self.newest.keep_alive = False
 
     def close_now(self) -> None:
-        """Close the transport, which writes what it still has, for a limited time."""
+        """Close the transport; it writes buffered data for a limited time."""
         if not self.transport.is_closing():
             self.transport.close()
             self._watchdog.watch_unsent()
@@ -129,7 +130,7 @@ class ClosingProtocol(ExchangingProtocol):
             self.close_now()
 
     def _linger(self) -> None:
-        """End our half of the connection; drop what still arrives, since closing would reset the connection."""
+        """Close the sending half and discard received data, since closing both would reset the connection."""
         self.reading = LINGERING
         self.running = None
         self.drop_queued()

@@ -1,14 +1,14 @@
-"""One HTTP/1.1 connection: how requests are told apart, in which order they are answered, and how it ends.
+"""An HTTP/1.1 connection.
 
-httptools (llhttp) parses, and uvicorn runs the application. uvicorn's protocol is corrected in these points:
+httptools (llhttp) parses requests, and uvicorn runs the application. This module changes uvicorn's protocol as follows:
 
-- An offer to upgrade the connection is ignored (RFC 9110, 7.8). llhttp stops at such a head and would take the body
-  that follows for the next request.
-- Heads, idle connections and clients that don't read their responses have time limits.
-- A request is refused behind the responses that are due, never in place of one of them.
-- A refusal is followed by a lingering close (RFC 9112, 9.6), so that a client that is still sending can read it.
-- The end of the client's half of the connection does not end the response.
-- Trailers are not headers.
+- Upgrade requests are ignored (RFC 9110, 7.8). llhttp stops after such a head and would parse the body that follows as
+  the next request.
+- Request heads, idle connections and clients that don't read their responses have time limits.
+- An error response is sent after the pending responses, never in place of one of them.
+- An error response is followed by a lingering close (RFC 9112, 9.6), so that a client still sending can read it.
+- A client that closes its sending half still receives its responses.
+- Trailers are not added to the headers.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
 
 class Connection(ClosingProtocol):
-    """One connection; its parameters are those of `ClosingProtocol`."""
+    """An HTTP/1.1 connection; see `ClosingProtocol` for the parameters."""
 
     _head_bytes = 0
 
-    # The transport's side
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Start the time limit for idle connections."""
         super().connection_made(transport)
         self._watchdog.watch_idle()
 
     def data_received(self, data: bytes) -> None:
-        """Read what the client sent."""
+        """Parse received data."""
         before = self.reading
         if before is not IDLE:  # empty lines between requests do not keep a connection open
             self._watchdog.active = monotonic()
@@ -65,26 +65,26 @@ class Connection(ClosingProtocol):
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as found:
-            error = found  # handled below, since it would become the context of what is raised meanwhile
+            error = found  # handled below, so that it is not the context of later exceptions
         if error is not None:
             self._recover(data, error)
         if self.reading is not IDLE:
             self._wait_for_more(len(data), before)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what was asked before the client ended its half of the connection."""
+        """Keep the connection open for pending responses when the client has closed its sending half."""
         if self.is_in_flight and (self.reading is IDLE or self.reading is HEAD):
             self.reading = ENDED
-            return True  # the other half stays open
+            return True  # keeps the transport open for writing
         return None
 
     def pause_writing(self) -> None:
-        """Limit the time in which the client reads nothing."""
+        """Start the time limit for clients that don't read their responses."""
         super().pause_writing()
         self._watchdog.watch_unsent()
 
     def timeout_keep_alive_handler(self) -> None:
-        """See to the time limits."""
+        """Check the time limits."""
         self._watchdog.look()
 
     def _feed(self, data: bytes) -> ParserError | None:
@@ -95,13 +95,13 @@ class Connection(ClosingProtocol):
         return None
 
     def _recover(self, data: bytes, error: ParserError | None) -> None:
-        """Go on behind an offer to upgrade, or refuse what can't be read."""
+        """Continue after an ignored upgrade request, or reject a request that can't be parsed."""
         while isinstance(error, httptools.HttpParserUpgrade):
-            if self.config.log_config is not None:  # a Java client would fill the service's log
+            if self.config.log_config is not None:  # Java clients send one with each request
                 self._unsupported_upgrade_warning()
             data = data[error.args[0] :]
-            # llhttp would go on as if there were no body. A parser that has read the same head without the offer knows
-            # where the body ends.
+            # llhttp would continue as if there were no body. A new parser that is given the same head without the
+            # Upgrade header knows where the body ends.
             head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
             head += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
             self.parser = make_parser(self)
@@ -112,7 +112,7 @@ class Connection(ClosingProtocol):
             self.refuse(find_problem(error))
 
     def _wait_for_more(self, size: int, before: Reading) -> None:
-        """Wait for the rest of a request."""
+        """Handle data that end in the middle of a request."""
         if self.reading is FAST_BODY:
             self.leave_fast_path()
         elif self.reading is HEAD:
@@ -123,21 +123,21 @@ class Connection(ClosingProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.refuse(describe_large_head())
 
-    # The parser's side
+    # Called by the parser
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Start a request."""
         self.reading = HEAD
         self._watchdog.active = monotonic()
         self.url = b""
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, or a trailer."""
+        """Store a header or trailer."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hand the request on, unless its head is to be read again."""
+        """Start handling the request, unless its head will be parsed again."""
         parser, headers = self.parser, self.headers
         if parser.should_upgrade():
             check_method(parser.get_method())
@@ -151,28 +151,28 @@ class Connection(ClosingProtocol):
             self.begin_exchange()
 
     def on_body(self, body: bytes) -> None:
-        """Read a part of the body."""
+        """Pass a part of the body to the application."""
         self.newest.take_body(body)
 
     def on_message_complete(self) -> None:
-        """End the request, unless its head is to be read again."""
+        """End the request, unless its head will be parsed again."""
         if self.reading is BODY:
             self.reading = IDLE
             if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
-                self.newest.keep_alive = False  # a trailer that llhttp minds: it may not read the next request
+                self.newest.keep_alive = False  # llhttp evaluates this trailer, and may not parse another request
             self.newest.end_body()
 
     # Responses
 
     def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:  # noqa: ARG002
-        """Return whether a subclass answers a request without the application."""
+        """Return whether the request takes the fast path; overridden by a subclass."""
         return False
 
     def leave_fast_path(self) -> None:
-        """Hand a request on the fast path to the application."""
+        """Pass the request on the fast path to the application."""
 
     def flush_fast_path(self) -> None:
-        """Write the responses that are due on the fast path."""
+        """Write the pending responses of the fast path."""
 
     def finish_fast(self, response: bytes, *, keep_alive: bool) -> None:
         """Write a response of the fast path."""
@@ -187,7 +187,7 @@ class Connection(ClosingProtocol):
             self._rest()
 
     def begin_exchange(self) -> None:
-        """Hand a request to the application, behind what is due."""
+        """Pass the request to the application, after the pending ones."""
         if self.fast_due:
             self.flush_fast_path()
         super().begin_exchange()
@@ -196,7 +196,7 @@ class Connection(ClosingProtocol):
             self._unset_keepalive_if_required()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request."""
+        """Start the next request, or wait for it."""
         self.server_state.total_requests += 1
         self.running = None
         self._watchdog.active = monotonic()
@@ -207,7 +207,7 @@ class Connection(ClosingProtocol):
             self._rest()
 
     def _rest(self) -> None:
-        """Wait for the next request, or close, when no response is due any more."""
+        """Wait for the next request or close, if no response is pending."""
         if self.is_in_flight:
             return
         if self.reading is ENDED:

@@ -1,4 +1,4 @@
-"""What is read from a connection, and which heads of requests are refused."""
+"""State of a connection's input, and checks of request heads."""
 
 from __future__ import annotations
 
@@ -14,47 +14,48 @@ MAX_HEAD_BYTES = 64 * 1024
 
 
 class Limits(NamedTuple):
-    """Time limits of a connection, in seconds; uvicorn's ``timeout_keep_alive`` is the one for idle connections."""
+    """Time limits of a connection in seconds; uvicorn's ``timeout_keep_alive`` limits idle connections."""
 
     head: float = 20.0
-    """From the first byte of a request's head to its last."""
+    """Maximum time from the first to the last byte of a request's head."""
 
     send: float = 60.0
-    """In which a client must read some of the response that waits for it."""
+    """Maximum time in which the client reads nothing of a pending response."""
 
 
 class Reading(Enum):
-    """What is read from a connection."""
+    """Next input expected from a connection."""
 
     IDLE = auto()
-    """Nothing: no request has begun."""
+    """A new request."""
 
     HEAD = auto()
-    """The head of a request."""
+    """Rest of a request's head."""
 
     FAST_BODY = auto()
-    """The body of a request on the fast path."""
+    """Body of a request on the fast path."""
 
     BODY = auto()
-    """The body of a request to the application."""
+    """Body of a request to the application."""
 
     ENDED = auto()
-    """Nothing more; responses may still be due."""
+    """No more requests; responses may be pending."""
 
     LINGERING = auto()
-    """What the client sends after the last response; it is dropped."""
+    """Data after the last response, which are discarded."""
 
 
-# A member of an enum is looked up at several times the cost of a global.
+# Globals are looked up several times faster than members of an enum.
 IDLE, HEAD, FAST_BODY, BODY, ENDED, LINGERING = Reading
 
 
 class RefusedError(Exception):
-    """A request that can't be answered, so that nothing behind it can be read either.
+    """An invalid request, after which the connection must be closed.
 
     Attributes
     ----------
     problem : Problem
+        The error response.
     """
 
     def __init__(self, status: int, kind: str, title: str, detail: str) -> None:
@@ -63,44 +64,46 @@ class RefusedError(Exception):
 
 
 def check_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> None:
-    """Check that a request names its host once, or not at all in HTTP/1.0 (RFC 9112, 3.2).
+    """Check that a request has exactly one Host header, or at most one in HTTP/1.0 (RFC 9112, 3.2).
 
     Raises
     ------
     RefusedError
+        400 otherwise.
     """
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (not hosts and version != "1.0"):
         detail = f"the request has {hosts} Host headers; allowed: one"
-        raise RefusedError(400, "invalid-host", "The host is not named as HTTP requires", detail)
+        raise RefusedError(400, "invalid-host", "The Host header is missing or repeated", detail)
 
 
 def check_method(method: bytes) -> None:
-    """Refuse CONNECT: what follows such a head is no HTTP.
+    """Reject CONNECT, since the data after its head are not HTTP.
 
     Raises
     ------
     RefusedError
+        501 for CONNECT.
     """
     if method == b"CONNECT":
-        raise RefusedError(501, "not-implemented", "The method is not implemented", "the service is not a proxy")
+        raise RefusedError(501, "not-implemented", "The method is not implemented", "CONNECT is for proxies")
 
 
 def find_problem(error: BaseException) -> Problem:
-    """Return what is wrong with a request that the parser, or one of the functions here, refused."""
+    """Return the problem for an error of the parser or of a check in this module."""
     if isinstance(error.__context__, RefusedError):
         return error.__context__.problem
-    detail = f"Invalid HTTP request received. {error}".strip()
+    detail = f"invalid HTTP request: {error}".rstrip(": ")
     return Problem(400, "malformed-request", "The request can't be read", detail)
 
 
 def describe_slow_head(seconds: float) -> Problem:
-    """Return the problem of a request whose head is not complete in time."""
+    """Return the problem for a request whose head is not complete in time."""
     detail = f"the head of the request was not complete after {seconds:g} s (CHURN_HEAD_SECONDS)"
     return Problem(408, "request-timeout", "The request took too long", detail)
 
 
 def describe_large_head() -> Problem:
-    """Return the problem of a request whose head is too large."""
+    """Return the problem for a request whose head is too large."""
     detail = f"the head of a request may have up to {MAX_HEAD_BYTES} bytes"
     return Problem(431, "head-too-large", "The head of the request is too large", detail)

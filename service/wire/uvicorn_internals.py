@@ -1,6 +1,6 @@
-"""All that leans on private parts of uvicorn; pyproject.toml therefore bounds its version from above.
+"""All code that depends on private parts of uvicorn, whose version pyproject.toml therefore limits.
 
-tests/service/wire/test_uvicorn_internals.py names the part that has changed.
+tests/service/wire/test_uvicorn_internals.py reports the part that has changed.
 """
 
 from __future__ import annotations
@@ -37,27 +37,28 @@ CLOSE = (b"connection", b"close")
 
 
 def make_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
-    """Return a parser that calls `protocol`, set up as uvicorn sets up its own."""
+    """Return a parser with the callbacks of `protocol` and uvicorn's settings."""
     parser = httptools.HttpRequestParser(protocol)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 
 class Exchange(RequestResponseCycle):
-    """A request to the application, and its response.
+    """A request to the application and its response.
 
     Parameters
     ----------
     connection : ExchangingProtocol
     scope : dict
     keep_alive : bool
+        Whether the connection stays open after the response.
     """
 
     def __init__(self, connection: ExchangingProtocol, scope: HTTPScope, *, keep_alive: bool) -> None:
         expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
         super().__init__(
             scope=scope,
-            transport=cast("Any", connection),  # which closes as the state of the connection demands
+            transport=cast("Any", connection),  # whose `close` depends on the state of the connection
             flow=connection.flow,
             logger=connection.logger,
             access_logger=connection.access_logger,
@@ -73,15 +74,15 @@ class Exchange(RequestResponseCycle):
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the response."""
         if message["type"] == "http.response.start" and not self.response_started:
-            # As of now: the date, and whether the server is shutting down.
+            # The current headers: they have the date, and "connection: close" during a shutdown.
             self.default_headers = self._server_state.default_headers
             if self.more_body and (self.waiting_for_100_continue or message["status"] >= HTTPStatus.BAD_REQUEST):
-                # The client may not send the body that it asked about, or may be sending for long.
+                # The client may not send the body it has asked about, or may take long to send it.
                 self.keep_alive = False
         await super().send(message)
 
     def take_body(self, body: bytes) -> None:
-        """Take a part of the body for the application."""
+        """Pass a part of the body to the application."""
         if self.response_complete:
             return
         self.body += body
@@ -95,21 +96,21 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
 
     def disconnect(self) -> None:
-        """Tell the application that nobody waits for the response."""
+        """Tell the application that the client has disconnected."""
         if not self.response_complete:
             self.disconnected = True
         self.message_event.set()
 
 
 class ExchangingProtocol(HttpToolsProtocol):
-    """The exchanges of one connection, one after the other, without what decides about the connection itself.
+    """Protocol that runs the exchanges of a connection one after the other; subclasses manage the connection.
 
-    The exchange that runs writes to this object instead of the transport, and closes it.
+    The running exchange uses this object as its transport.
 
     Attributes
     ----------
     running : Exchange or None
-        The exchange whose response is due next.
+        The exchange with the next response.
     """
 
     def __init__(
@@ -124,16 +125,16 @@ class ExchangingProtocol(HttpToolsProtocol):
 
     @property
     def newest(self) -> Exchange:
-        """The exchange whose request was read last."""
+        """The exchange with the latest request."""
         return cast("Exchange", self.cycle)
 
     @property
     def queued(self) -> Iterator[Exchange]:
-        """The exchanges behind the one that runs."""
+        """The exchanges waiting for the running one."""
         return (cast("Exchange", exchange) for exchange, _ in self.pipeline)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the application that the client has left."""
+        """Tell the application that the client has disconnected, for all exchanges."""
         for exchange in (self.running, *self.queued):
             if exchange is not None:
                 exchange.disconnect()
@@ -141,7 +142,7 @@ class ExchangingProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
 
     def begin_exchange(self) -> None:
-        """Hand the request whose head was read to the application, behind those before it."""
+        """Pass the request whose head has been parsed to the application, after the previous ones."""
         version = self.parser.get_http_version()
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
@@ -176,7 +177,7 @@ class ExchangingProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((exchange, app))
 
     def begin_next(self) -> bool:
-        """Start the exchange that has waited longest; return whether there is one."""
+        """Start the oldest waiting exchange; return whether there is one."""
         if not self.pipeline:
             return False
         exchange, app = self.pipeline.pop()
@@ -185,7 +186,7 @@ class ExchangingProtocol(HttpToolsProtocol):
         return True
 
     def drop_newest(self) -> None:
-        """Give up the exchange whose body can't be read further."""
+        """Cancel the latest exchange, whose body can't be read any further."""
         exchange = self.newest
         if exchange is self.running:
             self.running = None
@@ -194,37 +195,37 @@ class ExchangingProtocol(HttpToolsProtocol):
         exchange.disconnect()
 
     def drop_queued(self) -> None:
-        """Give up all exchanges but the one that runs."""
+        """Cancel all exchanges except the running one."""
         for exchange in self.queued:
             exchange.disconnect()
         self.pipeline.clear()
 
 
 class TickingServer(uvicorn.Server):
-    """uvicorn's server with names for what is done to it while it runs."""
+    """uvicorn's server with a periodic callback and methods for a graceful shutdown."""
 
     def tick(self, *, is_new_second: bool) -> None:
-        """Do what is to be done ten times a second."""
+        """Periodic callback, called ten times per second; does nothing by default."""
 
     async def on_tick(self, counter: int) -> bool:
-        """Call `tick`; return whether the server is to end."""
+        """Call `tick`; return whether the server should stop."""
         self.tick(is_new_second=counter % 10 == 0)
         return await super().on_tick(counter)
 
     def announce_close(self) -> bool:
-        """Have every response from now on ask its client to close; return whether this was new."""
+        """Add "connection: close" to all responses from now on; return False if it had been added already."""
         if CLOSE in self.config.encoded_headers:
             return False
-        self.config.encoded_headers.append(CLOSE)  # of which, and the date, the default headers are made each second
+        self.config.encoded_headers.append(CLOSE)  # source of the default headers, which are rebuilt every second
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
         return True
 
     def stop_accepting(self) -> None:
-        """Accept no more connections."""
-        for server in getattr(self, "servers", ()):  # not yet set during the start
+        """Stop accepting connections."""
+        for server in getattr(self, "servers", ()):  # not set during startup
             server.close()
 
     @property
     def has_connections(self) -> bool:
-        """Whether a connection is open."""
+        """Whether any connection is open."""
         return bool(self.server_state.connections)

@@ -1,4 +1,4 @@
-"""The time limits of a connection: one timer, which may fire too early but not too late."""
+"""Time limits of a connection, enforced with one timer that may fire early but never late."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from service.wire.uvicorn_internals import FlowControl
 
 LINGER_SECONDS = 30.0
-"""Longest time that what a refused client still sends is read and dropped."""
+"""Maximum time in seconds in which data are read and discarded after an error response."""
 
 LINGER_PAUSE_SECONDS = 5.0
-"""Longest pause of the client in that time."""
+"""Maximum pause in seconds between such data."""
 
 
 class Watched(Protocol):
-    """What is looked at of a connection, and done to it."""
+    """The parts of a connection that the watchdog uses."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -34,22 +34,23 @@ class Watched(Protocol):
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether a response is due."""
+        """Whether a response is pending."""
 
     def timeout_keep_alive_handler(self) -> None:
-        """Call `Watchdog.look`, when the timer fires."""
+        """Call `Watchdog.look`; called by the timer."""
 
     def refuse_slow_head(self) -> None:
-        """Refuse the request whose head is read."""
+        """Reject the request whose head is incomplete."""
 
     def close_now(self) -> None:
         """Close the transport."""
 
 
 class Watchdog:
-    """Ends what takes too long on one connection.
+    """Enforce the time limits of one connection.
 
-    Setting a timer for each request would cost more than to let one find out that the connection was busy.
+    The timer is not reset for each request, which would be slower; when it fires, it checks whether the connection was
+    active meanwhile.
 
     Parameters
     ----------
@@ -59,9 +60,9 @@ class Watchdog:
     Attributes
     ----------
     active : float
-        When something last arrived, or a response was completed.
+        Time of the last received data or completed response (`time.monotonic`).
     since : float
-        When the head that is read, or lingering, began.
+        Start time of the current head, or of lingering.
     """
 
     def __init__(self, connection: Watched, limits: Limits) -> None:
@@ -73,21 +74,21 @@ class Watchdog:
         self.active = self.since = monotonic()
 
     def watch_idle(self) -> None:
-        """Limit the time until the next request."""
+        """Start the limit for the next request."""
         self._watch(self.active + self._connection.timeout_keep_alive)
 
     def watch_head(self) -> None:
-        """Limit the time of a head that has begun now."""
+        """Start the limit for a head that has just begun."""
         self.since = self.active
         self._watch(self.active + self._limits.head)
 
     def watch_lingering(self) -> None:
-        """Limit the time of lingering, which begins now."""
+        """Start the limit for lingering."""
         self.since = self.active = monotonic()
         self._watch(self.active + LINGER_PAUSE_SECONDS)
 
     def watch_unsent(self) -> None:
-        """Limit the time in which the client reads nothing of what is written."""
+        """Start the limit for the client to read some of the unsent data."""
         self._unsent = 0
         if self._measure_unsent():
             self._watch(self._unsent_since + self._limits.send)
@@ -110,7 +111,7 @@ class Watchdog:
         )
 
     def look(self) -> None:
-        """End what has taken too long; else look again when it could have."""
+        """Act if a limit is exceeded; otherwise set the timer to its end."""
         connection = self._connection
         connection.timeout_keep_alive_task = None
         transport = connection.transport
@@ -120,7 +121,7 @@ class Watchdog:
         elif connection.reading is LINGERING:
             self._expire(min(self.active + LINGER_PAUSE_SECONDS, self.since + LINGER_SECONDS), transport.abort)
         elif connection.is_in_flight:
-            pass  # the end of the response sets the timer
+            pass  # the timer is set at the end of the response
         elif connection.reading is HEAD:
             self._expire(self.since + self._limits.head, connection.refuse_slow_head)
         else:
