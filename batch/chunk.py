@@ -34,9 +34,9 @@ REJECTS = pa.schema(
         ("allowed", pa.string()),
     ]
 )
-"""Schema of rejects, one line per value that can't be scored. ``row`` is the number of the input row, counted from 1;
-it is repeated if a row has several such values. ``column`` is null if the line as a whole is not a row, ``identifier``
-if the input has no identifier column."""
+"""Schema of rejects, with one row per invalid value. ``row`` is the number of the input row, counted from 1, and is
+repeated if a row has several invalid values. ``column`` is null if the whole line is invalid, ``identifier`` if the
+input has no identifier column."""
 
 NO_REJECTS = pa.record_batch([pa.array([], field.type) for field in REJECTS], schema=REJECTS)
 
@@ -72,14 +72,14 @@ class Chunk:
 
 
 ANSWER = ("probability", "churn", "model_version")
-"""Columns of a score."""
+"""Columns of the scores."""
 
 OWN_PREFIX = "predicted_"
-"""What such a column's name begins with where a column of that name is passed through."""
+"""Prefix of these columns if a kept column has the same name."""
 
 
 def name_answer(identifier: str, keep: Collection[str]) -> list[str]:
-    """Return the names of `ANSWER` beside the identifier and kept columns; upper and lower case are the same."""
+    """Return the names of `ANSWER`, prefixed if the identifier or a kept column has the same name, ignoring case."""
     taken = {name.casefold() for name in (identifier, *keep)}
     names = []
     for name in ANSWER:
@@ -108,7 +108,7 @@ def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifie
 
 
 def score_batch(scorer: Scorer, batch: pa.RecordBatch, first_row: int, keep: Sequence[str] = ()) -> Chunk:
-    """Score the rows of a batch: columns by name, in any order; numbers as numbers or as text; else as `score_rows`."""
+    """Score the rows of a batch like `score_rows`; columns are found by name, and numbers may be given as strings."""
     return score_rows(scorer, Rows(batch, len(batch)), first_row, keep)
 
 
@@ -153,7 +153,7 @@ def score_rows(scorer: Scorer, rows: Rows, first_row: int, keep: Sequence[str] =
 
 
 def _list_rejects(violations: Sequence[Violation], names: pa.Array, rows: Rows, first_row: int) -> pa.RecordBatch:
-    """Return a reject for each violation; a line that is no row has no identifier."""
+    """Return a reject for each violation; an invalid line has no identifier."""
     found = np.array([one.row for one in violations])
     places = np.full(rows.total, -1)
     places[np.arange(rows.total) if rows.places is None else rows.places] = np.arange(len(rows.batch))

@@ -1,4 +1,4 @@
-"""Reads items ahead on a separate thread."""
+"""Read items ahead on a separate thread."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def read_bundle(folder: Path) -> Bundle:
     except SchemaError as error:
         raise BundleError(f"{folder / MANIFEST}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / MANIFEST}: a part is missing or unreadable: {error!r}") from error
+        raise BundleError(f"{folder / MANIFEST}: an entry is missing or invalid: {error!r}") from error
     if folder.name.isdigit() and int(folder.name) != manifest.version:
         raise BundleError(f"{folder / MANIFEST}: the version is {manifest.version}, but the folder is {folder.name}")
     return Bundle(folder, manifest)
@@ -184,7 +184,7 @@ def check_library(manifest: Manifest, package: str) -> None:
     """
     written = manifest.content.get("libraries", {}).get(package)
     if written is None:
-        raise BundleError(f"the manifest does not say which version of {package} wrote the bundle")
+        raise BundleError(f"the manifest lacks the version of {package} that wrote the bundle")
     try:
         installed = metadata.version(package)
     except metadata.PackageNotFoundError as error:

@@ -1,6 +1,6 @@
-"""The Keras layers a network may be made of; importing this module registers them for loading.
+"""Custom Keras layers of the networks; importing this module registers them for loading.
 
-A layer of ours belongs here, registered under ``churn``, so that `model.keras` loads in safe mode.
+They are registered in the package ``churn``, so that `model.keras` can be loaded in safe mode.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable("churn")
 class TailIndicators(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
-    """Mark customers in the tails of columns: output k is 1 where column k's value is beyond cut k, else 0.
+    """Indicators of the tails of columns: output k is 1 if the value of column k is beyond cut k, else 0.
 
-    The thresholded basis functions of MARS (Friedman, 1991, "Multivariate Adaptive Regression Splines") at degree 0.
-    A smooth network can't follow a jump that a few customers in a thousand show; a cut found beforehand can.
+    These are the basis functions of MARS (Friedman, 1991, "Multivariate Adaptive Regression Splines") at degree 0. They
+    model jumps for few customers in a thousand, which a smooth network can't follow.
 
     Parameters
     ----------
     columns : sequence of int
-        Which column of the matrix each output looks at.
+        Column of the matrix for each output.
     signs : sequence of {1, -1}
-        1: beyond means below the cut; -1: above it.
+        1 for values below the cut, -1 for values above it.
     cuts : sequence of float
-        In the units of the matrix.
+        Cuts in the units of the matrix.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TailIndicators(keras.layers.Layer):  # type: ignore[misc] # Keras ships no
         columns: Sequence[int],
         signs: Sequence[int],
         cuts: Sequence[float],
-        **options: Any,  # noqa: ANN401  Keras' own
+        **options: Any,  # noqa: ANN401  options of Keras
     ) -> None:
         super().__init__(**options)
         self.columns = [int(column) for column in columns]
@@ -45,9 +45,9 @@ class TailIndicators(keras.layers.Layer):  # type: ignore[misc] # Keras ships no
         self.cuts = [float(cut) for cut in cuts]
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
-        """Make the matrix that picks the columns: a product with it is exact, as each sum has one term that is not 0.
+        """Create the matrix that selects the columns by a product, which is exact: each sum has one nonzero term.
 
-        Gathering the columns takes three times as long in ONNX Runtime, which copies them number by number.
+        Gathering the columns takes three times as long in ONNX Runtime, which copies single numbers.
         """
         self._picker = np.zeros((input_shape[1], len(self.columns)), dtype=np.float32)
         self._picker[self.columns, np.arange(len(self.columns))] = self.signs
@@ -61,26 +61,28 @@ class TailIndicators(keras.layers.Layer):  # type: ignore[misc] # Keras ships no
         return keras.ops.cast(beyond, "float32")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
-        """Return the shape of what `call` returns."""
+        """Return the shape of the result of `call`."""
         return (input_shape[0], len(self.columns))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer again."""
+        """Return the parameters of the layer."""
         return {**super().get_config(), "columns": self.columns, "signs": self.signs, "cuts": self.cuts}
 
 
 @keras.saving.register_keras_serializable("churn")
 class PiecewiseLinear(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
-    """Encode quantities by bins: each is 0 below its lower edge, 1 above its upper one, and linear in between.
+    """Piecewise linear encoding: each bin is 0 below its lower edge, 1 above its upper edge, and linear in between.
+
+    Gorishniy et al., 2022, "On Embeddings for Numerical Features in Tabular Deep Learning".
 
     Parameters
     ----------
     columns : sequence of int
-        Columns of the matrix that are quantities.
+        Columns of the matrix to encode.
     others : sequence of int
-        Columns that are handed on as they are, after the bins.
+        Columns to append unchanged after the bins.
     lower, inverse : sequence of sequence of float
-        For each quantity, the lower edge of each bin and one over its width.
+        For each encoded column, the lower edges of the bins and the reciprocals of their widths.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class PiecewiseLinear(keras.layers.Layer):  # type: ignore[misc] # Keras ships n
         others: Sequence[int],
         lower: Sequence[Sequence[float]],
         inverse: Sequence[Sequence[float]],
-        **options: Any,  # noqa: ANN401  Keras' own
+        **options: Any,  # noqa: ANN401  options of Keras
     ) -> None:
         super().__init__(**options)
         self.columns, self.others = list(columns), list(others)
@@ -108,11 +110,11 @@ class PiecewiseLinear(keras.layers.Layer):  # type: ignore[misc] # Keras ships n
         return keras.ops.concatenate(parts, axis=1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
-        """Return the shape of what `call` returns."""
+        """Return the shape of the result of `call`."""
         return (input_shape[0], sum(map(len, self.lower)) + len(self.others))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer again."""
+        """Return the parameters of the layer."""
         own = {"columns": self.columns, "others": self.others, "lower": self.lower, "inverse": self.inverse}
         return {**super().get_config(), **own}
 

@@ -67,19 +67,19 @@ def find_fault(name: str, role: Role) -> str | None:
     if all(c.isspace() or unicodedata.category(c) == "Cf" for c in name):  # Cf: invisible, such as U+200B
         fault = "the name is empty"
     elif name != name.strip():
-        fault = "the name begins or ends with a blank"
+        fault = "the name begins or ends with white space"
     elif bad := next((c for c in name if c == _BYTE_ORDER_MARK or unicodedata.category(c) in _UNPRINTABLE), None):
-        fault = f"the name holds a line break or control character (U+{ord(bad):04X})"
+        fault = f"the name contains a line break or control character (U+{ord(bad):04X})"
     elif len(name.encode()) > longest:
-        fault = f"the name has {len(name.encode())} bytes, and {longest} are allowed"
+        fault = f"the name has {len(name.encode())} bytes; allowed: {longest}"
     elif name.startswith(OWN_PREFIX):
         fault = f"names that begin with {OWN_PREFIX} are reserved"
     elif role == "feature" and name == BATCH:
-        fault = "the service uses that name"
+        fault = "the service uses this name"
     elif role == "identifier" and name.casefold() in ANSWER_NAMES:
-        fault = "the service uses that name for a field of its answers"
+        fault = "the service uses this name for a field of its responses"
     elif role == "identifier" and ('"' in name or "\\" in name):
-        fault = "the name holds a quote or a backslash"
+        fault = "the name contains a quote or a backslash"
     return fault
 
 

@@ -55,7 +55,7 @@ def read_number(text: str, decimal: Decimal = ".") -> float:
 def find_hint(text: str, decimal: Decimal) -> str:
     """Return a hint for a text that is a number with another decimal separator; otherwise empty."""
     if decimal == "?" and _THOUSANDS.fullmatch(text):
-        return "; say which with decimal=. or decimal=,"
+        return "; specify it with decimal=. or decimal=,"
     if decimal == ",":
         return "; a decimal point is read with decimal=." if _POINT_NUMBER.fullmatch(text) else ""
     return "; a decimal comma is read with decimal=," if "," in text and _COMMA_NUMBER.fullmatch(text) else ""

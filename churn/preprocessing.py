@@ -1,7 +1,7 @@
-"""The fitted scaler and encoder as plain arrays: raw matrix in, the network's matrix out.
+"""Transform the raw matrix to the input of the network, with NumPy only.
 
-Fitting is scikit-learn's (`training.preprocess`); what it fitted comes down to a few arrays that need no
-scikit-learn to apply. The manifest carries them, so that serving imports NumPy alone.
+The scaler and encoder are fitted with scikit-learn (`training.preprocess`). Their parameters are a few arrays in the
+manifest, so that serving does not import scikit-learn.
 """
 
 from __future__ import annotations
@@ -34,30 +34,40 @@ _FORM: Mapping[str, type[np.generic]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preprocessor:
-    """Columns of the network's matrix, in four blocks, each centred and scaled.
+    """Fitted scaler and encoder.
 
-    With raw value x of the source feature, a column of the first block is x, or its fill where x is missing or is the
-    spike (a value so frequent that it has an indicator of its own and would only distort the scale); of
-    the second 1 where x equals a value and 0 elsewhere; of the third 1 where x is missing and 0 elsewhere; of the
-    fourth a number of x's level, x being a category. Each column then becomes (column - center) / scale.
+    The input of the network has four blocks of columns, computed from the raw value x of a feature:
+
+    1. v values: x, or a replacement if x is missing or equals the spike, a value so frequent that it has its own
+       indicator and would distort the scale;
+    2. e indicators: 1 if x equals a given value, else 0;
+    3. m indicators: 1 if x is missing, else 0;
+    4. l level encodings: a number for each level of a category.
+
+    Each column is then scaled: (column - center) / scale.
 
     Attributes
     ----------
-    names : tuple of str, length d
-        Name of each column of the matrix.
+    names : tuple of str, length d = v + e + m + l
+        Names of the columns.
     value_source, value_fill : ndarray of int64, float64, shape (v,)
-        Raw column and what stands in for a missing value.
+        Raw column, and replacement for missing values.
     value_spike, spike_fill : ndarray of float64, shape (v,)
-        The spike (NaN: none) and what stands in for it.
+        Spike (NaN if there is none), and its replacement.
     equal_source, equal_value : ndarray of int64, float64, shape (e,)
-        Raw column and the number it is compared with (a category's position, a level, a spike).
+        Raw column, and the raw value of the indicator: the position of a category, a level or a spike.
     missing_source : ndarray of int64, shape (m,)
-        Raw column whose gaps are marked.
-    center, scale : ndarray of float64, shape (d,), d = v + e + m + l
+        Raw column.
+    center, scale : ndarray of float64, shape (d,)
     level_source, level_fold : ndarray of int64, shape (l,)
-        Raw column, and the fold of the training's cross-validation that the numbers were worked out for.
+        Raw column, and the fold of the cross-validation for which the encoding was fitted.
     level_numbers : tuple of l ndarray of float64, shape (levels + 1,)
-        By the level's code; the last stands for gaps and for levels that are not listed.
+        Number of each level; the last one is for missing values and levels that are not listed.
+
+    Raises
+    ------
+    BundleError
+        If the lengths of the arrays don't match.
     """
 
     names: tuple[str, ...]
@@ -89,23 +99,23 @@ class Preprocessor:
 
     @property
     def width(self) -> int:
-        """Columns of the network's matrix."""
+        """Number of inputs of the network."""
         return len(self.names)
 
     @property
     def sources(self) -> NDArray[np.int64]:
-        """Raw column that each column of the matrix comes from."""
+        """Raw column of each input of the network."""
         return np.concatenate([self.value_source, self.equal_source, self.missing_source, self.level_source])
 
     @property
     def numeric_columns(self) -> NDArray[np.int64]:
-        """Columns of the matrix that are numbers, not indicators."""
+        """Positions of the inputs that are numbers, not indicators."""
         values, levels = len(self.value_source), len(self.level_source)
         return np.concatenate([np.arange(values), np.arange(self.width - levels, self.width)])
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """Fold that each column of the matrix was worked out for; -1: for none in particular."""
+        """Fold for which each input was fitted; -1 if it is the same in all folds."""
         return np.concatenate([np.full(self.width - len(self.level_fold), -1), self.level_fold])
 
     def transform(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -129,7 +139,7 @@ class Preprocessor:
         values -= self.center[:values_end]
         values /= self.scale[:values_end]
         matrix[:, :values_end] = values
-        # An indicator becomes one of two numbers.
+        # A scaled indicator has one of two values.
         matrix[:, values_end:] = self._zeros[values_end:]
         equal = raw[:, self.equal_source] == self.equal_value
         np.copyto(matrix[:, values_end:equals_end], self._ones[values_end:equals_end], where=equal)
@@ -153,14 +163,14 @@ class Preprocessor:
         ]
 
     def make_row_transform(self) -> Callable[[Sequence[float]], NDArray[np.float32]]:
-        """Return a function that does to one customer what `transform` does to a matrix, to the last bit.
+        """Return a function equivalent to `transform` for a single customer, with bitwise equal results.
 
-        For one row, plain floats take a tenth of the time that NumPy's calls take.
+        For one row, plain floats are ten times as fast as NumPy.
 
         Returns
         -------
         callable
-            Takes the numbers of one row of the raw matrix, returns a read-only matrix of shape (1, width).
+            Takes one row of the raw matrix; returns a read-only ndarray of float32, shape (1, width).
         """
         values_end = len(self.value_source)
         equals_end = values_end + len(self.equal_source)
@@ -189,7 +199,7 @@ class Preprocessor:
         pack = struct.Struct(f"{self.width}f").pack
 
         def transform_row(row: Sequence[float]) -> NDArray[np.float32]:
-            # NaN, a missing value, is the one number that differs from itself.
+            # A missing value is NaN, the only number that differs from itself.
             columns = [
                 ((spike_fill if row[i] == spike else row[i] if row[i] == row[i] else fill) - middle) / unit
                 for i, fill, spike, spike_fill, middle, unit in values
@@ -202,7 +212,7 @@ class Preprocessor:
         return transform_row
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arrays as lists, exact: JSON keeps a float64 to the last bit; NaN, which it has not, is None."""
+        """Return the arrays as lists for JSON, which preserves float64 exactly; NaN becomes None."""
         arrays = {key: getattr(self, key).tolist() for key in _FORM}
         form = {"names": list(self.names), **{key: [None if x != x else x for x in arrays[key]] for key in _FORM}}
         if len(self.level_source):
@@ -216,12 +226,12 @@ class Preprocessor:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preprocessor:
-        """Read what `to_dict` wrote.
+        """Create a preprocessor from the result of `to_dict`.
 
         Raises
         ------
         BundleError
-            If an array is missing or the lengths do not fit.
+            If an array is missing or the lengths don't match.
         """
         try:
             arrays: dict[str, Any] = {key: np.array(data[key], dtype=dtype) for key, dtype in _FORM.items()}
@@ -231,5 +241,5 @@ class Preprocessor:
             arrays["level_fold"] = np.array([level["fold"] for level in levels], dtype=np.int64)
             numbers = tuple(np.array(level["numbers"], dtype=np.float64) for level in levels)
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"the preprocessor's numbers can't be read: {error!r}") from error
+            raise BundleError(f"the preprocessor's parameters can't be read: {error!r}") from error
         return cls(names=tuple(names), level_numbers=numbers, **arrays)

@@ -1,7 +1,6 @@
-"""The columns of a customer: the one place that knows them.
+"""The schema: names, kinds and allowed values of a customer's columns.
 
-Request models, file readers, the preprocessor and the histograms are all derived from a `Schema`, so a table
-with other columns needs no code.
+Request models, file readers, the preprocessor and the histograms are derived from a `Schema`; no code names a column.
 """
 
 from __future__ import annotations
@@ -23,49 +22,49 @@ Kind = Literal["number", "integer", "flag", "category", "date"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FLAG_WORDS: Mapping[str, float] = {"no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0, "0": 0.0, "1": 1.0}
-"""Flags as text, in lower case, as tables hold them."""
+"""Spellings of flags in text, in lower case."""
 
 MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"})
-"""Cells of a text table that mean "not known"."""
+"""Strings that represent a missing value."""
 
 OTHER = "(other)"
-"""What stands for every value of an open category that is not listed."""
+"""Level of an open category for all values that are not listed."""
 
 LARGEST = 1e15
-"""Quantities beyond, either way, are refused: no customer has one, and the network's float32 would overflow to NaN."""
+"""Maximum absolute value of a number; larger ones would overflow the network's float32."""
 
 
 class InvalidValueError(ValueError):
-    """A value a feature does not accept; the message is the reason, as a clause."""
+    """A value that a feature does not allow; the message is the reason, as a clause such as ``"is missing"``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column a customer is described by. Its name and categories are held in Unicode's form NFC.
+    """An input column. Its name and categories are normalised to Unicode form NFC.
 
     Attributes
     ----------
     name : str
-        The column's name in tables and requests.
+        Name of the column in tables and requests.
     kind : {"number", "integer", "flag", "category", "date"}
-        What its values are.
+        Kind of the values.
     minimum, maximum : float or None
-        Values beyond are impossible and refused. None: no such bound.
+        Bounds; values outside are rejected. None means no bound.
     trained_minimum, trained_maximum : float or None
-        Range seen in training, of a date in days since 1970-01-01. Values beyond are scored, with a warning.
+        Range seen in training; for a date in days since 1970-01-01. Values outside are scored with a warning.
     categories : tuple of str
-        The listed values of a category, in the order the encoder knows them. Empty only in a schema file: training
-        lists them.
+        Listed values of a category, in the order of the encoder. Empty only in a schema file; training then lists
+        the values of the table.
     open : bool
-        Whether a category also accepts values that are not listed; all of them are one further level.
+        Whether a category also allows values that are not listed; all of them are the level `OTHER`.
     format : str
-        How a date is written, as one of `churn.dates.FORMATS`; ISO 8601 is read besides. Empty: ISO 8601 alone.
+        Format of a date, one of `churn.dates.FORMATS`; ISO 8601 is always allowed. Empty means ISO 8601 only.
     nullable : bool
-        Whether a value may be missing; true only if training saw gaps.
+        Whether values may be missing; true only if the training data have missing values.
     description, unit : str
-        For people: shown in the OpenAPI page and the report.
+        Shown in the OpenAPI document and the report.
     example : float, str or None
-        A typical value, shown in the OpenAPI page.
+        A typical value, shown in the OpenAPI document.
 
     Raises
     ------
@@ -97,52 +96,52 @@ class Feature:
         self._check_texts()
         for bound in (self.minimum, self.maximum, self.trained_minimum, self.trained_maximum):
             if bound is not None and not math.isfinite(bound):
-                raise SchemaError(f"feature {self.name}: a bound of {bound} is none; leave it out")
+                raise SchemaError(f"feature {self.name}: {bound} is not a bound; leave it out")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise SchemaError(f"feature {self.name}: minimum {self.minimum} is above maximum {self.maximum}")
 
     def _check_texts(self) -> None:
-        """Refuse a category or date whose fields contradict each other."""
+        """Raise an error if the fields of a category or date contradict each other."""
         if (self.categories or self.open) and self.kind != "category":
-            raise SchemaError(f"feature {self.name}: categories and open go with kind 'category', and only with it")
+            raise SchemaError(f"feature {self.name}: categories and open require kind 'category'")
         if gaps := MISSING_WORDS.intersection(self.categories):
             raise SchemaError(
-                f"feature {self.name}: {min(gaps)!r} stands for a missing value in every table; leave it out of the "
-                "categories and say nullable = true"
+                f"feature {self.name}: {min(gaps)!r} represents a missing value; remove it from the categories, and "
+                "set nullable = true"
             )
         if self.open and OTHER in self.categories:
-            raise SchemaError(f"feature {self.name}: {OTHER!r} stands for the values that are not listed")
+            raise SchemaError(f"feature {self.name}: {OTHER!r} represents the values that are not listed")
         if self.format and (self.kind != "date" or self.format not in FORMATS):
             allowed = ", ".join(FORMATS)
             raise SchemaError(
-                f"feature {self.name}: format is for kind 'date', as one of {allowed}; not {self.format!r}"
+                f"feature {self.name}: format requires kind 'date' and one of {allowed}; not {self.format!r}"
             )
         if len(set(self.categories)) != len(self.categories):
             raise SchemaError(f"feature {self.name}: a category is listed twice")
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the values are written as numbers and mean quantities (a number or an integer)."""
+        """Whether the kind is number or integer."""
         return self.kind in ("number", "integer")
 
     @property
     def is_quantity(self) -> bool:
-        """Whether the raw values are quantities: numbers, or the days of a date."""
+        """Whether the raw values are quantities, i.e. numbers or the days of a date."""
         return self.is_numeric or self.kind == "date"
 
     @property
     def is_text(self) -> bool:
-        """Whether the values are written as text (a category or a date)."""
+        """Whether the values are strings, i.e. the kind is category or date."""
         return self.kind in ("category", "date")
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """A category's values by their raw code: the listed ones and, of an open one, `OTHER`."""
+        """Levels of a category in the order of their raw values: the listed ones, and `OTHER` if it is open."""
         return (*self.categories, OTHER) if self.open else self.categories
 
     @property
     def allowed(self) -> str:
-        """What the feature accepts, in words."""
+        """Description of the allowed values."""
         if self.kind == "category":
             words = "a text" if self.open else "one of " + ", ".join(self.categories)
         elif self.kind == "date":
@@ -156,19 +155,19 @@ class Feature:
         return f"{words}, or null" if self.nullable else words
 
     def show(self, quantity: float | None) -> float | str | None:
-        """Return a raw quantity for people: a date in ISO 8601, a number as it is."""
+        """Return a raw quantity for display: a date in ISO 8601, a number unchanged."""
         return write_date(quantity) if self.kind == "date" and quantity is not None else quantity
 
     def encode(self, value: object) -> float:
-        """Turn one value into its number.
+        """Validate a value and return it as a number of the raw matrix.
 
-        A quantity is as it is, a flag 0 or 1, a category its position among `levels`, a date its days since 1970-01-01.
-        A text that stands for "not known" in tables is a missing value.
+        Numbers are unchanged, flags are 0 or 1, categories are the position among `levels`, and dates are days since
+        1970-01-01. `MISSING_WORDS` are missing values.
 
         Parameters
         ----------
         value : object
-            As JSON or a typed table gives it. None is a missing value.
+            Value from JSON or a typed table; None is a missing value.
 
         Returns
         -------
@@ -178,7 +177,7 @@ class Feature:
         Raises
         ------
         InvalidValueError
-            If the value is not allowed; the message says why.
+            If the value is not allowed; the message is the reason.
         """
         if value is None or (isinstance(value, str) and value.strip() in MISSING_WORDS):
             if self.nullable:
@@ -191,18 +190,23 @@ class Feature:
         return self._encode_date(value) if self.kind == "date" else self._encode_quantity(value)
 
     def parse(self, text: str, decimal: Decimal = ".") -> float:
-        """Turn one cell of a text table into its number: blanks around it are taken off, `MISSING_WORDS` are missing.
+        """Parse and validate a string from a table; surrounding white space is ignored.
 
         Parameters
         ----------
         text : str
         decimal : {".", ",", "?"}
-            How the column writes numbers.
+            Decimal separator of the column.
+
+        Returns
+        -------
+        float
+            See `encode`.
 
         Raises
         ------
         InvalidValueError
-            If the text does not say an allowed value.
+            If the value is not allowed; the message is the reason.
         """
         text = text.strip()
         if self.is_text or text in MISSING_WORDS:
@@ -226,7 +230,7 @@ class Feature:
         return float(len(self.categories))
 
     def _encode_date(self, value: object) -> float:
-        if isinstance(value, date):  # and so a time
+        if isinstance(value, date):  # or datetime, a subclass
             return count_days(value)
         if not isinstance(value, str):
             raise InvalidValueError("is not a date as text")
@@ -262,16 +266,17 @@ class Schema:
     Attributes
     ----------
     features : tuple of Feature
-        What a customer is described by.
+        Input columns.
     label : str
-        The training table's label column, e.g. ``"Exited"``.
+        Label column of the training table, e.g. ``"Exited"``.
     identifier : str
-        The column that names a customer; never a feature, echoed in answers.
+        Column that identifies a customer; not a feature, returned with the scores.
 
     Raises
     ------
     SchemaError
-        If there is no feature, names are the same or differ in case alone, or `churn.names.find_fault` objects to one.
+        If there is no feature, or a name is not allowed (`churn.names.find_fault`), or names are equal or differ only
+        in case.
     """
 
     features: tuple[Feature, ...]
@@ -289,9 +294,9 @@ class Schema:
         names = [*self.names, self.label, self.identifier]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise SchemaError(f"used twice among features, label and identifier: {', '.join(twice)}")
+            raise SchemaError(f"names used twice among features, label and identifier: {', '.join(twice)}")
         if alike := find_alike(names):
-            raise SchemaError(f"names of columns that differ in case alone: {', '.join(alike)}")
+            raise SchemaError(f"column names that differ only in case: {', '.join(alike)}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -299,7 +304,7 @@ class Schema:
         return tuple(feature.name for feature in self.features)
 
     def __getitem__(self, name: str) -> Feature:
-        """Return the feature of that name; KeyError if there is none."""
+        """Return the feature with a name; raises KeyError if there is none."""
         for feature in self.features:
             if feature.name == name:
                 return feature
@@ -307,7 +312,7 @@ class Schema:
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """Names of the categories whose values training has to list."""
+        """Names of the categories without listed values."""
         return tuple(feature.name for feature in self.features if feature.kind == "category" and not feature.categories)
 
     def without(self, names: Collection[str]) -> Schema:
@@ -316,7 +321,7 @@ class Schema:
         Raises
         ------
         SchemaError
-            If there is no feature of such a name, or none is left.
+            If a feature does not exist, or none is left.
         """
         unknown = [name for name in names if name not in self.names]
         if unknown:
@@ -325,15 +330,15 @@ class Schema:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what an encoder depends on: names, kinds, categories and gaps, in order."""
+        """SHA-256 of the parts that an encoder depends on: names, kinds, levels and nullability, in order."""
         essence = [[f.name, f.kind, list(f.levels), f.nullable] for f in self.features]
         return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as plain data, the form manifests and TOML files hold."""
+        """Return the schema as plain data, as in manifests and TOML files."""
         features = {}
         for feature in self.features:
-            # By identity: a bound of 0 equals False, and must stay.
+            # `is not False`, since a bound of 0 equals False but must be kept.
             entry = {
                 key: value
                 for key, value in asdict(feature).items()
@@ -347,7 +352,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schema:
-        """Read what `to_dict` wrote or a person edited.
+        """Create a schema from the result of `to_dict` or from a schema file.
 
         Raises
         ------
@@ -357,10 +362,10 @@ class Schema:
         _refuse_unknown_keys("the schema", data, {"label", "identifier", "features"})
         label, identifier = data.get("label"), data.get("identifier", "CustomerId")
         if not isinstance(label, str) or not isinstance(identifier, str):
-            raise SchemaError("the schema's label and identifier are names of columns, in quotes")
+            raise SchemaError("label and identifier of the schema must be strings")
         features = data.get("features")
         if not isinstance(features, Mapping):
-            raise SchemaError("the schema has no table of features")
+            raise SchemaError("the schema has no table [features]")
         return cls(tuple(_read_feature(name, entry) for name, entry in features.items()), label, identifier)
 
 
@@ -376,16 +381,16 @@ def _read_feature(name: str, entry: object) -> Feature:
     for key in ("minimum", "maximum", "trained_minimum", "trained_maximum"):
         value = entry.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise SchemaError(f"feature {name}: {key} is a number, not {value!r}")
+            raise SchemaError(f"feature {name}: {key} must be a number, not {value!r}")
     categories = entry.get("categories", [])
     if not isinstance(categories, list | tuple) or not all(isinstance(c, str) for c in categories):
-        raise SchemaError(f"feature {name}: categories is a list of texts, not {categories!r}")
-    for keys, kind, words in ((("nullable", "open"), bool, "true or false"), (_TEXTS, str, "a text")):
+        raise SchemaError(f"feature {name}: categories must be a list of strings, not {categories!r}")
+    for keys, kind, words in ((("nullable", "open"), bool, "true or false"), (_TEXTS, str, "a string")):
         wrong = [key for key in keys if not isinstance(entry.get(key, kind()), kind)]
         if wrong:
-            raise SchemaError(f"feature {name}: {wrong[0]} is {words}, not {entry[wrong[0]]!r}")
+            raise SchemaError(f"feature {name}: {wrong[0]} must be {words}, not {entry[wrong[0]]!r}")
     if not isinstance(entry.get("example", ""), str | int | float):
-        raise SchemaError(f"feature {name}: example is a value of the column, not {entry['example']!r}")
+        raise SchemaError(f"feature {name}: example must be a value of the column, not {entry['example']!r}")
     return Feature(name, **{**entry, "categories": tuple(categories)})
 
 

@@ -80,7 +80,7 @@ def find_label(table: Table, label: str | None) -> str:
         label = normalize(label.strip())
         if label not in names:
             raise TableError(
-                f"{table.path}: there is no column {label!r}; there is: {', '.join(names)}{hint_at_separator(names)}"
+                f"{table.path}: there is no column {label!r}; found: {', '.join(names)}{hint_at_separator(names)}"
             )
         return label
     found = [name for name in names if _squeeze(name) in LABEL_NAMES]
@@ -129,7 +129,7 @@ def infer(
     identifier = normalize(identifier.strip()) if identifier else None
     for name in (*keep, *drop, *category, *([identifier] if identifier else [])):
         if name not in names:
-            raise TableError(f"{table.path}: there is no column {name!r} to use; there is: {', '.join(names)}")
+            raise TableError(f"{table.path}: there is no column {name!r} to use; found: {', '.join(names)}")
     twice = {*category} & {*drop, *([identifier] if identifier else [])}
     if twice:
         raise TableError(f"{table.path}: --category {', '.join(sorted(twice))} contradicts --drop or --id")

@@ -1,4 +1,4 @@
-"""The footer of an Arrow IPC file, which says where its batches are."""
+"""Parse the footer of an Arrow IPC file, which locates its batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 UNREAD_BYTES = 256
-"""Most bytes between the last batch of an Arrow file and its footer: an end marker and padding."""
+"""Maximum number of bytes between the last batch and the footer: an end marker and padding."""
 
 
 def measure_unread(file: Any) -> int:  # noqa: ANN401  Arrow has no types for mypy

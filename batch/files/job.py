@@ -53,7 +53,7 @@ class FileJob:
     input_format, output_format : str, optional
         One of `batch.files.formats.NAMES`. Defaults to the format given by the file name.
     decimal : {".", ","}, optional
-        Decimal mark of numbers in text. Inferred for each CSV file if not given.
+        Decimal separator of numbers in text. Detected for each CSV file by default.
     keep : tuple of str
         Columns to copy to the output.
     max_rejects : RejectLimit, optional

@@ -67,12 +67,12 @@ def score_frame(
     keep : sequence of str
         Columns to copy to the scores.
     text : TextForm, optional
-        How columns of text are written. Defaults to decimal points.
+        Format of numbers and fields in text. Defaults to decimal points.
 
     Raises
     ------
     TableError
-        If a column is absent or stands twice, or one to keep is called as the one that names customers.
+        If a column is missing or occurs twice, or a column to keep has the name of the identifier.
     """
     keep = tuple(dict.fromkeys(normalize_names(keep)))
     columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)

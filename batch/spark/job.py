@@ -47,7 +47,7 @@ class SparkJob:
         Columns to copy to the scores.
     max_rejects : RejectLimit, optional
     decimal : {".", ","}, optional
-        How numbers in text are written; found out by the first rows of a CSV if not given.
+        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Rows scored in a Python worker of Spark: one row out for each row in, a score or a list of what is wrong with it."""
+"""Score rows in a Python worker of Spark; each input row yields one output row with a score or a list of errors."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
 
 PART, INDEX, NAME, WRONG = "__part", "__index", "__name", "__wrong"
-"""Where a row stands: its partition and its place there, counted from 0; its identifier, null where the table has no
-column of identifiers; and what is wrong with it, else null."""
+"""Columns of the output: partition; position of the row in it, counted from 0; identifier, null if the table has none;
+errors, null for scored rows."""
 
 RAGGED = "__ragged_line__"
-"""Column that holds a CSV's line if it has too many or too few fields, else null."""
+"""Column with the line of a CSV if it has too many or too few fields, otherwise null."""
 
 
 class TextForm(NamedTuple):
-    """How the text of a table is written.
+    """Format of the text in a table.
 
     Attributes
     ----------
     decimals : mapping of str to {".", ",", "?"}
-        How columns write numbers, as in `churn.tables.form.Form`.
+        Decimal separators of the columns; see `churn.tables.form.Form`.
     delimiter : str
-        What separates the fields of a CSV.
+        Delimiter of a CSV.
     """
 
     decimals: Mapping[str, Decimal] = MappingProxyType({})
@@ -44,7 +44,7 @@ class TextForm(NamedTuple):
 
 
 REASONS = pa.struct([field for field in REJECTS if field.name not in ("row", "identifier")])
-"""What rejects say of one value."""
+"""Type of the errors of a row: the fields of `REJECTS` that describe a value."""
 
 
 def score_rows(
@@ -56,20 +56,20 @@ def score_rows(
     ----------
     scorer : Scorer
     batch : pyarrow.RecordBatch
-        Columns by name, in any order; maybe `RAGGED`.
+        Columns in any order; may include `RAGGED`.
     first : int
-        Place of the first row in its partition, counted from 0.
+        Position of the first row in its partition, counted from 0.
     part : int
-        The partition.
+        Number of the partition.
     keep : sequence of str
-        Columns to pass through.
+        Columns to copy to the scores.
     text : TextForm
 
     Yields
     ------
     pyarrow.RecordBatch
-        `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema` but for the first, `WRONG`: the rows that
-        could be scored, and those that could not. A row that has no score has only its identifier.
+        The scored rows, then the rejected rows: `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema`
+        except the first, which are null for rejected rows, and `WRONG`.
     """
     chunk = score_rows_of_table(scorer, _take_apart(batch, text), first, keep)
     numbers = np.arange(first, first + len(batch))
@@ -94,12 +94,12 @@ def score_rows(
 
 
 def _take_apart(batch: pa.RecordBatch, text: TextForm) -> Rows:
-    """Tell lines with too many or too few fields from rows."""
+    """Separate lines with too many or too few fields from complete rows."""
     if RAGGED not in batch.schema.names:
         return Rows(batch, len(batch), decimals=text.decimals)
     lines = batch.column(RAGGED)
     whole = np.asarray(lines.is_null())
-    allowed = f"{batch.num_columns - 1} fields, as the header has"
+    allowed = f"{batch.num_columns - 1} fields, as in the header"
     broken = []
     for row in np.flatnonzero(~whole).tolist():
         line = lines[row].as_py()
@@ -109,7 +109,7 @@ def _take_apart(batch: pa.RecordBatch, text: TextForm) -> Rows:
 
 
 def _gather(rejects: pa.RecordBatch, part: int, form: pa.Schema) -> pa.RecordBatch:
-    """Make one row of all rejects of a row."""
+    """Combine all rejects of a row into one row."""
     rows, firsts = np.unique(rejects.column("row").to_numpy(), return_index=True)
     reasons = pa.StructArray.from_arrays([rejects.column(field.name) for field in REASONS], fields=list(REASONS))
     lists = pa.ListArray.from_arrays(pa.array([*firsts, len(rejects)], pa.int32()), reasons)

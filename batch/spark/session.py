@@ -55,7 +55,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
         builder.appName("churn score")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", ROWS_AT_ONCE)
         .config("spark.log.level", "ERROR")
-        # What folders tell stays text, as where files are read without Spark: branch=007 is no 7.
+        # Values of partition folders remain strings, as without Spark: branch=007 is not 7.
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
         .config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     )

@@ -1,4 +1,4 @@
-"""Tables as Spark reads and writes them: a CSV's cells as text, so that they are judged as on one machine."""
+"""Read and write tables with Spark. Cells of a CSV are read as strings, so that they are validated as without Spark."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 KINDS = ("csv", "parquet", "orc")
 
 HEAD_LINES = 1000
-"""Lines of a CSV by which it is found out how it is written."""
+"""Number of lines for detecting the format of a CSV."""
 
 
 def read_table(
     spark: SparkSession, source: str, schema: Schema, decimal: str | None = None
 ) -> tuple[DataFrame, TextForm]:
-    """Read a file, a folder or a glob from any file system Spark knows.
+    """Read a file, a folder or a glob from any file system that Spark supports.
 
     Parameters
     ----------
     source : str
-        What its names end with says what it is: ``.csv`` (also ``.csv.gz`` and others Spark unpacks), ``.parquet`` or
-        ``.orc``. A folder is Parquet unless it says otherwise.
+        The format is given by the extension: ``.csv`` (also ``.csv.gz`` and other compressions that Spark supports),
+        ``.parquet`` or ``.orc``. Names without an extension are Parquet.
     schema : Schema
-        Of the model.
+        Schema of the model.
     decimal : {".", ","}, optional
-        How numbers in text are written; found out by the first rows of a CSV if not given.
+        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
 
     Raises
     ------
     TableError
-        If it is empty, or its header can't be used.
+        If the table is empty or its header is invalid.
     """
     if _kind(source) == "csv":
         return _read_csv(spark, source, schema, decimal)
@@ -53,38 +53,38 @@ def read_table(
 
 
 class Folder:
-    """A folder of result files, written aside and published by renaming.
+    """An output folder, written under a temporary name and published by renaming.
 
     Parameters
     ----------
     spark : SparkSession
     name : str
-        On any file system Spark knows. CSV if it ends with ``.csv`` or ``.csv.rejects``, else Parquet.
+        Path on any file system that Spark supports. CSV if it ends with ``.csv`` or ``.csv.rejects``, else Parquet.
     """
 
     def __init__(self, spark: SparkSession, name: str) -> None:
         self.name = name.rstrip("/")
         self._spark = spark
         parent, slash, bare = self.name.rpartition("/")
-        # A name Spark itself does not read, nor anybody who reads the folder above.
+        # Spark ignores names with a leading underscore when it reads the parent folder.
         self._aside = f"{parent}{slash}_{bare}.partial"
         self._kind = "csv" if self.name.removesuffix(".rejects").endswith(".csv") else "parquet"
-        hadoop: Any = spark._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001  no other way
+        hadoop: Any = spark._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001  no public API
         self._final_path, self._aside_path = hadoop(self.name), hadoop(self._aside)
         self._system = self._final_path.getFileSystem(spark._jsc.hadoopConfiguration())  # noqa: SLF001
 
     def require_absent(self) -> None:
-        """Refuse a folder that exists.
+        """Raise an error if the folder exists.
 
         Raises
         ------
         TableError
         """
         if self._system.exists(self._final_path):
-            raise TableError(f"{self.name}: exists; remove it, or name another")
+            raise TableError(f"{self.name}: the folder exists; remove it, or use another name")
 
     def write_aside(self, table: DataFrame) -> None:
-        """Write a table where nobody looks for it; what a killed job left there is overwritten."""
+        """Write a table to the temporary folder, replacing what a killed job left."""
         writer = table.write.mode("overwrite")
         if self._kind == "csv":
             writer.csv(self._aside, header=True, escape='"', nullValue="", emptyValue='""')
@@ -93,24 +93,24 @@ class Folder:
         self._form = table.schema
 
     def read_aside(self) -> DataFrame:
-        """Return what was written."""
+        """Read the table from the temporary folder."""
         if self._kind == "csv":
             return self._spark.read.csv(self._aside, header=True, escape='"', schema=self._form, multiLine=True)
         return self._spark.read.schema(self._form).parquet(self._aside)
 
     def publish(self) -> None:
-        """Give the folder its name.
+        """Rename the temporary folder to the final name.
 
         Raises
         ------
         TableError
-            If the file system refuses.
+            If the file system does not rename it.
         """
         if not self._system.rename(self._aside_path, self._final_path):
-            raise TableError(f"{self.name}: can't be given its name; the result is in {self._aside}")
+            raise TableError(f"{self.name}: can't be renamed from {self._aside}, which has the complete result")
 
     def remove_aside(self) -> None:
-        """Remove what was written and not published."""
+        """Remove the temporary folder."""
         self._system.delete(self._aside_path, True)
 
 
@@ -129,22 +129,22 @@ def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | N
     except TableError as error:
         raise TableError(f"{source}: can't be read: {error}") from None
     if form is None or any(line.strip() for line in lines[: form.header_line - 1]):
-        raise TableError(f"{source}: Spark reads no lines above the header; remove those with sep= or comments")
+        raise TableError(f"{source}: Spark does not support lines above the header; remove sep= and comment lines")
     twice = sorted({name for name in form.names if form.names.count(name) > 1})
     if twice:
-        raise TableError(f"{source}: the header names a column twice: {', '.join(twice)}")
+        raise TableError(f"{source}: columns occur twice in the header: {', '.join(twice)}")
     written = next(text_csv.reader([lines[form.header_line - 1].removeprefix("\ufeff")], delimiter=form.delimiter))
     fields = [StructField(name, StringType()) for name in [*written, RAGGED]]
     frame = spark.read.csv(
         source,
         schema=StructType(fields),
         header=True,
-        enforceSchema=False,  # a file of the folder with another header is refused, not read by position
+        enforceSchema=False,  # raises an error if a file of the folder has another header
         sep=form.delimiter,
         escape='"',
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=RAGGED,
     )
-    folders = frame.columns[len(fields) :]  # columns that folders' names tell
+    folders = frame.columns[len(fields) :]  # partition columns
     named = frame.toDF(*form.names, RAGGED, *normalize_names(folders))
     return named, TextForm(form.decimals, form.delimiter)

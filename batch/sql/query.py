@@ -96,7 +96,7 @@ class Query:
     Raises
     ------
     TableError
-        If a column is absent, stands twice or is called as the one that names customers.
+        If a column is missing, occurs twice, or has the name of the identifier.
     """
 
     def __init__(

@@ -188,7 +188,7 @@ class CellParser:
         return all_whole, [*moved, *found]
 
     def _explain_ragged(self, row: int, fields: int, text: str) -> Violation:
-        allowed = f"{len(self._names)} field{'s' * (len(self._names) != 1)}, as the header has"
+        allowed = f"{len(self._names)} field{'s' * (len(self._names) != 1)}, as in the header"
         return Violation(row, "", f"has {fields} field{'s' * (fields != 1)}", text, allowed)
 
     def _find_unreadable(self, batch: pa.RecordBatch, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[Violation]:

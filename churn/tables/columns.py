@@ -25,8 +25,8 @@ class ColumnsError(TableError):
     def __init__(self, absent: list[str], twice: list[str], found: str) -> None:
         self.absent, self.twice, self.found = absent, twice, found
         told = [f"{what}: {', '.join(names)}" for what, names in (
-            ("columns are absent", absent), ("columns stand twice", twice)) if names]  # fmt: skip
-        super().__init__("; ".join([*told, f"there is: {found}"]))
+            ("columns are missing", absent), ("columns occur twice", twice)) if names]  # fmt: skip
+        super().__init__("; ".join([*told, f"found: {found}"]))
 
 
 def choose_columns(there: Sequence[str], schema: Schema, keep: Sequence[str] = (), found: str = "") -> tuple[str, ...]:

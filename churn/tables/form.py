@@ -117,7 +117,7 @@ def find_form(
     if form is None or (not is_whole and len(head) < form.start + SAMPLE_BYTES):
         return None
     if not any(form.names):
-        raise TableError(f"line {form.header_line} must name the columns, and is blank")
+        raise TableError(f"line {form.header_line} should be the header, but has only empty fields")
     return replace(form, decimals=_find_decimals(form, head[form.start :], numeric, decimal, is_whole=is_whole))
 
 

@@ -56,11 +56,11 @@ def check_columns(schema: Schema, names: Sequence[str], found: str = "") -> tupl
     try:
         return choose_columns(names, schema, found=found)
     except ColumnsError as error:
-        reasons = dict.fromkeys(error.absent, "is absent from the columns")
-        reasons |= dict.fromkeys(error.twice, "stands twice among the columns")
+        reasons = dict.fromkeys(error.absent, "is missing from the columns")
+        reasons |= dict.fromkeys(error.twice, "occurs twice among the columns")
         errors = [
             {"customer": None, "field": name, "reason": reasons[name], "sent": None,
-             "allowed": f"one column {name}; there is: {error.found}"}
+             "allowed": f"one column {name}; found: {error.found}"}
             for name in (schema.identifier, *schema.names) if name in reasons
         ]  # fmt: skip
         raise RequestProblem.invalid(errors, more=False) from None

@@ -129,7 +129,7 @@ def test_a_folder_whose_name_is_no_version_is_read(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["version", "schema", "threshold", "preprocessing", "golden"])
 def test_a_manifest_without_a_part_is_refused_by_name(folder: Path, part: str) -> None:
     forge_manifest(folder, lambda content: content.pop(part))
-    with pytest.raises(BundleError, match=rf"manifest.json: a part is missing or unreadable: KeyError\('{part}'\)"):
+    with pytest.raises(BundleError, match=rf"manifest.json: an entry is missing or invalid: KeyError\('{part}'\)"):
         read_bundle(folder)
 
 
@@ -215,7 +215,7 @@ def test_a_library_may_be_newer_than_the_bundle_but_not_older_nor_of_another_maj
 
 
 def test_a_bundle_that_does_not_say_what_wrote_it_is_refused(models: Path) -> None:
-    with pytest.raises(BundleError, match="does not say which version of keras"):
+    with pytest.raises(BundleError, match="lacks the version of keras"):
         check_library(written_with(read_bundle(models / "1"), None), "keras")
 
 

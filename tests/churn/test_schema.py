@@ -79,23 +79,26 @@ def test_a_bound_of_zero_stays_in_the_dictionary() -> None:
         ({"name": "x", "kind": "text"}, "feature x: kind 'text' is unknown; allowed: number, integer, flag, category"),
         (
             {"name": "x", "kind": "number", "categories": ("a",)},
-            "feature x: categories and open go with kind 'category'",
+            "feature x: categories and open require kind 'category'",
         ),
-        ({"name": "x", "kind": "date", "open": True}, "feature x: categories and open go with kind 'category'"),
+        ({"name": "x", "kind": "date", "open": True}, "feature x: categories and open require kind 'category'"),
         (
             {"name": "x", "kind": "category", "categories": ("(other)",), "open": True},
-            "'(other)' stands for the values",
+            "'(other)' represents the values",
         ),
         (
             {"name": "x", "kind": "category", "categories": ("a", "None")},
-            "feature x: 'None' stands for a missing value",
+            "feature x: 'None' represents a missing value",
         ),
-        ({"name": "x", "kind": "number", "format": "%d/%m/%Y"}, "feature x: format is for kind 'date'"),
-        ({"name": "x", "kind": "date", "format": "%H:%M"}, "feature x: format is for kind 'date', as one of %Y-%m-%d"),
+        ({"name": "x", "kind": "number", "format": "%d/%m/%Y"}, "feature x: format requires kind 'date'"),
+        (
+            {"name": "x", "kind": "date", "format": "%H:%M"},
+            "feature x: format requires kind 'date' and one of %Y-%m-%d",
+        ),
         ({"name": "x", "kind": "category", "categories": ("a", "a")}, "feature x: a category is listed twice"),
         ({"name": "x", "kind": "number", "minimum": 2, "maximum": 1}, "feature x: minimum 2 is above maximum 1"),
-        ({"name": "x", "kind": "number", "minimum": math.nan}, "feature x: a bound of nan is none"),
-        ({"name": "x", "kind": "number", "trained_maximum": math.inf}, "feature x: a bound of inf is none"),
+        ({"name": "x", "kind": "number", "minimum": math.nan}, "feature x: nan is not a bound"),
+        ({"name": "x", "kind": "number", "trained_maximum": math.inf}, "feature x: inf is not a bound"),
     ],
 )
 def test_a_feature_that_contradicts_itself_is_refused(fields: dict[str, Any], says: str) -> None:
@@ -126,21 +129,30 @@ def test_a_schema_that_contradicts_itself_is_refused(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"label": None}, "label and identifier are names"),
-        ({"identifier": 3}, "label and identifier are names"),
-        ({"features": []}, "no table of features"),
+        ({"label": None}, "label and identifier of the schema must be strings"),
+        ({"identifier": 3}, "label and identifier of the schema must be strings"),
+        ({"features": []}, "no table [features]"),
         ({"featurs": {}}, "the schema: unknown: featurs; known: features, identifier, label"),
         ({"features": {"x": "number"}}, "feature x: expected a table with at least a kind"),
         ({"features": {"x": {}}}, "feature x: kind is missing; allowed: number, integer, flag, category"),
         ({"features": {"x": {"kind": "number", "min": 1}}}, "feature x: unknown: min; known: categories"),
-        ({"features": {"x": {"kind": "number", "minimum": "1"}}}, "feature x: minimum is a number, not '1'"),
-        ({"features": {"x": {"kind": "number", "trained_maximum": True}}}, "trained_maximum is a number, not True"),
-        ({"features": {"x": {"kind": "category", "categories": "ab"}}}, "categories is a list of texts, not 'ab'"),
-        ({"features": {"x": {"kind": "category", "categories": [1]}}}, "categories is a list of texts, not [1]"),
-        ({"features": {"x": {"kind": "flag", "nullable": "yes"}}}, "feature x: nullable is true or false"),
-        ({"features": {"x": {"kind": "flag", "unit": 5}}}, "feature x: unit is a text, not 5"),
-        ({"features": {"x": {"kind": "flag", "description": []}}}, "feature x: description is a text, not []"),
-        ({"features": {"x": {"kind": "flag", "example": [1]}}}, "feature x: example is a value of the column, not [1]"),
+        ({"features": {"x": {"kind": "number", "minimum": "1"}}}, "feature x: minimum must be a number, not '1'"),
+        (
+            {"features": {"x": {"kind": "number", "trained_maximum": True}}},
+            "trained_maximum must be a number, not True",
+        ),
+        (
+            {"features": {"x": {"kind": "category", "categories": "ab"}}},
+            "categories must be a list of strings, not 'ab'",
+        ),
+        ({"features": {"x": {"kind": "category", "categories": [1]}}}, "categories must be a list of strings, not [1]"),
+        ({"features": {"x": {"kind": "flag", "nullable": "yes"}}}, "feature x: nullable must be true or false"),
+        ({"features": {"x": {"kind": "flag", "unit": 5}}}, "feature x: unit must be a string, not 5"),
+        ({"features": {"x": {"kind": "flag", "description": []}}}, "feature x: description must be a string, not []"),
+        (
+            {"features": {"x": {"kind": "flag", "example": [1]}}},
+            "feature x: example must be a value of the column, not [1]",
+        ),
     ],
 )
 def test_plain_data_that_is_no_schema_is_refused_by_name(changes: dict[str, Any], says: str) -> None:

@@ -98,8 +98,8 @@ def test_rows_that_can_not_be_scored_stop_it_or_are_left_out(evaluate: Any, tmp_
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda table: table.drop(columns="Exited"), "columns are absent: Exited"),
-        (lambda table: table.drop(columns="Age"), "columns are absent: Age"),
+        (lambda table: table.drop(columns="Exited"), "columns are missing: Exited"),
+        (lambda table: table.drop(columns="Age"), "columns are missing: Age"),
         (lambda table: table.assign(Exited=0), "has one value"),
     ],
 )

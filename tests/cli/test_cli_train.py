@@ -152,7 +152,7 @@ def test_a_warm_start_from_another_schema_is_refused_and_nothing_is_published(
     [
         (lambda text: text[:0], "it is empty, without a header"),
         (lambda text: text.replace("Female", "?", 1), "column Gender: '?' is an unknown category"),
-        (lambda text: text.replace("Gender", "Age", 1), "columns stand twice: Age"),
+        (lambda text: text.replace("Gender", "Age", 1), "columns occur twice: Age"),
     ],
 )
 def test_a_table_that_can_not_be_used_is_refused_in_one_message(
@@ -215,7 +215,7 @@ def test_a_schema_file_that_is_none_is_refused(churn: Any, bank_csv: Path, tmp_p
     path.write_text("label = 3")
     answer = churn("train", bank_csv, "--schema", path)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith(f"error: {path}: the schema's label and identifier are names")
+    assert answer.err.startswith(f"error: {path}: label and identifier of the schema must be strings")
 
 
 def test_a_column_without_a_value_is_shown_without_a_range(churn: Any, tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ def test_a_search_says_what_it_found_and_how_to_train_with_it(
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("bank.csv: 1,000 customers, ")
     assert "\ntrial 1: 0.34000 (best 0.34000)\ntrial 2: " in answer.out
-    assert " of 5 parts (best 0." in answer.out
+    assert " of 5 folds (best 0." in answer.out
     assert "Best of 9 configurations tried: cross-validated log loss 0.3" in answer.out
-    assert " nats over seeds 1: better than what is shipped.\n" in answer.out
+    assert " nats over seeds 1: better than the default.\n" in answer.out
     assert answer.out.endswith(
         f"\nwrote the configuration to {output}; train with: churn train {bank_csv} --config {output}\n"
     )
@@ -55,7 +55,7 @@ def test_an_interrupted_search_keeps_the_best_so_far_and_goes_on(
     assert output.read_text() == before
     answer = churn(*command, 4)
     assert answer.code == 0
-    assert f"going on after 2 trials in {tmp_path / 'tuned.sqlite'}\ntrial 3: " in answer.out
+    assert f"continuing after 2 trials in {tmp_path / 'tuned.sqlite'}\ntrial 3: " in answer.out
 
 
 def test_what_can_not_be_tuned_is_refused_in_one_message(
@@ -65,7 +65,9 @@ def test_what_can_not_be_tuned_is_refused_in_one_message(
     assert churn("tune", bank_csv, "--output", output, "--trials", 1).code == 0
     answer = churn("tune", bank_csv, "--output", output, "--trials", 1, "--seed", 1)
     assert answer.code == 1
-    assert answer.err.startswith(f"error: {tmp_path / 'tuned.sqlite'}: its trials are of another search (seed differ)")
+    assert answer.err.startswith(
+        f"error: {tmp_path / 'tuned.sqlite'}: its trials belong to another search (seed differ)"
+    )
     assert len(judged) == 1
     monkeypatch.setattr("training.tuning.errors.find_spec", lambda _: None)
     answer = churn("tune", bank_csv, "--output", output)

@@ -104,7 +104,7 @@ def test_an_identifier_that_clashes_with_the_answer_is_refused(tmp_path: Path) -
     forge_manifest(publish(tmp_path), lambda content: content["schema"].update(identifier="probability"))
     with TestClient(create_app(Settings(models=tmp_path, engine="onnx"))) as client:
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
-        assert_not_ready(client, "the identifier can't be named 'probability': the service uses that name")
+        assert_not_ready(client, "the identifier can't be named 'probability': the service uses this name")
 
 
 def test_draining_it_is_not_ready_but_still_scores(bank_models: Path) -> None:

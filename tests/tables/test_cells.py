@@ -82,8 +82,8 @@ def test_rows_that_are_none_keep_their_place_and_text() -> None:
     rows = parse(b"a,1,2,1,Spain\n\nb,1,2\nc,1,2,1,Spain,x\nd,1,2,1,Spain\n")
     assert (rows.total, rows.places.tolist(), rows.batch.column("id").to_pylist()) == (4, [0, 3], ["a", "d"])  # type: ignore[union-attr]
     assert [(one.row, one.sent, one.reason, one.allowed) for one in rows.broken] == [
-        (1, "b,1,2", "has 3 fields", "5 fields, as the header has"),
-        (2, "c,1,2,1,Spain,x", "has 6 fields", "5 fields, as the header has"),
+        (1, "b,1,2", "has 3 fields", "5 fields, as in the header"),
+        (2, "c,1,2,1,Spain,x", "has 6 fields", "5 fields, as in the header"),
     ]
     assert rows.find_lines is not None
     assert rows.find_lines() == [1, 3, 4, 5]

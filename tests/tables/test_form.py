@@ -66,7 +66,7 @@ def test_the_wanted_columns_decide_on_the_separator() -> None:
     [
         (b"", "it is empty, without a header"),
         (b"\n \n", "it is empty, without a header"),
-        (b" , \n", "line 1 must name the columns, and is blank"),
+        (b" , \n", "line 1 should be the header, but has only empty fields"),
         (b'\n"a,b\n1,2\n', "line 2: the header has a quote that does not close"),
         (b"a\xe9\n1\n", "line 1: the header is not UTF-8: byte 1"),
     ],

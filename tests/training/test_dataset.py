@@ -334,7 +334,7 @@ def test_a_missing_label_column_is_refused_with_the_columns_there_are(load: Any)
     message = refusal(load, lambda table: table.rename(columns={"Exited": "Weg"}))
     assert "no column looks like the label; name it with --label. The columns are: RowNumber, CustomerId" in message
     message = refusal(load, lambda table: table, label="Gone")
-    assert "there is no column 'Gone'; there is: RowNumber" in message
+    assert "there is no column 'Gone'; found: RowNumber" in message
     message = refusal(load, lambda table: table.assign(churn=table.Exited))
     assert "several columns look like the label: Exited, churn; name it with --label" in message
 
@@ -392,7 +392,7 @@ def test_a_user_may_keep_and_drop_columns(load: Any) -> None:
 
 @pytest.mark.parametrize("option", [{"keep": ["Agee"]}, {"drop": ["Agee"]}, {"identifier": "Agee"}])
 def test_an_option_that_names_no_column_is_refused(load: Any, option: dict[str, Any]) -> None:
-    assert "there is no column 'Agee' to use; there is: RowNumber" in refusal(load, lambda table: table, **option)
+    assert "there is no column 'Agee' to use; found: RowNumber" in refusal(load, lambda table: table, **option)
 
 
 def test_a_table_with_nothing_to_learn_from_is_refused(load: Any) -> None:
@@ -404,7 +404,7 @@ def test_a_table_with_nothing_to_learn_from_is_refused(load: Any) -> None:
 def test_a_column_under_the_services_own_name_is_refused(load: Any) -> None:
     message = refusal(load, lambda table: table.rename(columns={"Age": "customers"}))
     assert (
-        "a feature can't be named 'customers': the service uses that name; rename the column, or leave it out"
+        "a feature can't be named 'customers': the service uses this name; rename the column, or leave it out"
         in message
     )
     assert load(lambda table: table.rename(columns={"Age": "customers"}), drop=["customers"]).raw.shape[1] == 9
@@ -557,7 +557,7 @@ def test_whole_numbers_may_be_categories_in_every_form(load: Any) -> None:
 
 def test_a_column_the_schema_needs_and_the_table_lacks_is_refused(load: Any) -> None:
     schema = Schema((Feature("Age", "integer"), Feature("Income", "number")), "Exited")
-    assert "bank.csv: columns are absent: Income; there is: RowNumber" in refusal(
+    assert "bank.csv: columns are missing: Income; found: RowNumber" in refusal(
         load, lambda table: table, schema=schema
     )
 

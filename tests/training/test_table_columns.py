@@ -256,7 +256,7 @@ def test_a_category_without_a_list_gets_the_levels_of_the_table(tmp_path: Path) 
 def test_a_schema_file_with_an_unknown_form_of_dates_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bank.toml"
     path.write_text('label = "Exited"\n[features.since]\nkind = "date"\nformat = "dd/mm/yyyy"\n')
-    with pytest.raises(SchemaError, match="feature since: format is for kind 'date', as one of %Y-%m-%d"):
+    with pytest.raises(SchemaError, match="feature since: format requires kind 'date' and one of %Y-%m-%d"):
         read_schema(path)
 
 

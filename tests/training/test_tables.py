@@ -75,8 +75,8 @@ def test_a_header_without_a_name_gets_one(tmp_path: Path) -> None:
 def test_lines_with_too_many_or_too_few_fields_are_faults_and_the_others_stay(tmp_path: Path) -> None:
     table = read(tmp_path, 'a,b,c\n1,2,3\n4,5;6\n"7\n7",8,9\n1,2,3,4\n"x,y",",","z"\n')
     assert table.faults == (
-        Fault(3, "", "has 2 fields; allowed: 3 fields, as the header has"),
-        Fault(6, "", "has 4 fields; allowed: 3 fields, as the header has"),
+        Fault(3, "", "has 2 fields; allowed: 3 fields, as in the header"),
+        Fault(6, "", "has 4 fields; allowed: 3 fields, as in the header"),
     )
     assert table.lines.tolist() == [2, 4, 7]
     assert [tuple(row.values()) for row in cells(table)] == [("1", "2", "3"), ("7\n7", "8", "9"), ("x,y", ",", "z")]
@@ -115,8 +115,8 @@ def test_what_a_csv_writer_wrote_is_read_back_row_by_row(
         (b"\xef\xbb\xbf", "bank.csv: it is empty, without a header"),
         (b"a,b\n", "bank.csv: the table has a header and no rows"),
         (b"a,b\n\xe9,1\n", "bank.csv: no line can be used:\n  line 2, column a: '\ufffd' is not UTF-8 text"),
-        (b"a,b,a\n1,2,3\n", "bank.csv: columns stand twice: a; there is: a, "),
-        (b"a, a\n1,2\n", "bank.csv: columns stand twice: a; there is: a, "),
+        (b"a,b,a\n1,2,3\n", "bank.csv: columns occur twice: a; found: a, "),
+        (b"a, a\n1,2\n", "bank.csv: columns occur twice: a; found: a, "),
         ("a,b\n1,2\n".encode("utf-16-le"), "bank.csv: it is UTF-16 without a byte-order mark"),
         (b"a,b\n1;2\n3;4\n", "bank.csv: no line can be used:\n  line 2: has 1 field; allowed: 2 fields"),
         (b'a,b\n1,"2\n', "bank.csv: no line can be used:\n  line 2: has a quote that does not close"),
@@ -201,7 +201,7 @@ def test_a_frame_written_by_pandas_is_read_without_its_index(tmp_path: Path) -> 
 def test_a_parquet_header_with_a_name_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.parquet"
     parquet.write_table(pa.table([pa.array([1]), pa.array([2])], ["a", "a"]), path)
-    with pytest.raises(TableError, match=r"twice.parquet: columns stand twice: a"):
+    with pytest.raises(TableError, match=r"twice.parquet: columns occur twice: a"):
         read_table(path)
 
 

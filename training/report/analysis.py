@@ -183,8 +183,8 @@ class _Measure:
 
     def __call__(self, ranking: Ranking, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         left, probabilities = ranking.labels == 1, ranking.probabilities
-        said = probabilities > self.threshold
-        total, contacted = weights.sum(), weights @ said
+        selected = probabilities > self.threshold
+        total, contacted = weights.sum(), weights @ selected
         profits = contact_profit(ranking.labels, self.costs) * weights
         paying = probabilities > (2.0 if self.break_even is None else self.break_even)
         right = np.where(left, probabilities, 1 - probabilities)
@@ -193,14 +193,14 @@ class _Measure:
                 -(weights @ np.log(np.maximum(right, np.finfo(np.float64).eps))) / total,
                 weighted.roc_auc(ranking, weights),
                 weighted.average_precision(ranking, weights),
-                weights @ (said == left) / total,
-                weighted.share(weights @ (said & left), contacted),
-                weighted.share(weights @ (said & left), weights @ left),
+                weights @ (selected == left) / total,
+                weighted.share(weights @ (selected & left), contacted),
+                weighted.share(weights @ (selected & left), weights @ left),
                 weights @ (1 - right) ** 2 / total,
                 weighted.lift(ranking, weights),
                 contacted / total,
                 weights @ (probabilities - left) / total,
-                profits @ said / total,
+                profits @ selected / total,
                 profits @ paying / total,
                 expected_maximum_profit(ranking, weights, self.costs).profit,
             ]
@@ -214,14 +214,14 @@ def _tabulate_thresholds(part: Part, chosen: float, paying: float | None, costs:
     left = part.labels == 1
     rows = []
     for threshold in sorted(thresholds):
-        said = part.probabilities > threshold
+        selected = part.probabilities > threshold
         rows.append(
             ThresholdRow(
                 threshold=threshold,
-                precision=float(left[said].mean()) if said.any() else None,
-                recall=float(said[left].mean()),
-                accuracy=float((said == left).mean()),
-                contacted=float(said.mean()),
+                precision=float(left[selected].mean()) if selected.any() else None,
+                recall=float(selected[left].mean()),
+                accuracy=float((selected == left).mean()),
+                contacted=float(selected.mean()),
                 profit=profit_at(part.labels, part.probabilities, threshold, costs),
                 is_chosen=threshold == chosen,
                 is_break_even=threshold == paying,

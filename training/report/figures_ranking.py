@@ -128,9 +128,9 @@ def _percent_axes(figure: Figure, x: str, y: str) -> Axes:
 
 
 def _at_threshold(part: Part, threshold: float) -> tuple[float, float, float | None]:
-    said, left = part.probabilities > threshold, part.labels == 1
-    precision = float(left[said].mean()) if said.any() else None
-    return float(said[~left].mean()), float(said[left].mean()), precision
+    selected, left = part.probabilities > threshold, part.labels == 1
+    precision = float(left[selected].mean()) if selected.any() else None
+    return float(selected[~left].mean()), float(selected[left].mean()), precision
 
 
 def _mark(axes: Axes, x: float, y: float, words: str, *, above: bool = False) -> None:

@@ -173,7 +173,7 @@ def _plain(value: float, feature: Feature) -> str:
 
 def _judge(feature: str, level: str, part: Part, members: NDArray[np.bool_], threshold: float, seed: int) -> Subgroup:
     labels, probabilities = part.labels[members], part.probabilities[members]
-    said, left = probabilities > threshold, labels == 1
+    selected, left = probabilities > threshold, labels == 1
     customers, leavers = len(labels), int(left.sum())
     return Subgroup(
         feature=feature,
@@ -181,9 +181,9 @@ def _judge(feature: str, level: str, part: Part, members: NDArray[np.bool_], thr
         customers=customers,
         leavers=leavers,
         auc=_auc(labels, probabilities, seed) if 0 < leavers < customers else NOT_KNOWN,
-        true_positive_rate=wilson(int((said & left).sum()), leavers),
-        false_positive_rate=wilson(int((said & ~left).sum()), customers - leavers),
-        selection_rate=wilson(int(said.sum()), customers),
+        true_positive_rate=wilson(int((selected & left).sum()), leavers),
+        false_positive_rate=wilson(int((selected & ~left).sum()), customers - leavers),
+        selection_rate=wilson(int(selected.sum()), customers),
         predicted=float(probabilities.mean()),
         observed=wilson(leavers, customers),
     )

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Facts:
-    """Facts of one column.
+    """Statistics of one column.
 
     Attributes
     ----------
     gaps : bool
-        Whether a cell is missing.
+        Whether any cell is missing.
     low, high : float
-        Of its numbers; infinite, the wrong way round, where there is none.
+        Minimum and maximum of the numbers; infinity and -infinity if there are none.
     whole : bool
-        Whether all of its numbers are.
+        Whether all numbers are integers.
     words : set of str or None
-        Its different texts; None if there are more than `MANY_LEVELS`.
+        Distinct strings; None if there are more than `MANY_LEVELS`.
     as_text : bool
-        Whether numbers are texts, too, because the column is to be a category.
+        Whether numbers are converted to strings as well, because the column is a category.
     """
 
     gaps: bool = False
@@ -47,7 +47,7 @@ class Facts:
     as_text: bool = False
 
     def see(self, column: pa.Array, decimal: Decimal = ".") -> None:
-        """Take some cells into account, whose numbers are written with that decimal mark."""
+        """Add cells; `decimal` is the decimal separator of their numbers."""
         simple = simplify(column, as_text=self.as_text)
         self.gaps |= bool(compute.any(simple.is_null(nan_is_null=True)).as_py())
         simple = simple.drop_null()
@@ -55,7 +55,7 @@ class Facts:
         if not pa.types.is_string(simple.type):
             return
         if self.words is not None:
-            # "?" is a gap in disguise: it shapes no feature, so its rows are faults.
+            # "?" represents a missing value that is not allowed: it is no level, and its rows are faults.
             self.words.update(normalize(word) for word in simple.unique().to_pylist() if word != "?")
             if len(self.words) > MANY_LEVELS:
                 self.words = None
@@ -67,11 +67,11 @@ class Facts:
             self.whole &= bool((numbers == np.floor(numbers)).all())
 
     def counts_up(self, rows: int) -> bool:
-        """Whether it may hold each whole number of a range once."""
+        """Return whether the column may have each integer of a range exactly once."""
         return self.whole and not self.gaps and self.high - self.low + 1 == rows
 
     def widen(self, feature: Feature) -> Feature:
-        """Return what the column is by all rows, for what it is by some."""
+        """Return the feature inferred from a sample, corrected by the statistics of all rows."""
         feature = replace(feature, nullable=feature.nullable or self.gaps)
         if feature.kind == "date" or feature.open:
             return feature

@@ -142,7 +142,7 @@ def _describe(records: Records, best: KeepBest, batch_rows: int, devices: int, *
     """Return a sentence that describes the training."""
     computed = "float16 with weights in float32" if mixed else "float32"
     return (
-        f"Trained on a sample first, which came to a validation loss of {best.first:.5f}, then on all {records.rows:,} "
-        f"training customers, {batch_rows:,} a step on {devices} device(s) in {computed}; the best of "
-        f"{len(best.losses)} passes came to {min(best.losses):.5f}."
+        f"Trained on a sample (validation loss {best.first:.5f}), then on all {records.rows:,} training customers with "
+        f"{batch_rows:,} customers per step on {devices} device(s) in {computed}; the best validation loss of "
+        f"{len(best.losses)} epochs is {min(best.losses):.5f}."
     )

@@ -101,7 +101,7 @@ def inspect(
     label = find_label(header, schema.label if schema is not None else label)
     absent = [name for name in schema.names if name not in source.names] if schema else []
     if absent:
-        raise TableError(f"{source.path}: line 1: the schema's columns are absent: {', '.join(absent)}")
+        raise TableError(f"{source.path}: line 1: columns of the schema are missing: {', '.join(absent)}")
     exclusions = parse_exclusions(source.path, drop_rows, source.names)
     chooser = RowChooser(label, positive, negative, exclusions)
     words = _Words()

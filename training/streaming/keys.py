@@ -1,4 +1,4 @@
-"""Random numbers of rows: each depends on the seed and the row alone, not on how the table is cut into batches."""
+"""Random numbers of rows, which depend only on the seed and the row, not on the boundaries of batches."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PART, SHARD, SAMPLE = range(3)
-"""What a number is drawn for."""
+"""Purposes of the random numbers."""
 
 
 def number_keys(start: int, count: int) -> NDArray[np.uint64]:
-    """Return the keys of rows known by their number in the table, counted from 0."""
+    """Return keys of rows computed from their number in the table, counted from 0."""
     return np.arange(start, start + count, dtype=np.uint64)
 
 
 def identifier_keys(column: pa.Array, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the keys of rows known by their customer, so that all rows of one fall into the same part.
+    """Return keys of rows computed from the identifier, so that all rows of a customer are in the same set.
 
     Parameters
     ----------
     column : pyarrow.Array
-        Identifiers, of any type; a row without one is known by its number.
+        Identifiers of any type.
     numbers : ndarray of uint64, shape (n,)
-        Of `number_keys`.
+        Result of `number_keys`, used for rows without an identifier.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def identifier_keys(column: pa.Array, numbers: NDArray[np.uint64]) -> NDArray[np
 
 
 def draw(keys: NDArray[np.uint64], seed: int, purpose: int) -> NDArray[np.float64]:
-    """Return a number from 0 to below 1 for each key: SplitMix64 of key, seed and purpose.
+    """Return a number in [0, 1) for each key: SplitMix64 of key, seed and purpose.
 
     Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators", OOPSLA.
     """

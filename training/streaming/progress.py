@@ -16,7 +16,7 @@ PATIENCE = 4
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
-    """Restores the weights with the best validation loss, including the initial weights.
+    """Restore the weights with the best validation loss; the initial weights are considered as well.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class Shards:
         if needed > free:
             raise TableError(
                 f"{folder}: the encoded table needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
-                "name another folder with --scratch"
+                "use another folder with --scratch"
             )
         return cls(folder, min(max(1, round(rows / SHARD_ROWS)), MOST_SHARDS), width, seed)
 

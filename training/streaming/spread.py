@@ -205,8 +205,8 @@ class _Tally:
         for name, counts in zip(PARTS, self.classes, strict=True):
             if not counts.all() and (counts.any() or name != "test"):
                 raise TableError(
-                    f"{path}: of {counts.sum():,} customers of the {name} part {counts[1]:,} left: there is nothing to "
-                    "tell apart; choose other sizes of the parts or bring more rows"
+                    f"{path}: {counts[1]:,} of {counts.sum():,} customers in the {name} set left, and both classes are "
+                    "required; change --test-size or --validation-size, or use a table with more rows"
                 )
 
 
@@ -221,16 +221,16 @@ def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally
     if bad:
         notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
     notes.append(
-        "The table was streamed: rows that repeat an earlier one are not looked for"
-        + (", but all rows of one customer are in the same part." if inspected.has_identifier else ".")
+        "The table was streamed: duplicate rows are not detected"
+        + (", but all rows of a customer are in the same set." if inspected.has_identifier else ".")
     )
     shown = [
         f"{len(rows[name]):,} of {counts[name]:,} {name} customers" for name in rows if len(rows[name]) < counts[name]
     ]
     if shown:
         notes.append(
-            f"Pictures, intervals and tables show a random sample: {', '.join(shown)}. The scores by part, the counts "
-            "that drift is measured against and the network's training rest on all."
+            f"Figures, intervals and tables are computed on a random sample: {', '.join(shown)}. The metrics of each "
+            "set, the histograms for drift and the training of the network use all rows."
         )
     used = sum(counts.values())
     source_facts = {

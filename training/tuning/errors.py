@@ -28,8 +28,10 @@ def require_optuna() -> None:
 def check_output(output: Path) -> None:
     """Raise TuningError if the configuration can't be written, or would overwrite a file that no search wrote."""
     if not output.absolute().parent.is_dir():
-        raise TuningError(f"{output.parent}: there is no such folder; make it, or name another --output")
+        raise TuningError(f"{output.parent}: the folder does not exist; create it, or use another --output")
     if output.suffix == TRIALS_SUFFIX:
-        raise TuningError(f"{output}: that is where the trials are kept; name the configuration file, as in tuned.toml")
+        raise TuningError(f"{output}: the trials are stored under this name; use a name such as tuned.toml")
     if output.exists() and not output.with_suffix(TRIALS_SUFFIX).exists():
-        raise TuningError(f"{output} is there, and no trials beside it: move it away, or name another --output")
+        raise TuningError(
+            f"{output}: the file exists and was not written by a search; move it, or use another --output"
+        )

@@ -48,7 +48,7 @@ class TuningOptions:
     parts : int
         Folds of the cross-validation.
     members : int
-        Networks trained for each part.
+        Folds of the inner cross-validation, at least 2; see `Config.folds`.
     confirm : int
         Number of further seeds on which the result is compared with the default; 0 for none.
     base : Config
@@ -89,16 +89,19 @@ class Found:
 
     def describe(self) -> list[str]:
         """Return the result in sentences."""
-        losses = f"log loss {self.value:.5f}; what is shipped: {self.base_value:.5f}"
+        losses = f"log loss {self.value:.5f}; default configuration: {self.base_value:.5f}"
         words = [f"Best of {self.trials} configurations tried: cross-validated {losses}."]
         if self.value >= self.base_value:
-            return [*words, "Nothing tried is better than what is shipped."]
+            return [*words, "No configuration is better than the default."]
         if self.comparison is None:
-            return [*words, "Not held against what is shipped on other folds, so it may be luck."]
+            return [
+                *words,
+                "It was not compared with the default on other folds, so the difference may be due to chance.",
+            ]
         judgement = (
-            "better than what is shipped" if self.comparison.is_better else "no better than noise: keep what is shipped"
+            "better than the default" if self.comparison.is_better else "no significant difference: keep the default"
         )
-        return [*words, f"On other folds, minus what is shipped: {self.comparison}: {judgement}."]
+        return [*words, f"Difference to the default on other folds: {self.comparison}: {judgement}."]
 
 
 def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[str], None]) -> Found:
@@ -130,13 +133,13 @@ def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[
     kept = output.with_suffix(TRIALS_SUFFIX)
     with open_study(kept, identity) as study:
         if count_finished(study):
-            say(f"going on after {count_finished(study)} trials in {kept}")
+            say(f"continuing after {count_finished(study)} trials in {kept}")
         with judging(options.seed) as judge:
             _run(study, judge, output, options, say)
         found = _sum_up(study, options)
         if options.confirm and found.value < found.base_value:
             seeds = [options.seed + 1 + index for index in range(options.confirm)]
-            with tqdm(total=len(seeds), desc="asking on other folds", unit="seed", disable=None) as bar:
+            with tqdm(total=len(seeds), desc="comparing on other folds", unit="seed", disable=None) as bar:
                 comparison = confirm(judging, found.config, options.base, len(labels), seeds, bar.update)
             found = Found(found.config, found.value, found.base_value, found.trials, comparison)
     _write(output, found)
@@ -150,7 +153,7 @@ def _run(study: optuna.Study, judge: Judge, output: Path, options: TuningOptions
             best = study.best_trial
             if best.number == trial.number:
                 _write(output, _sum_up(study, options))
-            pruned = f"worse than the best after {len(trial.intermediate_values)} of {options.parts} parts"
+            pruned = f"worse than the best after {len(trial.intermediate_values)} of {options.parts} folds"
             ended = pruned if trial.state == TrialState.PRUNED else f"{trial.value:.5f}"
             bar.update()
             bar.clear()

@@ -55,6 +55,6 @@ class Objective:
         rows, left_out = self._parts[index]
         keras.backend.clear_session()
         options = job.Options(seed=self._seed, config=replace(config, folds=self._members))
-        said = job.fit(self._dataset, {"train": rows}, options).predict(self._dataset.raw[left_out])
-        said = np.clip(said, LEAST, 1 - LEAST)
-        return left_out, losses_of(self._dataset.labels[left_out], np.log(said / (1 - said)))
+        probabilities = job.fit(self._dataset, {"train": rows}, options).predict(self._dataset.raw[left_out])
+        probabilities = np.clip(probabilities, LEAST, 1 - LEAST)
+        return left_out, losses_of(self._dataset.labels[left_out], np.log(probabilities / (1 - probabilities)))

@@ -95,7 +95,10 @@ def search(
         finally:
             told = study.tell(trial, value, state=ending)
         if done == 0 and ending != TrialState.COMPLETE:
-            raise TuningError("what is shipped comes to no finite log loss on this table: there is nothing to search")
+            raise TuningError(
+                "the default configuration has no finite log loss on this table, so there is nothing to "
+                "compare trials with"
+            )
         on_trial(told)
 
 

@@ -1,7 +1,7 @@
-"""What the search may try: ranges around what is shipped.
+"""Search space: ranges around the default values.
 
-Left alone are `folds` (more is better, and dearer), `tree_comparisons` and `multiplications` (they set the price of
-a customer).
+Not searched are `folds` (more are better and slower), and `tree_comparisons` and `multiplications`, which determine the
+inference time.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def open_study(path: Path, identity: Mapping[str, Any]) -> Iterator[optuna.Study
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TuningError(f"{path}: another search is at work there; wait, or name another --output") from None
+            raise TuningError(f"{path}: another search is using the file; wait, or use another --output") from None
         storage = _open_storage(path)
         try:
             yield _load(path, storage, identity)
@@ -61,7 +61,7 @@ def _open_storage(path: Path) -> optuna.storages.RDBStorage:
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        raise TuningError(f"{path}: no file of trials: {error}; remove it, or name another --output") from error
+        raise TuningError(f"{path}: not a file of trials: {error}; remove it, or use another --output") from error
 
 
 def _load(path: Path, storage: optuna.storages.RDBStorage, identity: Mapping[str, Any]) -> optuna.Study:
@@ -71,8 +71,8 @@ def _load(path: Path, storage: optuna.storages.RDBStorage, identity: Mapping[str
     if found != wanted:
         other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
         raise TuningError(
-            f"{path}: its trials are of another search ({other} differ), and can't be compared; name another --output, "
-            "or remove the file to begin anew"
+            f"{path}: its trials belong to another search ({other} differ) and can't be compared; use another "
+            "--output, or remove the file to start again"
         )
     study.set_user_attr(IDENTITY, wanted)
     for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -66,7 +66,7 @@ class Worker:
                 self._stop()
             yield self._ask(config, part)
 
-    def _ask(self, config: Config, part: int) -> Any:  # noqa: ANN401  what the process says
+    def _ask(self, config: Config, part: int) -> Any:  # noqa: ANN401  response of the process
         connection = self._connection or self._start()
         self._fits += 1
         try:
@@ -75,8 +75,8 @@ class Worker:
         except (EOFError, OSError) as error:
             code = self._stop()
             raise TuningError(
-                f"the process that trains ended by itself (exit code {code}), perhaps for want of memory; the same "
-                "command goes on where it was"
+                f"the training process ended unexpectedly (exit code {code}), possibly because memory ran out; run the "
+                "same command to continue"
             ) from error
         if isinstance(answer, Exception):
             raise answer
@@ -123,8 +123,8 @@ def _serve(connection: Connection, arguments: tuple[Any, ...], options: dict[str
             connection.send(_answer(objective, config, part))
 
 
-def _answer(objective: Objective, config: Config, part: int) -> Any:  # noqa: ANN401  the answer, or the error
+def _answer(objective: Objective, config: Config, part: int) -> Any:  # noqa: ANN401  the result or an exception
     try:
         return objective.judge_part(config, part)
-    except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+    except Exception as error:  # noqa: BLE001  raised again in the parent
         return error

@@ -309,19 +309,19 @@ def change(text: str, old: str, new: str) -> bytes:
     [
         (b"", {}, "bank.csv: can't be read: it is empty"),
         (b'"a,b\n1,2\n', {}, "the header has a quote that does not close"),
-        ("a,b\n".encode("utf-16"), {}, r"columns are absent: .*; there is: a, b \(line 1, read with the separator"),
+        ("a,b\n".encode("utf-16"), {}, r"columns are missing: .*; found: a, b \(line 1, read with the separator"),
         ("a,b\n".encode("utf-16-le"), {}, "it is UTF-16 without a byte-order mark"),
-        (b"CustomerId:Age\n1:2\n", {}, r"there is: CustomerId:Age .*tried: comma, semicolon, tab, pipe\)"),
+        (b"CustomerId:Age\n1:2\n", {}, r"found: CustomerId:Age .*tried: comma, semicolon, tab, pipe\)"),
         (b"a\xe9\n1\n", {}, "the header is not UTF-8"),
-        (change(LINES[0], "Age", "Years"), {}, "columns are absent: Age; there is: RowNumber, CustomerId"),
-        (change(LINES[0], "Tenure", " Age"), {}, "columns are absent: Tenure"),
-        (change(LINES[0], "Surname", "Age"), {}, "columns stand twice: Age"),
+        (change(LINES[0], "Age", "Years"), {}, "columns are missing: Age; found: RowNumber, CustomerId"),
+        (change(LINES[0], "Tenure", " Age"), {}, "columns are missing: Tenure"),
+        (change(LINES[0], "Surname", "Age"), {}, "columns occur twice: Age"),
         (
             LINES[0].encode(),
             {"keep": ("customerid",)},
             "--keep customerid: the output identifies customers by a column",
         ),
-        (LINES[0].encode(), {"keep": ("shoe",)}, "columns are absent: shoe"),
+        (LINES[0].encode(), {"keep": ("shoe",)}, "columns are missing: shoe"),
         (LINES[0].encode(), {"input_format": "parquet"}, "bank.csv: can't be read: "),
         (LINES[0].encode(), {"input_format": "csv.gz"}, "bank.csv: can't be read: "),
         (LINES[0].encode(), {"output": "scores.json"}, "scores.json: unknown file format; allowed: .csv"),
@@ -359,7 +359,7 @@ def test_files_that_do_not_fit_together_are_refused(scorer: Scorer, tmp_path: Pa
     with pytest.raises(TableError, match="the files have different formats: csv, parquet; select files of one format"):
         score(scorer, tmp_path, tmp_path / "scores.csv")
     for table, message in (
-        (CLEAN.drop(columns="Age"), "b.parquet: columns are absent: Age"),
+        (CLEAN.drop(columns="Age"), "b.parquet: columns are missing: Age"),
         (CLEAN.drop(columns="CustomerId"), "b.parquet: lacks columns that the first file has: CustomerId"),
         (CLEAN.assign(Surname=1), "b.parquet: Surname is int64 here and large_string in the first file"),
     ):

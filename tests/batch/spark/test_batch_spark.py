@@ -136,7 +136,7 @@ def test_a_ragged_line_is_rejected(
     assert len(scores) == 200 - 5
     ragged = [row for row in rejects.to_pylist() if row["column"] is None]
     assert [(row["row"], row["value"]) for row in ragged] == [(3, lines[3]), (190, lines[190])]
-    assert {(row["identifier"], row["allowed"]) for row in ragged} == {(None, "14 fields, as the header has")}
+    assert {(row["identifier"], row["allowed"]) for row in ragged} == {(None, "14 fields, as in the header")}
     assert [row["reason"] for row in ragged] == ["has 13 fields", "has 15 fields"]
     assert summary["reasons"]["a line has 13 fields"] == summary["reasons"]["a line has 15 fields"] == 1
     fine = [number for number in range(200) if number + 1 not in (1, 3, 18, 19, 190)]
@@ -217,7 +217,7 @@ def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: p
     (tmp_path / "_scores.partial" / "part-0.parquet").write_text("half")
     assert score(spark, models, source, tmp_path / "scores", max_rejects=RejectLimit(6))[0]["rejected"] == 6
     assert not list(tmp_path.glob("*.partial"))
-    with pytest.raises(TableError, match="scores: exists; remove it, or name another"):
+    with pytest.raises(TableError, match="scores: the folder exists; remove it, or use another name"):
         score(spark, models, source, tmp_path / "scores")
 
 
@@ -225,12 +225,12 @@ def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: p
 @pytest.mark.parametrize(
     ("text", "keep", "message"),
     [
-        ("a,b\n1,2\n", (), "columns are absent: CreditScore, .*; there is: a, b$"),
-        ("Age,Age\n1,2\n", (), "the header names a column twice: Age"),
+        ("a,b\n1,2\n", (), "columns are missing: CreditScore, .*; found: a, b$"),
+        ("Age,Age\n1,2\n", (), "columns occur twice in the header: Age"),
         ("", (), "is empty"),
         (None, (), "nowhere|does not exist"),
         ("own", ("customerid",), "--keep customerid: the output identifies customers by a column of this name"),
-        ("own", ("shoe",), "columns are absent: shoe"),
+        ("own", ("shoe",), "columns are missing: shoe"),
     ],
 )
 def test_a_table_that_can_not_be_scored_is_refused(
@@ -282,7 +282,7 @@ def test_each_row_gives_one_row(scorer: Scorer, customers: pd.DataFrame) -> None
     wrong = {row["__index"]: row[WRONG] for row in found.to_pylist() if row[WRONG] is not None}
     assert sorted(wrong) == [100, 104, 117, 118, 400, 401, 699]
     assert [value["column"] for value in wrong[100]] == ["Gender", "Age"]
-    allowed = "14 fields, as the header has"
+    allowed = "14 fields, as in the header"
     assert wrong[104] == [{"column": None, "value": "a;line", "reason": "has 1 field", "allowed": allowed}]
 
 

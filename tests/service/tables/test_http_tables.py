@@ -134,7 +134,7 @@ def test_bad_rows_are_listed(client: TestClient) -> None:
         {"customer": 1, "row": 2, "line": 4, "field": "Age", "reason": "is not a number", "sent": "x",
          "allowed": BANK["Age"].allowed},
         {"customer": 2, "row": 3, "line": 5, "field": None, "reason": "has 2 fields", "sent": "1,2",
-         "allowed": "12 fields, as the header has"},
+         "allowed": "12 fields, as in the header"},
     ]  # fmt: skip
     ages = pa.array([20.0, 20.5, None] * 20)
     document = assert_problem(post(client, to_arrow(CUSTOMERS, 30, Age=ages), ARROW), 422, "invalid-customers")
@@ -162,7 +162,7 @@ def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
         "",
         f"Gender is missing, allowed: one of Female, Male; Age is not a number: sent 'x', allowed: {allowed}",
         "",
-        "the row has 2 fields: sent '1,2', allowed: 11 fields, as the header has",
+        "the row has 2 fields: sent '1,2', allowed: 11 fields, as in the header",
         "CreditScore is not a number: sent '�619', allowed: a whole number of 0 or more",
     ]
     stream = to_arrow(CUSTOMERS, 7, Age=pa.array(["20", "x", None] * 20))
@@ -226,12 +226,12 @@ def test_wrong_columns_are_named_even_where_rejects_are_wanted(client: TestClien
     for table, media_type in ((body, CSV), (to_arrow([{"Age": 1, "x": 2}]), ARROW)):
         document = assert_problem(post(client, table, media_type, "?on_error=reject"), 422, "invalid-customers")
         [error] = [one for one in document["errors"] if one["field"] == "Tenure"]
-        assert error["reason"] == "is absent from the columns"
-        assert error["allowed"].startswith("one column Tenure; there is: ")
+        assert error["reason"] == "is missing from the columns"
+        assert error["allowed"].startswith("one column Tenure; found: ")
     document = post(client, body).json()
     assert [(one["field"], one["reason"]) for one in document["errors"]] == [
-        ("Age", "stands twice among the columns"),
-        ("Tenure", "is absent from the columns"),
+        ("Age", "occurs twice among the columns"),
+        ("Tenure", "is missing from the columns"),
     ]
     nested = to_arrow(CUSTOMERS, Age=pa.array([[1]] * 60))
     [error] = assert_problem(post(client, nested, ARROW), 422, "invalid-customers")["errors"]
@@ -254,7 +254,7 @@ def compressed() -> bytes:
     ("media_type", "body", "words"),
     [
         (CSV, b"", "it is empty, without a header"),
-        (CSV, b"\n,,\n", "line 2 must name the columns, and is blank"),
+        (CSV, b"\n,,\n", "line 2 should be the header, but has only empty fields"),
         (CSV, "Age,Tenure\n".encode("utf-16-le"), "it is UTF-16 without a byte-order mark"),
         (CSV, "Age,Ténure\n".encode("utf-32"), "it is UTF-32"),
         (CSV, "Age,Ténure\n".encode("latin-1"), "line 1: the header is not UTF-8: byte 5"),

@@ -66,8 +66,9 @@ def test_the_report_counts_all_customers_and_says_how_it_was_trained(streamed: O
     assert f"<td>{table.counts['train']}</td>" in page
     assert f"train {table.counts['train']}, validation {table.counts['validation']}, test" in card
     for text in (page, card):
-        assert f"then on all {table.counts['train']} training customers, 256 a step on 1 device(s) in float32" in text
-        assert "rows that repeat an earlier one are not looked for" in text
+        assert f"then on all {table.counts['train']} training customers with 256 customers per step" in text
+        assert "on 1 device(s) in float32" in text
+        assert "duplicate rows are not detected" in text
 
 
 def test_the_file_s_form_makes_no_difference_and_the_same_seed_gives_the_same_weights(
@@ -157,9 +158,9 @@ with open_streamed(Path(sys.argv[1]), Split(0.2, 0.1, 0)) as table:
 def test_two_devices_in_step_fit_what_one_teaches(bank_csv: Path) -> None:
     answer = run_python("-c", TWO_DEVICES, bank_csv, covered=False)
     (one, said_one), (two, said_two), (mixed, said_mixed) = map(json.loads, answer.stdout.splitlines())
-    assert "512 a step on 1 device(s) in float32" in said_one
-    assert "512 a step on 2 device(s) in float32" in said_two
-    assert "512 a step on 2 device(s) in float16" in said_mixed
+    assert "512 customers per step on 1 device(s) in float32" in said_one
+    assert "512 customers per step on 2 device(s) in float32" in said_two
+    assert "512 customers per step on 2 device(s) in float16" in said_mixed
     assert abs(one[-1] - one[0]) > 1e-3
     assert two[0] == pytest.approx(one[0], abs=1e-5)
     assert two == pytest.approx(one, abs=1e-3)  # sums are added up in another order, and AdamW makes more of it

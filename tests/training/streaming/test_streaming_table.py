@@ -165,7 +165,7 @@ def test_bad_rows_are_refused_by_line_as_in_memory(customers: pd.DataFrame, tmp_
         messages.append(str(caught.value))
     assert messages[0].count("line") > 4
     assert sorted(messages[1].split("\n")) == sorted(messages[0].split("\n"))
-    assert "line 11: has 3 fields; allowed: 14 fields, as the header has" in messages[1]
+    assert "line 11: has 3 fields; allowed: 14 fields, as in the header" in messages[1]
     assert "line 405, column Gender: '?' is an unknown category; allowed: one of Female, Male" in messages[1]
     assert list(tmp_path.glob(f"{spread.PREFIX}*")) == []
 
@@ -220,7 +220,7 @@ def test_a_folder_that_can_not_be_used_is_refused(customers: pd.DataFrame, tmp_p
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"needs about .* GB are free; name another folder with --scratch"):
+    with pytest.raises(TableError, match=r"needs about .* GB are free; use another folder with --scratch"):
         Shards.plan(tmp_path, 10**14, 10, 0)
 
 

@@ -141,7 +141,7 @@ def test_a_configuration_without_finite_losses_is_given_up_and_the_search_goes_o
 
     states = [state for state, _ in run(tmp_path / "a.sqlite", 4, spoil)]
     assert states == [TrialState.COMPLETE, *[TrialState.PRUNED] * 3]
-    with pytest.raises(TuningError, match="what is shipped comes to no finite log loss"):
+    with pytest.raises(TuningError, match="the default configuration has no finite log loss"):
         run(tmp_path / "b.sqlite", 4, lambda config: ((rows, losses * np.nan) for rows, losses in judge(config)))
 
 
@@ -149,7 +149,7 @@ def test_trials_of_another_search_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     run(path, 1)
     with (
-        pytest.raises(TuningError, match=r"of another search \(seed differ\)"),
+        pytest.raises(TuningError, match=r"belong to another search \(seed differ\)"),
         open_study(path, {**IDENTITY, "seed": 1}),
     ):
         pass
@@ -159,7 +159,7 @@ def test_two_searches_at_one_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     with (
         open_study(path, IDENTITY),
-        pytest.raises(TuningError, match="another search is at work"),
+        pytest.raises(TuningError, match="another search is using the file"),
         open_study(path, {}),
     ):
         pass
@@ -168,19 +168,19 @@ def test_two_searches_at_one_file_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_trials_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     path.write_text("these are no trials, and there are many of them" * 100)
-    with pytest.raises(TuningError, match="no file of trials"), open_study(path, IDENTITY):
+    with pytest.raises(TuningError, match="not a file of trials"), open_study(path, IDENTITY):
         pass
 
 
 def test_an_output_that_can_not_be_or_would_be_lost_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TuningError, match="no such folder"):
+    with pytest.raises(TuningError, match="the folder does not exist"):
         check_output(tmp_path / "missing" / "tuned.toml")
-    with pytest.raises(TuningError, match="where the trials are kept"):
+    with pytest.raises(TuningError, match="the trials are stored under this name"):
         check_output(tmp_path / "tuned.sqlite")
     mine = tmp_path / "mine.toml"
     check_output(mine)
     mine.write_text("[network]\n")
-    with pytest.raises(TuningError, match="move it away"):
+    with pytest.raises(TuningError, match="was not written by a search"):
         check_output(mine)
     mine.with_suffix(".sqlite").touch()
     check_output(mine)
@@ -220,14 +220,14 @@ def test_both_are_judged_on_the_same_folds_of_each_other_seed() -> None:
     assert comparison.mean == pytest.approx(-(0.2**2))
 
 
-def test_words_say_luck_where_it_was() -> None:
+def test_a_result_that_may_be_chance_is_described_as_such() -> None:
     def says(**more: Any) -> str:
         return Found(Config(), 0.32, 0.33, 9, **more).describe()[-1]
 
-    assert says().startswith("Not held against")
-    assert "better than what is shipped" in says(comparison=compare(np.array([[-0.1, -0.2, -0.15]]), [1]))
-    assert "keep what is shipped" in says(comparison=compare(np.array([[-0.1, 0.2, -0.15]]), [1]))
-    assert Found(Config(), 0.33, 0.33, 9).describe()[-1] == "Nothing tried is better than what is shipped."
+    assert says().startswith("It was not compared")
+    assert "better than the default" in says(comparison=compare(np.array([[-0.1, -0.2, -0.15]]), [1]))
+    assert "keep the default" in says(comparison=compare(np.array([[-0.1, 0.2, -0.15]]), [1]))
+    assert Found(Config(), 0.33, 0.33, 9).describe()[-1] == "No configuration is better than the default."
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_a_table_becomes_a_configuration_and_no_test_row_is_looked_at(
     assert output.read_text().startswith("# For churn train --config, written by churn tune.\n# Best of 2 ")
     again = job.tune(dataset, output, tiny, lines.append)
     assert again == found
-    assert lines[2] == f"going on after 2 trials in {tmp_path / 'tuned.sqlite'}"
+    assert lines[2] == f"continuing after 2 trials in {tmp_path / 'tuned.sqlite'}"
 
 
 @pytest.mark.slow
@@ -282,7 +282,7 @@ def test_every_customer_is_judged_once_by_those_who_were_not_trained_on_him(
         np.testing.assert_array_equal(next(parts)[1], losses)
         assert worker._process is not None
         worker._process.kill()
-        with pytest.raises(TuningError, match=r"ended by itself \(exit code -9\)"):
+        with pytest.raises(TuningError, match=r"ended unexpectedly \(exit code -9\)"):
             next(parts)
         monkeypatch.setattr("training.tuning.worker.FITS", 1)
         processes = []
