@@ -30,13 +30,13 @@ _OPTIONS = [
     click.option(
         "--decimal",
         type=click.Choice(MARKS),
-        help="Decimal mark of the numbers in a CSV; a comma lets points group thousands.  [default: inferred]",
+        help="Decimal separator of numbers in a CSV; with a comma, points may separate thousands.  [default: detected]",
     ),
     click.option("--label", help="Label column.  [default: found by name]"),
     click.option("--positive", help="Label value that means the customer left, if it is not obvious."),
     click.option(
         "--negative",
-        help="Label value that means the customer stayed. With --positive, rows of other values are left out.",
+        help="Label value that means the customer stayed. With --positive, rows with other values are excluded.",
     ),
     click.option("--id", "identifier", help="Column that identifies a customer.  [default: found by name]"),
     click.option(
@@ -62,7 +62,7 @@ _OPTIONS = [
         "--drop-rows",
         multiple=True,
         metavar="COLUMN=VALUE",
-        help="Leave out rows with this value, whatever its case; repeatable.",
+        help="Exclude rows with this value (case-insensitive); repeatable.",
     ),
     click.option(
         "--on-bad-row",
@@ -82,7 +82,7 @@ def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_from_options(data: Path, options: dict[str, Any]) -> Dataset:
-    """Load the training table as the options of `dataset_options` describe it, and remove them from `options`.
+    """Load the training table with the options of `dataset_options`, which are removed from `options`.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def load_from_options(data: Path, options: dict[str, Any]) -> Dataset:
 
 
 def pop_dataset_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options of `dataset_options` from `options` and return them, with the schema file read.
+    """Remove the options of `dataset_options` from `options` and return them, with the parsed schema file.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def print_dataset(dataset: Dataset) -> None:
 
 def _name_identifier(dataset: Dataset) -> str:
     has_one = dataset.source["has_identifier"]
-    return f"identifier {dataset.schema.identifier}" if has_one else "no column names the customer"
+    return f"identifier {dataset.schema.identifier}" if has_one else "no identifier column"
 
 
 def _write(bound: float | str | None) -> str:

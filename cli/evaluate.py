@@ -30,7 +30,7 @@ _MEASURES = ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_scor
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("evaluation.html"),
     show_default=True,
-    help="HTML report, like that of a training; replaced if it exists.",
+    help="HTML report to write, replaced if it exists.",
 )
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the metrics to this JSON file.")
 @click.option("--label", help="Label column.  [default: as in training]")
@@ -61,7 +61,7 @@ def evaluate(
     engine: EngineChoice,
     report: Path,
     summary: Path | None,
-    **chosen: Any,  # noqa: ANN401  the options of click
+    **chosen: Any,  # noqa: ANN401  options of click
 ) -> None:
     """Evaluate a published version on DATA (.csv or .parquet), a table with labels.
 

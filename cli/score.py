@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--decimal",
     type=click.Choice([".", ","]),
-    help="Decimal mark of numbers in text; a comma lets points group thousands.  [default: inferred for each CSV]",
+    help="Decimal separator of numbers in text; with a comma, points may separate thousands.  [default: detected]",
 )
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy an input column to the output; repeatable.")
 @click.option("--max-rejects", metavar="N|P%", help="Fail if more rows than this can't be scored.")

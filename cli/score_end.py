@@ -28,7 +28,7 @@ def exit_codes(left: str = RESUMABLE) -> Iterator[None]:
     Parameters
     ----------
     left : str
-        What remains of the job, as a clause; printed behind the error.
+        State of an unfinished job, as a clause that is printed after the error.
     """
     try:
         yield

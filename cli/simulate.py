@@ -1,4 +1,4 @@
-"""`churn simulate`: draw made-up bank customers."""
+"""`churn simulate`: simulate bank customers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--with-truth", is_flag=True, help="Add each customer's true probability as a column.")
 def simulate(output: Path, rows: int, seed: int, *, with_truth: bool) -> None:
-    """Draw made-up bank customers and write them to OUTPUT (.csv or .parquet).
+    """Simulate bank customers and write them to OUTPUT (.csv or .parquet).
 
     The columns are those of Churn_Modelling.csv; docs/simulator.md documents the distributions.
 

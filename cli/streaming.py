@@ -90,7 +90,7 @@ def pop_streaming_options(data: Path, options: dict[str, Any]) -> Streaming | No
 
 @contextmanager
 def open_from_options(data: Path, options: dict[str, Any], streaming: Streaming) -> Iterator[StreamedTable]:
-    """Encode the training table as the options of `dataset_options` describe it, and remove them from `options`."""
+    """Encode the training table with the options of `dataset_options`, which are removed from `options`."""
     from training.streaming.spread import Split, open_streamed
 
     split = Split(options["test_size"], streaming.validation_size, options["seed"])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["default", "reference"]),
     default="default",
     show_default=True,
-    help="Network to train; reference is the public table's well-known tutorial network.",
+    help="Network to train; reference is the network of well-known tutorials on the public bank table.",
 )
 @dataset_options
 @click.option(
@@ -63,21 +63,25 @@ if TYPE_CHECKING:
 )
 @streaming_options
 @click.option("--quick", is_flag=True, help="Train in seconds: boosted trees of one depth and a linear model.")
-@click.option("--best", is_flag=True, help="Try further configurations for --minutes and keep the best out of fold.")
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), help="Time for --best; the first configuration always ends."
+    "--best", is_flag=True, help="Try further configurations for --minutes and keep the best by out-of-fold log loss."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Time limit for --best; the first configuration is always completed.",
 )
 @click.option(
     "--budget",
     type=click.FloatRange(5, 10_000),
     metavar="MICROSECONDS",
-    help="Time a row alone may take in the network on one core, about.  [default: 60]",
+    help="Approximate time limit of the network for a single row on one core.  [default: 60]",
 )
 @click.option(
     "--warm-start",
     type=int,
     metavar="VERSION",
-    help="Start from this version: its features and depth of trees; of the reference network, its weights.",
+    help="Start from this version: use its features and tree depth, or the weights of a reference network.",
 )
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
 @costs_options
@@ -86,7 +90,7 @@ def train(
     models: Path,
     write_schema: Path | None,
     config_file: Path | None,
-    **chosen: Any,  # noqa: ANN401  the options of click
+    **chosen: Any,  # noqa: ANN401  options of click
 ) -> None:
     """Train a network on DATA (.csv, .parquet or a folder of .parquet) and publish it as the next version.
 
@@ -104,7 +108,7 @@ def train(
                 from training.streaming import job as streamed
 
                 if chosen["minutes"] is not None:
-                    raise click.UsageError("--best needs the table in memory; leave out --streaming")
+                    raise click.UsageError("--best needs the table in memory; add --in-memory")
                 _report(streamed.train(table, models, _make_options(config_file, chosen), streaming, _command()))
         return
     dataset = load_from_options(data, chosen)
@@ -144,7 +148,7 @@ def _make_options(config_file: Path | None, chosen: dict[str, Any]) -> Options:
 
 
 def _check_effort(chosen: dict[str, Any]) -> None:
-    """Refuse options of the effort that contradict each other."""
+    """Raise an error if --quick, --best, --minutes and --budget contradict each other."""
     if chosen["best"] != (chosen["minutes"] is not None):
         raise click.UsageError("--best and --minutes go together: --best --minutes 30")
     if chosen["best"] and (chosen["quick"] or chosen["warm_start"] is not None):
@@ -174,7 +178,7 @@ def _report(outcome: Outcome) -> None:
 
 
 def _print_stack(outcome: Outcome) -> None:
-    """Print what the default network is made of: families, their weights and losses, size and time."""
+    """Print the parts of the default network with weights and losses, its size and inference time."""
     details = outcome.trained.fitted.result.details
     if not details:
         return

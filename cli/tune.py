@@ -43,8 +43,8 @@ EXIT_INTERRUPTED = 130
     "--members",
     default=5,
     show_default=True,
-    type=click.IntRange(1),
-    help="Networks per fold; fewer than churn train uses, to save time.",
+    type=click.IntRange(2),
+    help="Inner folds, on which each trial trains and weights its models, like the key folds of --config.",
 )
 @click.option(
     "--confirm",
@@ -53,7 +53,7 @@ EXIT_INTERRUPTED = 130
     type=click.IntRange(0),
     help="Number of further seeds on which the best trial is compared with the defaults at the end; 0 for none.",
 )
-def tune(data: Path, output: Path, **chosen: Any) -> None:  # noqa: ANN401  the options of click
+def tune(data: Path, output: Path, **chosen: Any) -> None:  # noqa: ANN401  options of click
     """Search hyperparameters of the default network on DATA (.csv or .parquet).
 
     Uses cross-validation only, prunes bad trials early, and writes the best trial so far to --output for churn train
