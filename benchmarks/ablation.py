@@ -1,9 +1,9 @@
 """Ablation of the default network: `python benchmarks/ablation.py --seeds 200-202`.
 
-Each is left out alone, and what comes of it is judged by the network that would ship. Per seed the test part is split
-off as `churn train` does and never looked at; the rest is cross-validated, and differences are paired customer by
-customer. Each finished fit is kept in the output folder, so a run that was cut off goes on where it stopped. The first
-part of every seed is done before the second of any: --parts 1 is a first look that --parts 5 goes on from.
+Each variant removes or changes one component, and the published network is evaluated. For each seed, the test set of
+`churn train` is split off and not used. The rest is cross-validated, and differences are paired by customer. Each fit
+is stored in the output folder, so that an interrupted run resumes. The first fold of all seeds precedes the second
+folds, so `--parts 1` gives a first estimate that `--parts 5` continues.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PARTS = 5
 LEAST = 1e-6
-"""Probabilities are kept so far from 0 and 1."""
+"""Minimum distance of probabilities from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Variant:
     ----------
     title : str
     changes : dict
-        Of the configuration.
+        Changed values of the configuration.
     """
 
     title: str
@@ -53,18 +53,18 @@ class Variant:
 
 EVERYTHING = "everything"
 VARIANTS = {
-    EVERYTHING: Variant("everything in"),
+    EVERYTHING: Variant("complete"),
     "networks": Variant("no networks", {"networks": 0}),
-    "kinds": Variant("networks of one hidden layer alone", {"networks": 1}),
+    "kinds": Variant("only networks with one hidden layer", {"networks": 1}),
     "features": Variant("all features kept", {"importance_steps": (), "strict_importance": -1e9}),
-    "strict": Variant("networks on the trees' features alone", {"strict_importance": -1e9}),
-    "depth": Variant("trees of depth 6 alone", {"tree_depths": (6,)}),
+    "strict": Variant("networks use only the features of the trees", {"strict_importance": -1e9}),
+    "depth": Variant("only trees of depth 6", {"tree_depths": (6,)}),
     "budget": Variant("a quarter of the trees", {"tree_comparisons": 1250}),
-    "bins": Variant("4 bins a quantity", {"bins": 4}),
+    "bins": Variant("4 bins per number", {"bins": 4}),
     "dropout": Variant("no dropout", {"dropout": 0.0}),
     "noise": Variant("no noise on normal scores", {"noise": 0.0}),
     "decay": Variant("no weight decay", {"weight_decay": 0.0}),
-    "averaging": Variant("no averaging of weights", {"averaging": 0.0}),
+    "averaging": Variant("no weight averaging", {"averaging": 0.0}),
     "folds": Variant("10 folds", {"folds": 10}),
 }
 
@@ -103,7 +103,7 @@ def parse_arguments() -> argparse.Namespace:
         "--parts", type=int, choices=range(1, PARTS + 1), default=PARTS, help=f"number of the {PARTS} folds to use"
     )
     parser.add_argument("--variants", type=parse_variants, default=list(VARIANTS), help=f"of {', '.join(VARIANTS)}")
-    parser.add_argument("--folds", type=int, default=Config().folds, help="of the network's own cross-validation")
+    parser.add_argument("--folds", type=int, default=Config().folds, help="folds of the inner cross-validation")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder for the results")
     return parser.parse_args()
@@ -119,12 +119,12 @@ def parse_variants(text: str) -> list[str]:
 
 
 def result_path(arguments: argparse.Namespace, name: str, seed: int, part: int) -> Path:
-    """Return where a fit is kept, named by the code that made it."""
+    """Return the path of a stored fit, which contains a digest of its code."""
     return Path(arguments.output / f"{name}-{fingerprint('ours')}-{arguments.folds}-{seed}-{part}.npz")
 
 
 class Bench:
-    """One part of one seed's cross-validation, on which variants are fitted.
+    """Fits variants on one fold of the cross-validation of one seed.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ def make_table(
     auc = np.mean([roc_auc_score(fit["labels"], fit["probabilities"]) for fit in everything])
     seeds = ", ".join(map(str, arguments.seeds))
     lines = [
-        f"Seeds {seeds}, {arguments.parts} of {PARTS} parts each, {arguments.folds} folds inside.",
-        f"With everything in: log loss {mean:.4f}, AUC {auc:.4f}.",
+        f"Seeds {seeds}, {arguments.parts} of {PARTS} folds each, {arguments.folds} inner folds.",
+        f"Complete: log loss {mean:.4f}, AUC {auc:.4f}.",
         "",
         "| removed or changed | log loss, difference from complete [95 %] | AUC, difference from complete |",
         "|---|---|---|",

@@ -1,7 +1,7 @@
 """Compare scoring files with a naive script and with a floor that only reads and writes; measure memory over time.
 
 ``python benchmarks/batch.py --rows 1000000,10000000``. Simulated customers are written once to build/, as CSV and as
-Parquet. Each way runs in a separate process, alternating with the others, and is timed from start to exit:
+Parquet. Each method runs in a separate process, alternating with the others, and is timed from start to exit:
 
 - churn: the command ``churn score INPUT --output OUTPUT --summary FILE``, including verification and hashes;
 - floor: pyarrow streams the same file with its own threads and writes the same columns, with constant values except
@@ -65,7 +65,7 @@ class Run:
 
 @dataclass
 class Row:
-    """Measurements of one way on one file."""
+    """Measurements of one method on one file."""
 
     way: str
     form: str
@@ -104,7 +104,7 @@ def measure(command: list[str]) -> Run:
 
 
 def build(way: str, source: Path, folder: Path) -> list[str]:
-    """Return the command line of a way."""
+    """Return the command line of a method."""
     output = str(folder / f"{way}{source.suffix}")
     if way == "churn":
         models = str(HERE.parent / "models")
@@ -123,7 +123,7 @@ def make_customers(folder: Path, rows: int, form: str) -> Path:
 
 
 def compare(sizes: list[int], naive_rows: int, repeats: int, build_folder: Path) -> list[Row]:
-    """Run all ways on all files, alternating."""
+    """Run all methods on all files, alternating."""
     found = []
     with tempfile.TemporaryDirectory(dir=build_folder) as scratch:
         for rows in sizes:
@@ -145,7 +145,7 @@ def compare(sizes: list[int], naive_rows: int, repeats: int, build_folder: Path)
 def write_table(found: list[Row]) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| customers | format | way | seconds | rows per second | times the floor | peak memory, MiB |",
+        "| customers | format | method | seconds | rows per second | times the floor | peak memory, MiB |",
         "|---:|---|---|---:|---:|---:|---:|",
     ]
     floors = {(row.rows, row.form): row.seconds for row in found if row.way == "floor"}
@@ -159,7 +159,7 @@ def write_table(found: list[Row]) -> str:
 
 
 def write_ratios(found: list[Row]) -> str:
-    """Return how many times longer the naive ways took."""
+    """Return how many times as long the naive methods took."""
     lines = []
     for row in found:
         if row.way.startswith("naive"):
@@ -197,9 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1000000,10000000", help="customers, separated by commas")
     parser.add_argument(
-        "--naive-rows", type=int, default=1_000_000, help="maximum number of customers for the naive ways"
+        "--naive-rows", type=int, default=1_000_000, help="maximum number of customers for the naive methods"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way, of which the median is reported")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each method, of which the median is reported")
     parser.add_argument("--folder", type=Path, default=HERE.parent / "build", help="folder for simulated customers")
     parser.add_argument("--plot", type=Path, help="draw the memory over time into this SVG")
     options = parser.parse_args()

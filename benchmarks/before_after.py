@@ -45,7 +45,7 @@ def write_csv(customers: Sequence[dict[str, Any]]) -> bytes:
 
 
 def measure_requests(running: Running, target: Target, connections: int, seconds: float) -> tuple[float, float]:
-    """Return the seconds of wall time and of server CPU per request."""
+    """Return the wall time and the CPU time of the server per request, in seconds."""
     before = measure_cpu(running.pid)
     load = run_wrk(target, connections, seconds)
     if load.errors or not load.requests:
@@ -54,7 +54,7 @@ def measure_requests(running: Running, target: Target, connections: int, seconds
 
 
 def measure_file(churn: Path, table: Path, models: Path, output: Path) -> tuple[float, float]:
-    """Return the seconds of wall time and of CPU of `churn score`."""
+    """Return the wall time and the CPU time of `churn score`, in seconds."""
     command = [churn, "score", table, "--output", output, "--models", models, "--engine", "onnx"]
     command += ["--if-exists", "replace"]
     started = time.perf_counter()
@@ -68,7 +68,7 @@ def measure_file(churn: Path, table: Path, models: Path, output: Path) -> tuple[
 
 
 def compare(name: str, ways: Sequence[Callable[[], tuple[float, float]]], rounds: int) -> None:
-    """Run the old and the new way in turns, and print both with their ratios."""
+    """Measure both checkouts alternately, and print the figures and their ratios."""
     pairs = []
     for number in range(rounds):
         found = {which: ways[which]() for which in ((0, 1) if number % 2 == 0 else (1, 0))}

@@ -41,7 +41,7 @@ HEALTH = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @dataclass
 class Figures:
-    """Results of one way, with one entry per round."""
+    """Results of one method, with one entry per round."""
 
     rows: list[float] = field(default_factory=list)
     """Customers per second."""

@@ -178,7 +178,7 @@ def measure(
 def print_table(title: str, medians: dict[str, list[float]], firsts: dict[str, float]) -> None:
     """Print the medians and their ratios to the first variant."""
     base = next(iter(medians.values()))
-    print(f"\n| {title} | " + " | ".join(f"{rows:,} rows" for rows in ROWS) + " | a new size, ms |")
+    print(f"\n| {title} | " + " | ".join(f"{rows:,} row{'s' * (rows > 1)}" for rows in ROWS) + " | a new size, ms |")
     print("|---" * (len(ROWS) + 2) + "|")
     for name, found in medians.items():
         cells = (f"{one:,.1f} ({one / today:.2f})" for one, today in zip(found, base, strict=True))

@@ -63,7 +63,7 @@ predict.__annotations__.update(customer=Customer, **{"return": Prediction})
 predict_batch.__annotations__.update(batch=Customers, **{"return": Predictions})
 
 
-async def bare(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  as ASGI has it
+async def bare(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  types of ASGI
     """Return 40 bytes per customer without any framework, to measure the cost of the HTTP server."""
     if scope["type"] != "http":
         return

@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
     parser.add_argument("--rounds", type=int, default=15, help="number of rounds")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each load")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds per load")
     parser.add_argument("--serve-bare", type=int, metavar="PORT", help="serve without instrumentation")
     options = parser.parse_args()
     if options.serve_bare is not None:

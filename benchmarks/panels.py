@@ -61,7 +61,7 @@ def _draw_lines(axes: Axes, panel: dict[str, Any], watcher: Watcher, start: floa
     ):
         if step["value"] < 2 * top:
             axes.axhline(step["value"], color=colour, ls="--", lw=0.8)
-    axes.set_ylim(-0.03 * top, None)  # a line at zero is seen
+    axes.set_ylim(-0.03 * top, None)  # keeps a line at zero visible
     axes.set_xlabel("s", fontsize=7)
     handles, labels = axes.get_legend_handles_labels()
     if labels:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Predict = Callable[[Matrix], NDArray[np.float64]]
 
 THREADS = 1
-"""Number of threads; two are hardly faster at this size, and on a busy machine they wait for each other."""
+"""Number of threads; two are hardly faster at this size, and slower on a busy machine."""
 
 MEMBERS = 32
 BATCH_ROWS = 256

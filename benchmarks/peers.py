@@ -1,7 +1,7 @@
-"""The models that ours is compared with, fitted on the same rows in the way their users would.
+"""Peers in the comparison of quality, fitted on the same rows as ours and configured as is usual.
 
-A peer gets the training and the validation set and returns a function of the raw matrix. Single models are fitted on
-the training set and stopped on the validation set; bagged models cross-validate over both, as ours may.
+A peer is given the training and the validation set and returns a function of the raw matrix. Single models are fitted
+on the training set and stopped on the validation set; bagged models cross-validate over both, as ours may.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Compares churn train with peers on a folder of real tables: `python benchmarks/tables.py FOLDER --seeds 0-2`.
+"""Compare churn train with peers on a folder of real tables: `python benchmarks/tables.py FOLDER --seeds 0-2`.
 
-The folder holds NAME.csv files and a `tables.toml` with a table [NAME] for each: label, left (the label of a leaver),
-and optionally separator, drop (leaks, for everyone), peers_drop (identifiers that `churn train` finds itself),
-leave_out_rows (a third label), words (columns in which "None" or "unknown" is a value) and dates (day-month-year
-columns).
+The folder contains NAME.csv files, and a `tables.toml` with a table [NAME] for each: label, left (the label value of
+leavers), and optionally separator, drop (columns with leaks, for all models), peers_drop (identifiers, which `churn
+train` detects itself), leave_out_rows (a third label value to exclude), words (columns in which "None" or "unknown" is
+a value) and dates (columns with the format day-month-year).
 
-Per seed a stratified 80/20 split; the test set is scored once. Ours is `churn train` with its defaults, then
-`churn score`; a row that it rejects gets the share of leavers. Each result is kept as a line of JSON, so an interrupted
-run continues.
+For each seed there is a stratified 80/20 split, and the test set is scored once. Ours is `churn train` with default
+options, followed by `churn score`; rejected rows get the share of leavers as probability. Each result is stored as a
+line of JSON, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ MISSING_WORD = "(missing)"
 MOST_ROWS = 60_000
 LEAST = 1e-6
 RARE = 10
-"""A category with fewer rows is one of the rare ones to the logistic regression."""
+"""Categories with fewer rows are combined for the logistic regression."""
 
 
 @dataclass(frozen=True)
 class RealTable:
-    """A table as text, and what is known of it."""
+    """A table as strings, with its entry in `tables.toml`."""
 
     name: str
     about: dict[str, Any]
@@ -57,7 +57,7 @@ class RealTable:
 
 
 def main() -> None:
-    """Fit what is not there yet, and print the comparison."""
+    """Run missing fits, and print the comparison."""
     arguments = parse_arguments()
     known = tomllib.loads((arguments.folder / "tables.toml").read_text(encoding="utf-8"))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tables", help="names, separated by commas; all if omitted")
@@ -91,12 +91,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Return the results that were kept."""
+    """Return the stored results."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def read_table(folder: Path, name: str, about: dict[str, Any]) -> RealTable:
-    """Read a table as text, `MOST_ROWS` of it at most."""
+    """Read a table as strings; a random sample if it has more than `MOST_ROWS` rows."""
     frame = pd.read_csv(
         folder / f"{name}.csv", dtype=str, keep_default_na=False, sep=about.get("separator", ","), encoding="utf-8-sig"
     )
@@ -110,9 +110,9 @@ def read_table(folder: Path, name: str, about: dict[str, Any]) -> RealTable:
 
 
 def type_columns(table: RealTable) -> tuple[pd.DataFrame, list[str]]:
-    """Return what the peers get, and which columns are categories.
+    """Return the features for the peers, and the names of the categories.
 
-    Numbers are floats with NaN, dates are days, and a missing category is one of its own.
+    Numbers are floats with NaN, dates are days since 2000-01-01, and missing categories are a separate category.
     """
     about, columns, categories = table.about, {}, []
     unused = {about["label"], *about.get("drop", []), *about.get("peers_drop", [])}
@@ -161,7 +161,7 @@ def fit_once(table: RealTable, model: str, seed: int, train_options: list[str]) 
 
 
 def processor_seconds() -> float:
-    """Return the CPU time that this process and its ended children used."""
+    """Return the CPU seconds used by this process and its finished children."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + time.process_time()
 
 
@@ -194,7 +194,7 @@ def fit_ours(
 def fit_catboost_bag(
     columns: pd.DataFrame, categories: list[str], left: NDArray[np.int64], train: Rows, test: Rows, seed: int
 ) -> NDArray[np.float64]:
-    """Fit CatBoost once per fold of five, stopped on the rows held out; return the mean."""
+    """Fit five CatBoost models, each stopped on one fold; return the mean probability."""
     from catboost import CatBoostClassifier, Pool
 
     inside, said = columns.iloc[train], np.zeros(len(test))
@@ -211,7 +211,7 @@ def fit_catboost_bag(
 def fit_lightgbm(
     columns: pd.DataFrame, categories: list[str], left: NDArray[np.int64], train: Rows, test: Rows, seed: int
 ) -> NDArray[np.float64]:
-    """Fit LightGBM with its defaults, stopped on a fifth of the rows."""
+    """Fit LightGBM with default parameters and early stopping on a fifth of the rows."""
     import lightgbm
 
     typed = columns.astype(dict.fromkeys(categories, "category"))

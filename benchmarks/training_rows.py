@@ -162,8 +162,8 @@ def vars_of(scores: Any) -> dict[str, Any]:  # noqa: ANN401  Scores
 
 def check_engines(folder: Path, raw: np.ndarray[Any, Any]) -> float:
     """Load and verify the bundle in both engines; return the maximum difference of their probabilities."""
-    said = [load_scorer(folder, engine).score_raw(raw) for engine in ("onnx", "tensorflow")]
-    return float(np.abs(said[0] - said[1]).max())
+    probabilities = [load_scorer(folder, engine).score_raw(raw) for engine in ("onnx", "tensorflow")]
+    return float(np.abs(probabilities[0] - probabilities[1]).max())
 
 
 def make_table(result: dict[str, Any]) -> str:
@@ -172,9 +172,9 @@ def make_table(result: dict[str, Any]) -> str:
     for stage in result["stages"]:
         cells = (stage["seconds"], stage["processor_seconds"], stage["peak_gb"])
         lines.append(f"| {stage['stage']} | " + " | ".join(map(str, cells)) + " |")
-    teaching = next(stage for stage in result["stages"] if stage["stage"] == "train on all rows")
+    training = next(stage for stage in result["stages"] if stage["stage"] == "train on all rows")
     shown = result["passes"] * result["parts"]["train"]
-    speed = shown / teaching["seconds"], shown / teaching["processor_seconds"]
+    speed = shown / training["seconds"], shown / training["processor_seconds"]
     lines.append(
         f"\n{result['rows']:,} rows in {result['seconds']:.0f} s; {result['passes']} epochs over "
         f"{result['parts']['train']:,} training rows: {speed[0]:,.0f} per second, {speed[1]:,.0f} per CPU second."

@@ -1,11 +1,10 @@
-"""Runs uvicorn's own HTTP tests against uvicorn's protocol and against the service's, and compares how many pass.
+"""Run uvicorn's HTTP tests with uvicorn's protocol and with the service's, and compare the results.
 
     git clone --branch 0.54.0 https://github.com/Kludex/uvicorn
     python benchmarks/uvicorn_tests.py uvicorn
 
-Tests of WebSockets are skipped where their packages are not installed. The tests' transport lacks three methods that
-every asyncio transport has (`write_eof`, `abort`, `get_write_buffer_size`); they are added, and ending the connection's
-half counts as closing it there.
+Tests of WebSockets are skipped if their packages are not installed. The mock transport of the tests lacks three methods
+of asyncio transports (`write_eof`, `abort`, `get_write_buffer_size`). They are added; `write_eof` counts as closing.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def main() -> None:
 def run(checkout: Path, name: str) -> set[str]:
     """Run the tests with one protocol, print the summary, and return the tests that fail."""
     with tempfile.TemporaryDirectory() as folder:
-        # Without the checkout's own uvicorn beside them, so that the installed one is tested.
+        # Without uvicorn's source next to them, so that the installed version is tested.
         shutil.copytree(checkout / "tests", Path(folder, "tests"))
         options = ["-q", "-rf", "-c", os.devnull, "--rootdir", folder, "--timeout", "60", "-k", "httptools"]
         command = [
@@ -50,7 +49,7 @@ def run(checkout: Path, name: str) -> set[str]:
             *options,
             "-p",
             "benchmarks.uvicorn_tests",
-            "tests/protocols/test_http.py",
+            str(Path("tests", "protocols", "test_http.py")),
         ]
         environment = {**os.environ, VARIABLE: name, "PYTHONPATH": str(ROOT)}
         found = subprocess.run(  # noqa: S603
@@ -62,7 +61,7 @@ def run(checkout: Path, name: str) -> set[str]:
 
 
 def use_our_protocol() -> None:
-    """Let uvicorn's tests import the service's protocol where they ask for uvicorn's."""
+    """Replace uvicorn's protocol by the service's in the tests."""
     import uvicorn.importer
 
     from service.predict.fast_connection import FastConnection
@@ -70,7 +69,7 @@ def use_our_protocol() -> None:
     from service.wire.reading import Limits
 
     class Tested(FastConnection):
-        """The protocol with the parameters that the tests give it."""
+        """The protocol with the parameters that the tests use."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
             nothing: Any = None  # no test posts to the fast path's route
@@ -82,7 +81,7 @@ def use_our_protocol() -> None:
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Complete the tests' transport."""
+    """Add the missing methods to the mock transport."""
     transport = items[0].module.MockTransport
     transport.write_eof = transport.abort = transport.close
     transport.get_write_buffer_size = lambda _: 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parents[1] / "deploy" / "prometheus"
 START_SECONDS = 60
 PAUSE_SECONDS = 0.1
-BATCH, LONE = 100, 5
+BATCH, SINGLES = 100, 5
 """Number of customers in a batch, and number of single requests, after each pause."""
 
 
@@ -156,12 +156,12 @@ class Traffic:
         while not is_over.is_set():
             seed += 1
             population = self.population
-            customers = draw(50 * (BATCH + LONE), seed, population)
+            customers = draw(50 * (BATCH + SINGLES), seed, population)
             while customers and population is self.population and not is_over.wait(PAUSE_SECONDS):
                 batch, customers = customers[:BATCH], customers[BATCH:]
-                lone, customers = customers[:LONE], customers[LONE:]
+                singles, customers = customers[:SINGLES], customers[SINGLES:]
                 self._post({"customers": batch})
-                for customer in lone:
+                for customer in singles:
                     self._post(customer)
 
     def _post(self, body: object) -> None:

@@ -65,8 +65,8 @@ def test_the_table_and_the_picture_have_a_row_a_variant(ablation: ModuleType, tm
     found = {"depth": ablation.compare([make_fit(np.full(100, 0.31), np.arange(100))], fits)}
     told = argparse.Namespace(seeds=[1, 2], parts=1, folds=5)
     table = ablation.make_table(found, fits, told)
-    assert "Seeds 1, 2, 1 of 5 parts each, 5 folds inside." in table
-    assert "| trees of depth 6 alone | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
+    assert "Seeds 1, 2, 1 of 5 folds each, 5 inner folds." in table
+    assert "| only trees of depth 6 | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
     ablation.draw(found, tmp_path / "ablation.svg")
     assert "<svg" in (tmp_path / "ablation.svg").read_text()
 
