@@ -23,8 +23,9 @@ VARIABLES = set(re.findall(r"^([A-Z_]+) \?=", MAKEFILE, re.MULTILINE))
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = ("", "console", "sh", "bash")
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
-_REFERENCE = re.compile(r"(?<![\w/])(?:docs|deploy|benchmarks)/[\w./-]*\w\.(?:md|json|svg|png|py|yml)")
+_LINK = re.compile(r"""(?:\]\(|(?:href|src)=")([^)\s"]+)[)"]""")
+_FOLDERS = "docs|deploy|benchmarks|tests|churn|training|service|batch|cli"
+_REFERENCE = re.compile(rf"(?<![\w./-])(?:{_FOLDERS})/[\w./-]*\w\.(?:md|json|svg|png|py|yml)\b")
 
 
 def find_commands(page: str) -> Iterator[list[str]]:
@@ -107,5 +108,5 @@ def find_anchors(page: str) -> set[str]:
 
 
 def find_missing_references(text: str) -> list[str]:
-    """Return the files of docs/, deploy/ and benchmarks/ that a source text names and that do not exist."""
+    """Return the files of the repository that a text names by their full path and that do not exist."""
     return sorted({name for name in _REFERENCE.findall(text) if not (REPOSITORY / name).exists()})

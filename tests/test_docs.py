@@ -102,9 +102,10 @@ def test_every_command_line_exists(page: Path) -> None:
     assert [fault for fault in map(find_fault_in_command, commands) if fault] == []
 
 
-def test_files_that_sources_name_exist() -> None:
+def test_files_that_sources_and_pages_name_exist() -> None:
+    texts = [*SOURCES, *PAGES]
     missing = {
-        str(path): found for path in SOURCES if (found := find_missing_references(path.read_text(encoding="utf-8")))
+        str(path): found for path in texts if (found := find_missing_references(path.read_text(encoding="utf-8")))
     }
     assert len(SOURCES) > 100
     assert missing == {}
@@ -138,6 +139,7 @@ def test_a_wrong_command_line_is_found(page: str, fault: str) -> None:
         ("[a](../../etc/passwd)", ["../../etc/passwd"]),
         ("[a](#here-and-there)\n\n## Here, and `there`\n", []),
         ("[a](http.md) [b](https://example.com) [c](../README.md)", []),
+        ('<a href="http.md"><img src="none.png" alt="a"></a>', ["none.png"]),
     ],
 )
 def test_a_dead_link_is_found(text: str, dead: list[str]) -> None:
@@ -145,7 +147,5 @@ def test_a_dead_link_is_found(text: str, dead: list[str]) -> None:
 
 
 def test_a_file_that_does_not_exist_is_found() -> None:
-    assert find_missing_references("see docs/nowhere.md, docs/http.md and benchmarks/none.py") == [
-        "benchmarks/none.py",
-        "docs/nowhere.md",
-    ]
+    text = "see docs/nowhere.md, docs/http.md, benchmarks/none.py and `service/none.py`, not ../docs/none.md"
+    assert find_missing_references(text) == ["benchmarks/none.py", "docs/nowhere.md", "service/none.py"]

@@ -1,4 +1,4 @@
-"""README and docs/getting-started.md: their commands run, their answers and figures are true."""
+"""README, docs/getting-started.md and docs/http.md: their commands run, their responses and figures are true."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 START = (REPOSITORY / "docs" / "getting-started.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"-d '(\{.*\})'\n(\{.*\})\n", README + START)
+HTTP = (REPOSITORY / "docs" / "http.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"-d '(\{[^']*\})'\n(?:```\n```json\n)?(\{.*\})\n", README + START + HTTP)
 ROWS = re.findall(r"^\| .* \|$", README, re.MULTILINE)[1:]
 """Of the table of figures, without its head."""
 
 
 def test_there_are_examples_for_one_customer_and_for_many() -> None:
-    assert ["customers" in json.loads(request) for request, _ in EXAMPLES] == [False, False, True]
+    assert ["customers" in json.loads(request) for request, _ in EXAMPLES] == [False, False, True, False]
 
 
 @pytest.fixture(scope="module")
