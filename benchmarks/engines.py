@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn.bundle import KERAS_FILE, ONNX_FILE, read_bundle
-from churn.engines import freeze, import_tensorflow
+from churn.engines import freeze, import_onnxruntime, import_tensorflow
 from churn.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SPIN = "session.intra_op.allow_spinning"
 
 def make_onnx_variants(path: Path, width: int) -> dict[str, Predict]:
     """Return variants of calling ONNX Runtime."""
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     def make_session(threads: int = 1, **changes: Any) -> Any:  # noqa: ANN401
         options = ort.SessionOptions()

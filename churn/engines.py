@@ -60,10 +60,7 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -153,6 +150,27 @@ def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  Keras model and conc
         input_signature=[tf.TensorSpec([None, width], tf.float32)],
     )
     return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+def import_onnxruntime() -> Any:  # noqa: ANN401  a module
+    """Import ONNX Runtime with its telemetry turned off, unless ``ORT_DISABLE_TELEMETRY`` is set to another value.
+
+    Otherwise its published packages, from 1.29 on, send a description of the machine and the model to Microsoft and
+    write an identifier of the machine below ``~/.cache``. The variable is read once, on import; the library's function
+    that turns telemetry off comes too late for these files and for the first event.
+
+    Raises
+    ------
+    EngineError
+        If ONNX Runtime is not installed.
+    """
+    if not os.environ.get("ORT_DISABLE_TELEMETRY"):
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+    return onnxruntime
 
 
 def set_tensorflow_environment() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import oracle
 import pytest
+from processes import run_python
 
 from churn import engines
 from churn.engines import BLOCK_ROWS, OnnxEngine, TensorFlowEngine, choose_engine, load_engine, split_into_blocks
@@ -191,6 +192,20 @@ def test_a_missing_package_is_named_with_what_to_install(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(EngineError, match=says):
         load_engine(engine, models / "1")
+
+
+def test_onnx_runtime_sends_no_telemetry_and_keeps_no_identifier_of_the_machine(models: Path, tmp_path: Path) -> None:
+    # It writes both when it is imported, and sends later. In a CI job it does neither of its own accord, hence clear().
+    program = """
+import os, sys
+from pathlib import Path
+os.environ.clear()
+os.environ |= {"HOME": sys.argv[2], "TMPDIR": sys.argv[2]}
+from churn.engines import load_engine
+load_engine("onnx", Path(sys.argv[1]))
+print(os.listdir(sys.argv[2]))
+"""
+    assert run_python("-c", program, models / "1", tmp_path).stdout == "[]\n"
 
 
 def test_gpus_share_their_memory_and_threads_are_set_before_tensorflow_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
 from churn.columns import encode_columns
+from churn.engines import import_onnxruntime
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
 from churn.schema import Feature, Schema
 from training.histograms import count_features, count_scores
+
+onnxruntime = import_onnxruntime()
 
 BANK = Schema(
     features=(
