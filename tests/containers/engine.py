@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,7 +62,8 @@ class Engine:
         flags = ["--format=docker"] if self.is_podman else []  # it would leave the health check out
         if self.run("run", "--rm", BASE, "true").returncode:
             flags.append("--network=host")  # where the engine can't make a network
-        self("build", "--quiet", *flags, "--target", target, "--tag", tag, context)
+        arguments = ("--build-arg", f"VERSION={__version__}", "--target", target, "--tag", tag)
+        self("build", "--quiet", *flags, *arguments, context)
         return tag
 
     def inspect(self, image: str) -> Any:

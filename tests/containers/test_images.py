@@ -10,6 +10,8 @@ import pytest
 from engine import find_health_check
 
 from churn import __version__
+from service.server import FAREWELL_SECONDS
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +132,16 @@ def test_an_image_says_what_it_is_and_who_runs_it(engine: Engine, images: dict[s
         assert config["StopSignal"] == ("SIGTERM" if target == "cpu" else "SIGINT")
         check = ["CMD", "python", "-I", "-S", "/app/service/probe.py"]
         assert find_health_check(image) == (check if target == "cpu" else [])
+
+
+def test_the_service_ends_before_docker_kills_it_and_holds_no_responses_in_tmp(
+    engine: Engine, images: dict[str, str]
+) -> None:
+    environment = dict(one.split("=", 1) for one in engine.inspect(images["cpu"])["Config"]["Env"])
+    shutdown = float(environment["CHURN_SHUTDOWN_SECONDS"])
+    seconds = Settings().drain_seconds + shutdown + FAREWELL_SECONDS
+    assert seconds <= 8, "two of the 10 seconds are for the processes to end"
+    assert environment["CHURN_MAX_SPILLED_BYTES"] == "0"
 
 
 def test_a_change_of_code_leaves_the_packages_as_they_are(
