@@ -30,7 +30,7 @@ class BundleError(ChurnError):
 
 
 class RegistryError(ChurnError):
-    """A model version that does not exist, or a folder without versions."""
+    """A model version that does not exist, or a folder that has no versions or can't take one."""
 
 
 class EngineError(ChurnError):

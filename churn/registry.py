@@ -84,6 +84,21 @@ class Registry:
         """Return the folder of the current version; raises RegistryError if there is none."""
         return self.folder(self.current())
 
+    def require_writable(self) -> None:
+        """Check that a version could be published here, before the work that makes one. Writes nothing.
+
+        Raises
+        ------
+        RegistryError
+            If the folder, or the one it would be made in, is no folder that this user can write.
+        """
+        folder = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise RegistryError(
+                f"{self.root}: no version can be published there: user {os.getuid()} can't write to {folder}; "
+                "give that user the right to, or name another folder (--models)"
+            )
+
     def publish(self, write: Callable[[Path, int], None], *, promote: bool = True) -> int:
         """Publish a new version, completely or not at all.
 

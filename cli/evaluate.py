@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from churn.numerals import MARKS
+from cli.extras import require_extra
 from cli.options import costs_options, engine_option, models_option, pop_costs
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _MEASURES = ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_scor
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Decision threshold.  [default: the model's]")
 @costs_options
+@require_extra("train,tensorflow")
 def evaluate(
     data: Path,
     models: Path,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from churn.errors import EngineError
 from churn.runtime.imports import block_imports
+from cli.extras import require_extra
 from cli.score_end import RESUMABLE, describe, exit_codes, print_notes
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     EngineError
         If the extra ``batch`` is not installed.
     """
-    try:
+    with require_extra("batch"):
         import pyarrow as pa  # noqa: F401
         import tqdm  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise EngineError(f"{error.name} is not installed: pip install 'churn[batch]'") from error
     from batch.files.job import FileJob, score_file
     from batch.files.pipe_job import score_pipe
     from batch.tally import RejectLimit

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from cli.extras import require_extra
+
 
 @click.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--rows", default=10_000, show_default=True, type=click.IntRange(1), help="Number of customers.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--with-truth", is_flag=True, help="Add each customer's true probability as a column.")
+@require_extra("train")
 def simulate(output: Path, rows: int, seed: int, *, with_truth: bool) -> None:
     """Simulate bank customers and write them to OUTPUT (.csv or .parquet).
 

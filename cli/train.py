@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from churn.registry import Registry
 from cli.dataset import dataset_options, load_from_options, print_dataset
+from cli.extras import require_extra
 from cli.options import costs_options, models_option, pop_costs
 from cli.streaming import open_from_options, pop_streaming_options, streaming_options
 
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 )
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
 @costs_options
+@require_extra("train,tensorflow")
 def train(
     data: Path,
     models: Path,
@@ -102,6 +105,8 @@ def train(
         raise click.UsageError(f"--config needs the default network, not --network {chosen['network']}")
     _check_effort(chosen)
     streaming = pop_streaming_options(data, chosen)
+    if write_schema is None:
+        Registry(models).require_writable()  # now, and not after hours of training
     if streaming is not None:
         with open_from_options(data, chosen, streaming) as table:
             if not _stop_at_schema(table.sample, write_schema):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.dataset import dataset_options, load_from_options, print_dataset
+from cli.extras import require_extra
 
 EXIT_INTERRUPTED = 130
 
@@ -53,6 +54,7 @@ EXIT_INTERRUPTED = 130
     type=click.IntRange(0),
     help="Number of further seeds on which the best trial is compared with the defaults at the end; 0 for none.",
 )
+@require_extra("tune")
 def tune(data: Path, output: Path, **chosen: Any) -> None:  # noqa: ANN401  options of click
     """Search hyperparameters of the default network on DATA (.csv or .parquet).
 

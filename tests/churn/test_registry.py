@@ -49,6 +49,24 @@ def test_versions_are_ordered_as_numbers_and_other_names_are_none(registry: Regi
     assert registry.versions() == [9, 10]
 
 
+def test_whether_a_version_can_be_published_is_known_before_and_leaves_no_trace(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.require_writable()
+    assert not list(tmp_path.iterdir())
+    publish(registry)
+    before = contents(registry.root)
+    registry.require_writable()
+    assert contents(registry.root) == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RegistryError, match=r"file/models: no version can be published there: .*--models"):
+        Registry(tmp_path / "file" / "models").require_writable()
+    # As it is for another user; for root every folder can be written.
+    monkeypatch.setattr("os.access", lambda path, _: path != registry.root)
+    with pytest.raises(RegistryError, match=rf"user \d+ can't write to {registry.root};"):
+        registry.require_writable()
+
+
 def test_a_publication_that_fails_leaves_everything_as_before(registry: Registry) -> None:
     publish(registry)
     before = contents(registry.root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +11,7 @@ from bank import draw_customers, write_csv
 from tampering import contents, forge_manifest
 
 from churn.registry import Registry
+from cli.extras import require_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +29,35 @@ def test_an_identifier_that_can_not_be_served_is_refused_before_training(
     assert "name another one with --id" in answer.err
     assert "Traceback" not in answer.err
     assert not (tmp_path / "models").exists()
+
+
+def test_a_folder_that_can_not_take_the_model_is_refused_before_the_table_is_read(churn: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = churn("train", tmp_path / "none.csv", "--models", tmp_path / "file" / "models")
+    assert answer.code == 1
+    assert "models: no version can be published there" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        (["simulate", "new.csv"], "tqdm", "train"),
+        (["score", "bank.csv", "--output", "scores.csv"], "tqdm", "batch"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_to_install(
+    churn: Any, monkeypatch: pytest.MonkeyPatch, command: list[str], package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    answer = churn(*command)
+    assert answer.code == 1
+    assert answer.err == f"error: {package} is not installed: pip install 'churn[{extra}]'\n"
+
+
+def test_a_missing_module_of_ours_is_a_fault_that_no_installation_mends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "training.dataset", None)
+    with pytest.raises(ModuleNotFoundError), require_extra("train"):
+        importlib.import_module("training.dataset")
 
 
 def test_numbers_become_a_category_if_asked(churn: Any, tmp_path: Path) -> None:
