@@ -6,10 +6,12 @@
 # The order of the stages avoids unnecessary work with builders that build all stages before the target.
 ARG PYTHON=3.11-slim-bookworm
 
-# Build tools, including pip: mounted while they are used, so that no image contains them.
+# pip is mounted while it is used, so that no image contains it. The second stage is for podman 4.3, which mounts an empty
+# folder if the last step of a stage is a RUN from its cache.
 FROM python:${PYTHON} AS tools
 RUN mkdir /tools && cp -r "$(python -c 'import pip; print(*pip.__path__)')" /tools/
-COPY --chmod=755 deploy/images/install-packages /tools/
+FROM scratch AS pip
+COPY --from=tools /tools /tools
 
 # Models and code are readable by all users, even if the checkout is not.
 FROM python:${PYTHON} AS models
@@ -64,9 +66,10 @@ CMD ["serve", "--host", "0.0.0.0"]
 
 FROM serving AS cpu
 USER 0:0
+COPY --chmod=755 deploy/images/install-packages /opt/churn/
 COPY requirements/serve.txt /opt/churn/requirements.txt
-RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt
+RUN --mount=type=bind,from=pip,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /opt/churn/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
@@ -82,9 +85,10 @@ LABEL org.opencontainers.image.title="churn: service on the CPU" \
 FROM runtime AS batch
 STOPSIGNAL SIGINT
 USER 0:0
+COPY --chmod=755 deploy/images/install-packages /opt/churn/
 COPY requirements/batch.txt /opt/churn/requirements.txt
-RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt with-clouds
+RUN --mount=type=bind,from=pip,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /opt/churn/install-packages /opt/churn/requirements.txt with-clouds
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app
@@ -101,9 +105,10 @@ LABEL org.opencontainers.image.title="churn: batch scoring" \
 FROM runtime AS train
 STOPSIGNAL SIGINT
 USER 0:0
+COPY --chmod=755 deploy/images/install-packages /opt/churn/
 COPY requirements/train.txt /opt/churn/requirements.txt
-RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt
+RUN --mount=type=bind,from=pip,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /opt/churn/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=code /app /app
 WORKDIR /data
@@ -120,9 +125,10 @@ FROM serving AS gpu
 # NVIDIA_VISIBLE_DEVICES is set by whoever starts the container: "all" here would use every GPU of a shared node.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 0:0
+COPY --chmod=755 deploy/images/install-packages /opt/churn/
 COPY requirements/gpu.txt /opt/churn/requirements.txt
-RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
-    /mnt/install-packages /opt/churn/requirements.txt
+RUN --mount=type=bind,from=pip,source=/tools,target=/mnt --mount=type=cache,target=/root/.cache/pip \
+    /opt/churn/install-packages /opt/churn/requirements.txt
 USER 10001:10001
 COPY --from=models /models /models
 COPY --from=code /app /app

@@ -40,7 +40,7 @@ def trained(engine: Engine, images: dict[str, str], folders: dict[str, Path]) ->
     done = engine.do(images["train"], "simulate", "--rows", ROWS, "customers.csv", flags=volumes)
     assert done.returncode == 0, done.stderr
     read_only = (f"--volume={folders['data']}:/data:ro", volumes[1])
-    done = engine.do(images["train"], "train", "customers.csv", "--network", "reference", flags=read_only)
+    done = engine.do(images["train"], "train", "customers.csv", "--quick", flags=read_only)
     assert done.returncode == 0, done.stdout + done.stderr
     return folders
 
