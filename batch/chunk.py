@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from churn import identifiers
 from churn.names import ROW
-from churn.tables.rows import Rows, encode_rows
+from churn.tables.rows import encode_rows
+from churn.tables.scored import ScoredRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from churn.errors import Violation
     from churn.schema import Schema
     from churn.scorer import Scorer
+    from churn.tables.rows import Rows
 
 BLOCK_ROWS = 8192
 """Rows preprocessed and scored together; small enough for intermediate results to stay in the CPU cache."""
@@ -51,24 +53,13 @@ class Chunk:
         Rows that could be scored, in order, with the schema of `score_schema`.
     rejects : pyarrow.RecordBatch
         Values that could not be scored, in the order of the rows, with the schema `REJECTS`.
-    rows : int
-        Number of input rows.
-    raw : ndarray of float64, shape (scored rows, features)
-    probabilities : ndarray of float64, shape (scored rows,)
-    leavers : int
+    scored : ScoredRows
+        The same rows as numbers, for counting.
     """
 
     scores: pa.RecordBatch
     rejects: pa.RecordBatch
-    rows: int
-    raw: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    leavers: int
-
-    @property
-    def rejected(self) -> int:
-        """Number of rows that could not be scored."""
-        return self.rows - len(self.scores)
+    scored: ScoredRows
 
 
 ANSWER = ("probability", "churn", "model_version")
@@ -107,20 +98,14 @@ def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifie
     )
 
 
-def score_batch(scorer: Scorer, batch: pa.RecordBatch, first_row: int, keep: Sequence[str] = ()) -> Chunk:
-    """Score the rows of a batch like `score_rows`; columns are found by name, and numbers may be given as strings."""
-    return score_rows(scorer, Rows(batch, len(batch)), first_row, keep)
-
-
-def score_rows(scorer: Scorer, rows: Rows, first_row: int, keep: Sequence[str] = ()) -> Chunk:
+def score_rows(scorer: Scorer, rows: Rows, keep: Sequence[str] = ()) -> Chunk:
     """Score rows of a table.
 
     Parameters
     ----------
     scorer : Scorer
     rows : Rows
-    first_row : int
-        Number of the first row, counted from 1.
+        Columns by name, in any order; numbers as numbers or as text.
     keep : sequence of str
         Columns to copy to the scores.
     """
@@ -130,16 +115,13 @@ def score_rows(scorer: Scorer, rows: Rows, first_row: int, keep: Sequence[str] =
     if has_identifier:
         names = identifiers.as_text(batch.column(identifier), identifier)
     else:
-        places = np.arange(rows.total) if rows.places is None else rows.places
-        names = pa.array(first_row + places, pa.int64())
+        names = pa.array(rows.first + rows.known_places, pa.int64())
     kept = [batch.column(name) for name in keep]
-    raw, rejects = encoded.raw, NO_REJECTS
+    raw, rejects = encoded.accepted, NO_REJECTS
     if encoded.violations:
         told = names if has_identifier else pa.nulls(len(batch), pa.string())
-        rejects = _list_rejects(encoded.violations, told, rows, first_row)
-        fine = ~encoded.wrong
-        raw = raw[fine]
-        known = pa.array(fine if rows.places is None else fine[rows.places])
+        rejects = _list_rejects(encoded.violations, told, rows)
+        known = pa.array(~encoded.wrong[rows.known_places])
         names, kept = names.filter(known), [column.filter(known) for column in kept]
     probabilities = score_blocks(scorer, raw)
     decisions = scorer.decide(probabilities)
@@ -149,18 +131,18 @@ def score_rows(scorer: Scorer, rows: Rows, first_row: int, keep: Sequence[str] =
         [names, *kept, probabilities, decisions, version],
         schema=score_schema(scorer.schema, fields, has_identifier=has_identifier),
     )
-    return Chunk(scores, rejects, rows.total, raw, probabilities, int(np.count_nonzero(decisions)))
+    return Chunk(scores, rejects, ScoredRows.of(encoded, raw, probabilities, decisions))
 
 
-def _list_rejects(violations: Sequence[Violation], names: pa.Array, rows: Rows, first_row: int) -> pa.RecordBatch:
+def _list_rejects(violations: Sequence[Violation], names: pa.Array, rows: Rows) -> pa.RecordBatch:
     """Return a reject for each violation; an invalid line has no identifier."""
     found = np.array([one.row for one in violations])
     places = np.full(rows.total, -1)
-    places[np.arange(rows.total) if rows.places is None else rows.places] = np.arange(len(rows.batch))
+    places[rows.known_places] = np.arange(len(rows.batch))
     known = places[found]
     return pa.record_batch(
         [
-            pa.array(found + first_row, pa.int64()),
+            pa.array(rows.first + found, pa.int64()),
             names.take(pa.array(known, mask=known < 0)),
             pa.array([one.field or None for one in violations], pa.string()),
             pa.array([_as_text(one.sent) for one in violations], pa.string()),

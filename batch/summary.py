@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batch.tally import Tally
     from churn.scorer import Scorer
+    from churn.tables.tally import Tally
 
 
 def summarize(tally: Tally, scorer: Scorer, resumed_at: int, started: float) -> dict[str, Any]:

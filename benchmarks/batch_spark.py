@@ -24,9 +24,10 @@ from pyarrow import parquet
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from batch.chunk import score_batch  # noqa: E402
+from batch.chunk import score_rows  # noqa: E402
 from churn.registry import Registry  # noqa: E402
 from churn.scorer import load_scorer  # noqa: E402
+from churn.tables.rows import Rows  # noqa: E402
 from training.simulate import write_simulated  # noqa: E402
 
 EVERY = 0.2
@@ -91,7 +92,7 @@ def main() -> None:
         scorer = load_scorer(Registry(options.models).current_folder(), "onnx")
         began = time.perf_counter()
         batches = parquet.ParquetFile(source).iter_batches(65_536)
-        expected = pa.Table.from_batches([score_batch(scorer, batch, 1).scores for batch in batches])
+        expected = pa.Table.from_batches([score_rows(scorer, Rows(batch, len(batch))).scores for batch in batches])
         print(f"one process without Spark: {time.perf_counter() - began:.1f} s to read and score, nothing written")
         expected = expected.sort_by("CustomerId")
         for cores in options.cores:

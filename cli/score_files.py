@@ -67,7 +67,7 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         import tqdm  # noqa: F401
     from batch.files.job import FileJob, score_file
     from batch.files.pipe_job import score_pipe
-    from batch.tally import RejectLimit
+    from batch.reject_limit import RejectLimit
     from churn.registry import Registry
     from churn.scorer import load_scorer
 

@@ -52,9 +52,9 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         import pyspark  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("Spark is not installed: pip install 'churn[spark]'") from error
+    from batch.reject_limit import RejectLimit
     from batch.spark.job import SparkJob, score_table
     from batch.spark.session import open_session
-    from batch.tally import RejectLimit
     from churn.registry import Registry
     from churn.runtime.files import replace_text
 

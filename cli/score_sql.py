@@ -70,8 +70,8 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         import sqlalchemy  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("SQLAlchemy is not installed: pip install 'churn[sql]'") from error
+    from batch.reject_limit import RejectLimit
     from batch.sql.job import SqlJob, score_query
-    from batch.tally import RejectLimit
     from churn.registry import Registry
     from churn.runtime.files import replace_text
     from churn.scorer import load_scorer

@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
 """What a sub-package may import of its siblings, besides the floors below."""
 
 SHARED: dict[str, set[str]] = {
-    "churn": {"columns", "errors", "identifiers", "names", "numerals", "schema"},
+    "churn": {"columns", "drift", "errors", "identifiers", "names", "numerals", "schema"},
     "service": {"errors", "media_types", "query", "settings", "state"},
 }
 """Of a floor's own modules, those that its sub-packages may import; where a floor is missing, any of them."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -20,15 +18,18 @@ from churn.tables.cells import CellParser
 from churn.tables.columns import ColumnsError
 from churn.tables.csv_file import CsvFile
 from churn.tables.encode import READABLE, is_readable
+from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from churn.errors import Violation
     from churn.numerals import Decimal
     from churn.schema import Schema
-    from churn.tables.rows import Rows
 
 CSV_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".txt"), (".parquet", ".pq")
 
@@ -47,25 +48,27 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    rows : pyarrow.RecordBatch
-        Usable rows; for CSV, all columns are strings.
+    rows : Rows
+        Numbered by file. Their batch has only usable rows; for CSV, all columns are strings.
     file : Path
-    first : int
-        Number of the first row in its file, counted from 1.
-    find_lines : callable
-        Returns the line number of each row, counted from 1; for Parquet, the row number.
-    decimals : mapping of str to {".", ",", "?"}
-        Decimal separators of the columns; see `churn.tables.form.Form`.
-    broken : sequence of (int, Violation)
-        Line numbers and errors of unusable lines.
     """
 
-    rows: pa.RecordBatch
+    rows: Rows
     file: Path
-    first: int
-    find_lines: Callable[[], Sequence[int]]
-    decimals: Mapping[str, Decimal]
-    broken: Sequence[tuple[int, Violation]] = ()
+
+    @property
+    def usable(self) -> pa.RecordBatch:
+        """The usable rows."""
+        return self.rows.batch
+
+    def find_lines(self) -> NDArray[np.int64]:
+        """Return the line number of each usable row, counted from 1; for Parquet, the row number."""
+        return self.rows.number()[self.rows.known_places]
+
+    def find_broken(self) -> list[tuple[int, Violation]]:
+        """Return line numbers and errors of unusable lines."""
+        lines = self.rows.number() if self.rows.broken else ()
+        return [(int(lines[one.row]), one) for one in self.rows.broken]
 
 
 @dataclass(slots=True)
@@ -81,8 +84,6 @@ class Source:
         Columns of the table, or those that the schema selects.
     unreadable : mapping of str to pyarrow.DataType
         Columns with unsupported types, and these types.
-    ragged : int
-        Number of CSV lines with a wrong number of fields in the last pass.
     decimal : {".", ","} or None
         Decimal separator of numbers in text, if it was given.
     """
@@ -91,7 +92,6 @@ class Source:
     files: tuple[Path, ...]
     names: tuple[str, ...] = ()
     unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
-    ragged: int = 0
     decimal: str | None = None
     _csv: CsvFile | None = None
     _header: tuple[str, ...] = ()
@@ -109,13 +109,10 @@ class Source:
         TableError
             If a file can't be read, or the files of a folder have different columns.
         """
-        self.ragged = 0
         wanted = [name for name in self.names if columns is None or name in columns]
         for file in self.files:
             try:
-                for batch in self._read_csv(self._csv, wanted) if self._csv else self._read_parquet(file, wanted):
-                    self.ragged += len({line for line, _ in batch.broken})
-                    yield batch
+                yield from self._read_csv(self._csv, wanted) if self._csv else self._read_parquet(file, wanted)
             except (pa.ArrowException, OSError) as error:
                 raise TableError(f"{file}: can't be read: {error}") from error
 
@@ -123,9 +120,9 @@ class Source:
         parser = CellParser(replace(table.form, names=self._header), wanted or self.names[:1])
         first = 1
         for block, _ in table.blocks(counts_lines=True):
-            batch = _leave_out_broken(parser.parse(block), self.path, first)
-            first += len(batch.rows)
-            yield batch
+            rows = parser.parse(block)
+            yield Batch(replace(rows, first=first).without_broken(), self.path)
+            first += rows.total
 
     def _read_parquet(self, file: Path, wanted: Sequence[str]) -> Iterator[Batch]:
         decimals: dict[str, Decimal] = dict.fromkeys(wanted, ",") if self.decimal == "," else {}
@@ -136,10 +133,10 @@ class Source:
                 raise TableError(f"{file}: its columns ({', '.join(stored)}) are not those before ({before})")
             own = [stored[self._header.index(name)] for name in wanted]
             first = 1
-            for rows in opened.iter_batches(BATCH_ROWS, columns=own):
-                renamed = pa.RecordBatch.from_arrays([rows.column(name) for name in own], names=list(wanted))
-                yield Batch(renamed, file, first, partial(range, first, first + len(rows)), decimals)
-                first += len(rows)
+            for batch in opened.iter_batches(BATCH_ROWS, columns=own):
+                renamed = pa.RecordBatch.from_arrays([batch.column(name) for name in own], names=list(wanted))
+                yield Batch(Rows(renamed, len(renamed), decimals=decimals, first=first), file)
+                first += len(batch)
 
     def digest(self) -> str:
         """Return the SHA-256 of the file, or of the names and digests of the files in a folder."""
@@ -239,19 +236,6 @@ def _complete_header(names: Sequence[str]) -> list[str]:
 
 def _drop_index(names: Sequence[str]) -> list[str]:
     return [name for name in names if not name.startswith(_INDEX)]
-
-
-def _leave_out_broken(rows: Rows, file: Path, first: int) -> Batch:
-    find_all = rows.find_lines
-    assert find_all is not None  # noqa: S101  blocks are read from the first one on
-    places = np.arange(rows.total) if rows.places is None else rows.places
-    batch, broken = rows.batch, []
-    if rows.broken:
-        lines = find_all()
-        broken = [(lines[one.row], one) for one in rows.broken]
-        good = ~np.isin(places, [one.row for one in rows.broken])
-        batch, places = batch.filter(pa.array(good)), places[good]
-    return Batch(batch, file, first, lambda: np.array(find_all())[places].tolist(), rows.decimals, broken)
 
 
 def _find_files(path: Path) -> list[Path]:

@@ -120,13 +120,14 @@ def read_table(
         raise TableError(f"{path}: a folder is read with --stream alone")
     source = open_source(path, schema, decimal, also)
     batches = list(source.read())
-    faults = [Fault.of(one, line) for batch in batches for line, one in batch.broken]
-    if not sum(len(batch.rows) for batch in batches):
+    faults = [Fault.of(one, line) for batch in batches for line, one in batch.find_broken()]
+    if not sum(len(batch.usable) for batch in batches):
         what = f"no line can be used:\n{list_faults(faults)}" if faults else "the table has a header and no rows"
         raise TableError(f"{path}: {what}")
-    rows = pa.Table.from_batches([batch.rows for batch in batches])
-    lines = np.concatenate([np.asarray(batch.find_lines(), dtype=np.int64) for batch in batches])
-    frame, doubtful = make_frame(rows, batches[0].decimals), find_doubtful(batches[0].decimals)
+    rows = pa.Table.from_batches([batch.usable for batch in batches])
+    lines = np.concatenate([batch.find_lines() for batch in batches])
+    decimals = batches[0].rows.decimals
+    frame, doubtful = make_frame(rows, decimals), find_doubtful(decimals)
     return Table(path, source.digest(), frame, lines, tuple(faults), doubtful, source.unreadable)
 
 

@@ -23,16 +23,17 @@ from batch.files.locations import STANDARD, locate
 from batch.files.run import FileRun
 from batch.files.source import Source
 from batch.files.target import Target, check_folder, publish
-from batch.tally import Tally
 from churn import __version__
+from churn.drift import Drift
 from churn.errors import TableError
 from churn.runtime.files import replace_text
+from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from batch.files.target import IfExists
-    from batch.tally import RejectLimit
+    from batch.reject_limit import RejectLimit
     from churn.scorer import Scorer
 
 
@@ -143,4 +144,4 @@ def _begin(scorer: Scorer, job: FileJob, source: Source, target: Target, folder:
     if found is not None:
         return found
     folder.clear()
-    return Journal(essence, Tally(scorer.manifest).to_state())
+    return Journal(essence, Tally(Drift(scorer.manifest)).to_state())

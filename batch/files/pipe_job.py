@@ -21,9 +21,10 @@ from batch.files.source import Position, Source
 from batch.files.standard_streams import HashedOutput
 from batch.files.target import check_folder
 from batch.summary import summarize
-from batch.tally import Tally
+from churn.drift import Drift
 from churn.errors import TableError
 from churn.runtime.files import replace_text, write_aside
+from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
         raise TableError("--resume is not possible with standard output, which can't be withdrawn")
     form = find_format(STANDARD, job.output_format or "csv")
     source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal)
-    tally = Tally(scorer.manifest)
+    tally = Tally(Drift(scorer.manifest))
     output = HashedOutput(sys.stdout.buffer)
     with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:
         scores = PipedFile(output, form, source.columns.scores)
@@ -69,13 +70,13 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
             for scored in blocks:
                 scores.append(scored.data, scored.chunk.scores)
                 reject(scored.chunk.rejects)
-                tally.add(scored.chunk)
+                tally.add(scored.chunk.scored)
                 advance(bar, tally, scored.share)
-                if job.max_rejects and not job.max_rejects.is_share:
-                    job.max_rejects.check(tally.rejected, tally.rows)
+                if job.max_rejects:
+                    job.max_rejects.check(tally, is_end=False)
         scores.finish()
         if job.max_rejects:
-            job.max_rejects.check(tally.rejected, tally.rows)
+            job.max_rejects.check(tally)
         hashes = {"inputs": source.describe(inputs.result()), "output_sha256": output.sha256} if job.summary else {}
     summary = {
         **summarize(tally, scorer, 0, started),

@@ -107,6 +107,6 @@ def _work(
     except BaseException as error:
         after.set_exception(error)
         raise
-    rows = replace(rows, batch=source.columns.widen_kept(rows.batch))
-    chunk = score_rows(scorer, rows, first + 1, source.columns.keep)
+    rows = replace(rows, batch=source.columns.widen_kept(rows.batch), first=first + 1)
+    chunk = score_rows(scorer, rows, source.columns.keep)
     return Scored(chunk, encode(chunk.scores), step.after, step.share)

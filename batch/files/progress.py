@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from batch.tally import Tally
+    from churn.tables.tally import Tally
 
 
 def show_progress(done: int, *, is_silent: bool = False) -> tqdm[Any]:

@@ -15,15 +15,16 @@ from batch.files.progress import advance, show_progress
 from batch.files.sink import open_sink
 from batch.files.verify import count_rejected, count_rows
 from batch.summary import summarize
-from batch.tally import RejectLimit, Tally
-from churn.errors import TableError
+from churn.drift import Drift
 from churn.runtime.files import sha256
+from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from batch.files.journal import JobFolder, Journal
     from batch.files.pipeline import Scored
     from batch.files.source import Source
     from batch.files.target import Target
+    from batch.reject_limit import RejectLimit
     from churn.scorer import Scorer
 
 COMMIT_SECONDS = 2.0
@@ -52,7 +53,7 @@ class FileRun:
         self._begun = self._journal = journal
         self._started = started
         self._position = journal.position
-        self._tally = Tally(scorer.manifest)
+        self._tally = Tally(Drift(scorer.manifest))
         self._tally.restore(journal.counts)
 
     def run(self, limit: RejectLimit | None, *, has_hashes: bool) -> Journal:
@@ -81,7 +82,7 @@ class FileRun:
             self._score(limit)
             self._commit()
             if limit is not None:
-                limit.check(self._tally.rejected, self._tally.rows)
+                limit.check(self._tally)
             finishing = time.perf_counter()
             self._scores.finish()
             self._rejects.finish()
@@ -108,8 +109,8 @@ class FileRun:
             for scored in blocks:
                 self._take(scored)
                 advance(bar, self._tally, scored.share)
-                if limit is not None and not limit.is_share:
-                    limit.check(self._tally.rejected, self._tally.rows)
+                if limit is not None:
+                    limit.check(self._tally, is_end=False)
                 if time.perf_counter() - committed >= COMMIT_SECONDS:
                     self._commit()
                     committed = time.perf_counter()
@@ -119,7 +120,7 @@ class FileRun:
         self._scores.append(scored.data, chunk.scores)
         if len(chunk.rejects):
             self._rejects.append(self._rejects.encode(chunk.rejects), chunk.rejects)
-        self._tally.add(chunk)
+        self._tally.add(chunk.scored)
         self._position = scored.after
 
     def _commit(self) -> None:
@@ -136,13 +137,8 @@ class FileRun:
 
     def _verify(self) -> None:
         """Count the rows in the files to verify that every row is in exactly one of them."""
-        tally = self._tally
         found = (count_rows(self._folder.scores, self._target.form), count_rejected(self._folder.rejects))
-        if found != (tally.scored, tally.rejected):
-            raise TableError(
-                f"{self._target.scores.name}: {tally.scored:,} rows were scored and {tally.rejected:,} rejected, but "
-                f"the files have {found[0]:,} and {found[1]:,} rows; nothing is published"
-            )
+        self._tally.check_written(self._target.scores.name, "files", found)
 
     def _hash(self) -> dict[str, str]:
         return {"output_sha256": sha256(self._folder.scores), "rejects_sha256": sha256(self._folder.rejects)}

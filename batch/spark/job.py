@@ -17,10 +17,11 @@ from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
 from batch.spark.rows import PART, WRONG
 from batch.spark.tables import Folder, read_table
-from batch.tally import name_reason
 from churn.bundle import read_bundle
 from churn.errors import TableError
 from churn.names import normalize_names
+from churn.tables.scored import name_reason
+from churn.tables.tally import RowCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from batch.tally import RejectLimit
+    from batch.reject_limit import RejectLimit
     from churn.engines import EngineChoice
 
 
@@ -96,12 +97,14 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
             identifier = manifest.schema.identifier
             counts = _count(scored, name_answer(identifier, normalize_names(job.keep))[1])
             if job.max_rejects is not None:
-                job.max_rejects.check(counts["rejected"], counts["rows"])
+                job.max_rejects.check(counts)
             outcome = split(scored, identifier, has_identifier=identifier in frame.columns)
             for folder, table in zip((rejects, scores), reversed(outcome), strict=True):
                 folder.write_aside(table)
-            reasons = rejects.read_aside().groupBy("column", "reason").count().collect()
-            _verify(counts, scores, rejects)
+            for row in rejects.read_aside().groupBy("column", "reason").count().collect():
+                counts.reasons[name_reason(row["column"], row["reason"])] += row["count"]
+            found = (scores.read_aside().count(), rejects.read_aside().select("row").distinct().count())
+            counts.check_written(scores.name, "folders", found)
             rejects.publish()
             scores.publish()
         finally:
@@ -110,8 +113,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
             for folder in (scores, rejects):
                 folder.remove_aside()
     return {
-        **counts,
-        "reasons": {name_reason(row["column"], row["reason"]): row["count"] for row in reasons},
+        **counts.summarize(),
         "model_version": str(manifest.version),
         "manifest_sha256": manifest.content["manifest_sha256"],
         "source": job.source,
@@ -123,29 +125,14 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     }
 
 
-def _count(scored: DataFrame, decision: str) -> dict[str, int]:
+def _count(scored: DataFrame, decision: str) -> RowCounts:
     is_scored = sf.col(WRONG).isNull().cast("bigint")
     row = scored.agg(
         sf.count(PART).alias("rows"),
-        sf.coalesce(sf.sum(is_scored), sf.lit(0)).alias("scored"),
+        sf.coalesce(sf.sum(is_scored), sf.lit(0)).alias("accepted"),
         sf.coalesce(sf.sum(sf.col(decision).cast("bigint")), sf.lit(0)).alias("leavers"),
     ).collect()[0]
-    return {
-        "rows": row["rows"],
-        "scored": row["scored"],
-        "rejected": row["rows"] - row["scored"],
-        "leavers": row["leavers"],
-    }
-
-
-def _verify(counts: dict[str, int], scores: Folder, rejects: Folder) -> None:
-    """Count the rows written to verify that every row is in exactly one of the two folders."""
-    found = (scores.read_aside().count(), rejects.read_aside().select("row").distinct().count())
-    if found != (counts["scored"], counts["rejected"]):
-        raise TableError(
-            f"{scores.name}: {counts['scored']:,} rows were scored and {counts['rejected']:,} rejected, but the "
-            f"folders have {found[0]:,} and {found[1]:,} rows; nothing is published"
-        )
+    return RowCounts(row["rows"], row["accepted"], row["leavers"])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,7 +72,7 @@ def score_rows(
         The scored rows, then the rejected rows: `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema`
         except the first, which are null for rejected rows, and `WRONG`.
     """
-    chunk = score_rows_of_table(scorer, _take_apart(batch, text), first, keep)
+    chunk = score_rows_of_table(scorer, replace(_take_apart(batch, text), first=first), keep)
     numbers = np.arange(first, first + len(batch))
     scored = numbers[~np.isin(numbers, chunk.rejects.column("row").to_numpy())]
     names, *others = chunk.scores.columns

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from batch.chunk import score_batch
+from batch.chunk import score_rows
 from batch.read_ahead import read_ahead
 from batch.sql.database import Database, open_database
 from batch.sql.query import Position, Query
 from batch.sql.read import look_ahead, read_by_copy, read_by_cursor
 from batch.sql.tables import Tables
 from batch.summary import summarize
-from batch.tally import RejectLimit, Tally
+from churn.drift import Drift
 from churn.errors import TableError
+from churn.tables.rows import Rows
+from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import sqlalchemy as sa
 
+    from batch.reject_limit import RejectLimit
     from batch.sql.progress import Progress
     from batch.sql.read import Page
     from batch.sql.write import IfExists
@@ -98,7 +101,7 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
     started = time.perf_counter()
     source = open_database(job.url)
     target = source if job.target_url in (None, job.url) else open_database(str(job.target_url))
-    tally = Tally(scorer.manifest)
+    tally = Tally(Drift(scorer.manifest))
     with source.explaining(), target.explaining(), ExitStack() as stack:
         writing = stack.enter_context(target.engine.connect())
         # A second connection to a SQLite file would block the first one from writing.
@@ -122,10 +125,10 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
                 bar.set_postfix(rejects=tally.rejected, refresh=False)
                 if may_end:
                     progress = tables.advance(progress, Position(nulls=True, key=page.last), tally.to_state())
-                    if job.max_rejects and not job.max_rejects.is_share:
-                        job.max_rejects.check(tally.rejected, tally.rows)
+                    if job.max_rejects:
+                        job.max_rejects.check(tally, is_end=False)
             if job.max_rejects:
-                job.max_rejects.check(tally.rejected, tally.rows)
+                job.max_rejects.check(tally)
             if tally.rows != total and source.has_snapshot:
                 raise TableError(f"the query has {total:,} rows, and {tally.rows:,} were read; nothing is published")
             tables.finish(progress, tally)
@@ -142,10 +145,10 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
 
 
 def _score_page(scorer: Scorer, query: Query, tables: Tables, page: Page, tally: Tally) -> None:
-    chunk = score_batch(scorer, page.rows, tally.rows + 1, query.keep)
+    chunk = score_rows(scorer, Rows(page.rows, len(page.rows), first=tally.rows + 1), query.keep)
     tables.scores.append(chunk.scores)
     tables.rejects.append(chunk.rejects)
-    tally.add(chunk)
+    tally.add(chunk.scored)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batch.sql.database import Database
     from batch.sql.query import Position, Query
     from batch.sql.write import Column, IfExists
-    from batch.tally import Tally
+    from churn.tables.tally import Tally
 
 LOCK_WAIT = "10s"
 """PostgreSQL's lock timeout: how long a job waits for another one on the same table; a killed job ends at once."""
@@ -101,12 +101,7 @@ class Tables:
         TableError
             If the tables don't have the number of rows that were counted.
         """
-        found = (self.scores.count(), self.rejects.count(distinct="row"))
-        if found != (tally.scored, tally.rejected):
-            raise TableError(
-                f"{self.scores.name}: {tally.scored:,} rows were scored and {tally.rejected:,} rejected, but the "
-                f"tables have {found[0]:,} and {found[1]:,} rows; nothing is published"
-            )
+        tally.check_written(self.scores.name, "tables", (self.scores.count(), self.rejects.count(distinct="row")))
         self._progress.advance(now, now.position, tally.to_state(), finished=True)
 
     def publish(self) -> None:

@@ -59,6 +59,11 @@ class Encoded:
     wrong: NDArray[np.bool_]
     violations: list[Violation]
 
+    @property
+    def accepted(self) -> NDArray[np.float64]:
+        """The raw matrix of the rows that can be scored, shape (accepted rows, features)."""
+        return self.raw[~self.wrong] if self.violations else self.raw
+
     def check(self) -> NDArray[np.float64]:
         """Return the raw matrix if all rows are valid.
 

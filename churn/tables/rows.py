@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from churn.tables.encode import Encoded, encode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from churn.errors import Violation
@@ -41,6 +41,8 @@ class Rows:
         Returns the batch with the original text of the given columns; None if `batch` has it already.
     find_lines : callable or None
         Returns the line number of each row, counted from 1, if there are lines.
+    first : int
+        Number of the first row in its table, counted from 1.
     """
 
     batch: pa.RecordBatch
@@ -50,6 +52,25 @@ class Rows:
     decimals: Mapping[str, Decimal] = field(default_factory=dict)
     reread: Callable[[Collection[str]], pa.RecordBatch | None] | None = None
     find_lines: Callable[[], Sequence[int]] | None = None
+    first: int = 1
+
+    @property
+    def known_places(self) -> NDArray[np.int64]:
+        """Position of each row of `batch` among all rows, counted from 0."""
+        return np.arange(self.total) if self.places is None else self.places
+
+    def number(self) -> NDArray[np.int64]:
+        """Return the position of each row in its table for messages: its line, or its number if there are no lines."""
+        if self.find_lines is None:
+            return np.arange(self.first, self.first + self.total)
+        return np.asarray(self.find_lines(), dtype=np.int64)
+
+    def without_broken(self) -> Rows:
+        """Return the same rows with only those in `batch` that have no error of the reader."""
+        if not self.broken:
+            return self
+        good = ~np.isin(self.known_places, [one.row for one in self.broken])
+        return replace(self, batch=self.batch.filter(pa.array(good)), places=self.known_places[good])
 
 
 def encode_rows(schema: Schema, rows: Rows) -> Encoded:
@@ -67,7 +88,7 @@ def encode_rows(schema: Schema, rows: Rows) -> Encoded:
         encoded = encode_batch(schema, written, rows.decimals) if written else encoded
     if not rows.broken:
         return encoded
-    places = np.arange(rows.total) if rows.places is None else rows.places
+    places = rows.known_places
     raw, wrong = np.zeros((rows.total, encoded.raw.shape[1]), order="F"), np.ones(rows.total, dtype=bool)
     raw[places], wrong[places] = encoded.raw, encoded.wrong
     wrong[[one.row for one in rows.broken]] = True

@@ -170,7 +170,7 @@ class BulkEndpoint:
                 await self._score(job, body, response, hold)
 
                 def count_all() -> None:
-                    self._metrics.count_batch(job.rows)
+                    self._metrics.count_batch(job.counts.rows)
                     count()
 
                 await self._finish(response, body, count_all)
@@ -199,9 +199,9 @@ class BulkEndpoint:
                 if not last:
                     coming = asyncio.ensure_future(body.take())
                 async for block in self._work(job, piece, response, last=last):
-                    if len(block.raw) or block.rejected:
-                        self._metrics.count_block(block.raw, block.probabilities, block.rejected, block.stamps)
-                    await response.put(block.answer, job.rows)
+                    if (scored := block.scored) is not None:
+                        self._metrics.count_block(scored.raw, scored.probabilities, scored.rejected, block.stamps)
+                    await response.put(block.answer, job.counts.rows)
                 hold(RESERVED_BYTES + job.buffered)
         finally:
             coming.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,13 +13,15 @@ from churn import identifiers
 from churn.columns import MAX_VIOLATIONS
 from churn.names import ROW
 from churn.tables.rows import encode_rows
+from churn.tables.scored import ScoredRows
+from churn.tables.tally import RowCounts
 from service.errors import RequestProblem, shorten
 from service.observe.stages import run_stages
 from service.tables.arrow_table import ArrowReader, ArrowWriter
 from service.tables.csv_table import CsvReader, CsvWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from churn.tables.encode import Encoded
     from churn.tables.rows import Rows
     from service.media_types import Form
-    from service.observe.stages import Stamps
     from service.tables.rows import TableReader
 
 _CODEC = pa.Codec("zstd", compression_level=1)
@@ -55,18 +57,15 @@ class Block(NamedTuple):
     ----------
     answer : Packed
         Encoded part of the response.
-    raw : ndarray of float64, shape (scored rows, features)
-    probabilities : ndarray of float64, shape (scored rows,)
-    rejected : int
-        Number of invalid rows.
-    stamps : Stamps
+    scored : ScoredRows or None
+        None for the end of the response.
+    stamps : sequence of float
+        As `service.observe.stages.Stamps`; empty for the end of the response.
     """
 
     answer: Packed
-    raw: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    rejected: int
-    stamps: Stamps
+    scored: ScoredRows | None = None
+    stamps: Sequence[float] = ()
 
 
 class TableJob:
@@ -85,8 +84,8 @@ class TableJob:
 
     Attributes
     ----------
-    rows : int
-        Number of rows read so far.
+    counts : RowCounts
+        Counts of the rows read so far.
     """
 
     def __init__(self, scorer: Scorer, form: Form, *, rejects: bool, max_part: int, decimal: str | None = None) -> None:
@@ -98,7 +97,7 @@ class TableJob:
         self._rejects = rejects
         self._form: pa.Schema | None = None
         self._errors: list[dict[str, Any]] = []
-        self.rows = 0
+        self.counts = RowCounts()
 
     @property
     def buffered(self) -> int:
@@ -132,8 +131,7 @@ class TableJob:
             if self._errors:
                 raise RequestProblem.invalid(self._errors, more=False)
             text = self._begin() + self._writer.end()
-            none = np.empty((0, len(self._scorer.schema.features)))
-            yield Block(Packed(text, len(text), is_compressed=False), none, none[:, 0], 0, (received,) * 6)
+            yield Block(Packed(text, len(text), is_compressed=False))
 
     def _begin(self) -> bytes:
         """Return the bytes before the first row; empty after the first call."""
@@ -153,26 +151,29 @@ class TableJob:
 
     def _score(self, rows: Rows, received: float, *, pack: bool) -> Block | None:
         """Score rows; None if the table will be rejected."""
+        rows = replace(rows, first=self.counts.rows + 1)
         encoded = encode_rows(self._scorer.schema, rows)
         parsed = perf_counter()
-        first, self.rows = self.rows, self.rows + len(encoded.raw)
         if encoded.violations and not self._rejects:
-            self._list(encoded.violations, rows, first)
+            self._list(encoded.violations, rows)
         if self._errors:
+            self.counts.rows += rows.total
             return None
-        fine = ~encoded.wrong
-        raw = encoded.raw[fine] if encoded.violations else encoded.raw
+        raw = encoded.accepted
 
-        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> Packed:
-            text = self._begin() + self._writer.write(self._answer(rows, first, encoded, probabilities))
-            return Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
+        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> tuple[Packed, ScoredRows]:
+            scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
+            text = self._begin() + self._writer.write(self._answer(rows, encoded, scored))
+            packed = Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
+            return packed, scored
 
-        answer, probabilities, stamps = run_stages(
+        (answer, scored), _, stamps = run_stages(
             self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
         )
-        return Block(answer, raw, probabilities, len(encoded.raw) - len(raw), stamps)
+        self.counts.add(scored)
+        return Block(answer, scored, stamps)
 
-    def _list(self, violations: list[Violation], rows: Rows, first: int) -> None:
+    def _list(self, violations: list[Violation], rows: Rows) -> None:
         """Collect invalid values for the error response.
 
         Raises
@@ -180,18 +181,18 @@ class TableJob:
         RequestProblem
             When `MAX_VIOLATIONS` values have been collected.
         """
-        lines = rows.find_lines() if rows.find_lines else None
+        lines = rows.number() if rows.find_lines else None
         for violation in violations:
             if len(self._errors) == MAX_VIOLATIONS:
                 raise RequestProblem.invalid(self._errors, more=True)
-            customer = first + violation.row
-            place = {"customer": customer, "row": customer + 1}
+            number = rows.first + violation.row
+            place = {"customer": number - 1, "row": number}
             if lines is not None:
-                place["line"] = lines[violation.row]
+                place["line"] = int(lines[violation.row])
             what = {"field": violation.field or None, "reason": violation.reason, "sent": shorten(violation.sent)}
             self._errors.append(place | what | {"allowed": violation.allowed})
 
-    def _answer(self, rows: Rows, first: int, encoded: Encoded, probabilities: NDArray[np.float64]) -> pa.RecordBatch:
+    def _answer(self, rows: Rows, encoded: Encoded, scored: ScoredRows) -> pa.RecordBatch:
         scorer, count = self._scorer, rows.total
         if scorer.schema.identifier in rows.batch.schema.names:
             names = rows.batch.column(scorer.schema.identifier)
@@ -201,9 +202,8 @@ class TableJob:
                 is_known[rows.places] = True
                 names = names.take(pa.array(np.cumsum(is_known) - 1, mask=~is_known))
         else:
-            names = pa.array(np.arange(first + 1, first + 1 + count))
-        decisions = scorer.decide(probabilities)
-        mask = None
+            names = pa.array(np.arange(rows.first, rows.first + count))
+        probabilities, decisions, mask = scored.probabilities, scored.decisions, None
         if encoded.violations:
             mask = encoded.wrong
             probabilities, decisions = (_spread(values, ~mask) for values in (probabilities, decisions))

@@ -9,8 +9,9 @@ import pyarrow as pa
 from bank import draw_customers, with_gaps
 from pyarrow import csv, feather, ipc, parquet
 
-from batch.chunk import score_batch
+from batch.chunk import score_rows
 from batch.files.job import FileJob, score_file
+from churn.tables.rows import Rows as TableRows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def expect(scorer: Scorer, table: pd.DataFrame, keep: tuple[str, ...] = ()) -> t
     """Return what one call of the scorer makes of a table of text: scores and rejects."""
     columns = pa.Table.from_pandas(table.replace("", None), preserve_index=False)
     batch = columns.combine_chunks().to_batches()[0]
-    chunk = score_batch(scorer, batch, 1, keep)
+    chunk = score_rows(scorer, TableRows(batch, len(batch)), keep)
     return chunk.scores.to_pylist(), chunk.rejects.to_pylist()
 
 

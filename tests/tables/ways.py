@@ -216,13 +216,14 @@ def by_streamed_training(scorer: Scorer, path: Path, decimal: str | None = None)
     from training.labels import Classes
     from training.source import open_source
     from training.streaming import spread
-    from training.streaming.faults import FaultLog, find_lines
+    from training.streaming.faults import FaultLog
     from training.streaming.inspect import Inspected
 
     source = open_source(path, scorer.schema, decimal)
     inspected = Inspected(scorer.schema, Classes("1", "0"), [], True, 0, (), {})
     log = FaultLog()
-    raw = np.concatenate([spread._encode(scorer.schema, inspected, batch, log)[0] for batch in source.read()])
-    lines = find_lines(source, range(1, len(raw) + 1))
+    batches = list(source.read())
+    raw = np.concatenate([spread._encode(scorer.schema, inspected, batch, log)[0] for batch in batches])
+    lines = np.concatenate([batch.find_lines() for batch in batches])
     faults = _read_faults("\n" + log.describe(source))
-    return _by_line([lines[row] for row in range(1, len(raw) + 1)], raw, faults, scorer)
+    return _by_line(lines.tolist(), raw, faults, scorer)

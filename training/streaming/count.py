@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STEPS = 10**PROBABILITY_DECIMALS
 
 
-class Tally:
+class ProbabilityCounts:
     """Counts of customers who stayed and who left for each probability.
 
     Attributes
@@ -77,19 +77,19 @@ def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> Whole:
     """
     schema = table.sample.schema
     edges = find_edges(schema, table.sample.raw[table.rows["train"]])
-    tallies = {name: Tally() for name in table.rows}
+    counts = {name: ProbabilityCounts() for name in table.rows}
     histograms: dict[str, Any] = {}
     with tqdm(total=sum(table.counts.values()), desc="judging", unit="row", unit_scale=True, disable=None) as bar:
         for name, raw, labels in table.shards.read():
             if len(labels):
-                tallies[name].add(labels, fitted.predict(raw))
+                counts[name].add(labels, fitted.predict(raw))
             if name == "train":
                 histograms = _add(histograms, count_between(schema, raw, edges))
             bar.update(len(labels))
-    train = tallies["train"].counts.sum(axis=0)
+    train = counts["train"].counts.sum(axis=0)
     seen = np.flatnonzero(train)
     return Whole(
-        scores={name: tally.score(threshold) for name, tally in tallies.items()},
+        scores={name: one.score(threshold) for name, one in counts.items()},
         histograms=histograms,
         score_histogram=count_scores(seen / STEPS, train[seen]),
     )

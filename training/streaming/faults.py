@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from churn.errors import TableError
+from churn.tables.tally import RowCounts
 from training.tables import LISTED, Fault
 
 if TYPE_CHECKING:
@@ -16,24 +17,28 @@ if TYPE_CHECKING:
 
 
 class FaultLog:
-    """Counts faults and keeps the first `LISTED`.
+    """Counts rows and their faults, and keeps the first `LISTED` faults.
 
     Attributes
     ----------
-    rows : int
-        Number of rows with faults.
-    faults : int
-        Number of faults; a row may have several.
+    counts : RowCounts
+        ``reasons`` are the columns with faults.
     """
 
     def __init__(self) -> None:
-        self.rows = self.faults = 0
+        self.counts = RowCounts()
         self._kept: list[tuple[Path, Fault]] = []
 
-    def add(self, file: Path, faults: Sequence[Fault], rows: int) -> None:
-        """Add the faults of a batch, and the number of rows with faults."""
-        self.rows += rows
-        self.faults += len(faults)
+    @property
+    def faults(self) -> int:
+        """Number of faults; a row may have several."""
+        return self.counts.reasons.total()
+
+    def add(self, file: Path, faults: Sequence[Fault], rows: int, rejected: int) -> None:
+        """Add the faults of a batch, the number of its rows, and how many of them have faults."""
+        self.counts.rows += rows
+        self.counts.accepted += rows - rejected
+        self.counts.reasons.update(fault.column for fault in faults)
         self._kept += [
             (file, fault) for fault in sorted(faults, key=lambda fault: fault.line)[: LISTED - len(self._kept)]
         ]
@@ -54,16 +59,3 @@ class FaultLog:
                 f"{source.path}: {self.faults} cells or lines can't be used (--on-bad-row drop leaves "
                 f"their rows out):\n{self.describe(source)}"
             )
-
-
-def find_lines(source: Source, rows: Sequence[int]) -> dict[int, int]:
-    """Return the line number of each row; for Parquet, the row number."""
-    found = {row: row for row in rows}
-    if source.is_text:
-        for batch in source.read(source.names[:1]):
-            end = batch.first + len(batch.rows)
-            wanted = [row for row in rows if batch.first <= row < end]
-            if wanted:
-                lines = batch.find_lines()
-                found |= {row: lines[row - batch.first] for row in wanted}
-    return found

@@ -21,7 +21,6 @@ from training.second_header import SECOND_HEADER, has_second_header
 from training.source import hint_at_encoding
 from training.streaming import keys
 from training.streaming.facts import Facts
-from training.streaming.faults import find_lines
 from training.tables import Table, find_doubtful, make_frame
 
 if TYPE_CHECKING:
@@ -115,21 +114,21 @@ def inspect(
         columns = [name for name in source.names if name in wanted]
     with tqdm(desc="inspecting", unit="row", unit_scale=True, disable=None) as bar:
         for batch in source.read(columns):
-            bar.update(len(batch.rows))
+            bar.update(len(batch.usable))
             _refuse_other_encoding(source, batch)
             _refuse_second_header(source, batch)
-            chosen = chooser.exclude(batch.rows.column, len(batch.rows))
+            chosen = chooser.exclude(batch.usable.column, len(batch.usable))
             words.see(label, batch, chosen)
-            chosen = chooser.leave_others(read_words(batch.rows.column(label)), chosen)
-            rows = batch.rows.filter(pa.array(chosen))
+            chosen = chooser.leave_others(read_words(batch.usable.column(label)), chosen)
+            rows = batch.usable.filter(pa.array(chosen))
             if schema is None or schema.unlisted:
-                sample.see(rows, batch.decimals)
+                sample.see(rows, batch.rows.decimals)
                 for name in schema.unlisted if schema else facts:
-                    facts[name].see(rows.column(name), batch.decimals.get(name, "."))
+                    facts[name].see(rows.column(name), batch.rows.decimals.get(name, "."))
             sample.rows += len(rows)
     if not sample.rows:
         raise TableError(f"{source.path}: the table has a header and no rows that can be used")
-    classes = words.tell(source, label, positive, negative)
+    classes = words.tell(source.path, label, positive, negative)
     if schema is not None:
         schema = _list_categories(schema, facts, sample, source.path)
         return Inspected(
@@ -180,38 +179,36 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
 
 def _refuse_other_encoding(source: Source, batch: Batch) -> None:
     """Raise TableError if a CSV is not UTF-8; a few undecodable cells are faults instead."""
-    lines = {line for line, one in batch.broken if one.reason == NOT_UTF8}
-    if len(lines) > OTHER_ENCODING * (len(batch.rows) + len(lines)):
+    lines = {line for line, one in batch.find_broken() if one.reason == NOT_UTF8}
+    if len(lines) > OTHER_ENCODING * (len(batch.usable) + len(lines)):
         what = f"{source.path}: {len(lines):,} lines, from line {min(lines)} on, are not UTF-8"
         raise TableError(f"{what}\n{hint_at_encoding(source.path)}")
 
 
 def _refuse_second_header(source: Source, batch: Batch) -> None:
     """Raise TableError if a CSV has a second header line."""
-    if source.is_text and batch.first == 1 and has_second_header(batch.rows.columns):
-        raise TableError(f"{source.path}: line {find_lines(source, [1])[1]}: {SECOND_HEADER}; delete that line")
+    if source.is_text and batch.rows.first == 1 and has_second_header(batch.usable.columns):
+        raise TableError(f"{source.path}: line {batch.find_lines()[0]}: {SECOND_HEADER}; delete that line")
 
 
 class _Words:
     """Distinct label values with their first occurrences."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[Path, int, str]] = {}
+        self._places: dict[str, Place] = {}
 
     def see(self, label: str, batch: Batch, chosen: NDArray[np.bool_]) -> None:
-        column = batch.rows.column(label)
+        column = batch.usable.column(label)
         words = compute.if_else(pa.array(chosen), read_words(column), pa.scalar(None, pa.string()))
         for word in words.unique().drop_null().to_pylist():
             if word not in self._places and len(self._places) < MOST_WORDS:
                 row = compute.index(words, word).as_py()
-                self._places[word] = batch.file, batch.first + row, str(column[row]).strip()
+                self._places[word] = Place(str(column[row]).strip(), f"line {batch.find_lines()[row]}")
 
-    def tell(self, source: Source, label: str, positive: str | None, negative: str | None) -> Classes:
+    def tell(self, path: Path, label: str, positive: str | None, negative: str | None) -> Classes:
         """Return the two classes of the label."""
-        lines = find_lines(source, [row for _, row, _ in self._places.values()]) if len(self._places) > 2 else {}
-        places = {word: Place(text, f"line {lines.get(row, row)}") for word, (_, row, text) in self._places.items()}
-        where = f"{source.path}: label {label}"
-        return choose_classes(where, places, positive, negative, are_all=len(places) < MOST_WORDS)
+        where = f"{path}: label {label}"
+        return choose_classes(where, self._places, positive, negative, are_all=len(self._places) < MOST_WORDS)
 
 
 class _Sample:

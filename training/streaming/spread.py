@@ -133,7 +133,7 @@ def open_streamed(
 
 
 def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, on_bad_row: OnBadRow) -> StreamedTable:
-    schema, tally, log = inspected.schema, _Tally(len(inspected.schema.features)), FaultLog()
+    schema, statistics, log = inspected.schema, _PartStatistics(len(inspected.schema.features)), FaultLog()
     wanted = {*schema.names, schema.label, schema.identifier, *(one.column for one in inspected.exclusions)}
     columns = [name for name in source.names if name in wanted]
     with (
@@ -145,43 +145,42 @@ def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, 
             raw, labels = _encode(schema, inspected, batch, log)
             row_keys = keys.number_keys(done, len(raw))
             if inspected.has_identifier:
-                row_keys = keys.identifier_keys(batch.rows.column(schema.identifier), row_keys)
+                row_keys = keys.identifier_keys(batch.usable.column(schema.identifier), row_keys)
             parts, drawn = split.choose(row_keys), keys.draw(keys.number_keys(done, len(raw)), split.seed, keys.SHARD)
             good = ~np.isnan(labels)
             writer.write(raw[good], labels[good], parts[good], drawn[good])
-            tally.add(raw[good], labels[good], parts[good])
+            statistics.add(raw[good], labels[good], parts[good])
             done += len(raw)
             bar.update(len(raw))
     log.check(source, on_bad_row)
-    tally.check(source.path)
-    return _collect(source, inspected, shards, tally, log)
+    statistics.check(source.path)
+    return _collect(source, inspected, shards, statistics, log)
 
 
 def _encode(
     schema: Schema, inspected: Inspected, batch: Batch, log: FaultLog
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the raw matrix and labels of a batch; the label is NaN for unusable rows."""
-    encoded = encode_batch(schema, batch.rows, batch.decimals)
+    encoded = encode_batch(schema, batch.usable, batch.rows.decimals)
     chooser = RowChooser(schema.label, inspected.classes.left, inspected.classes.stayed, inspected.exclusions)
-    words = read_words(batch.rows.column(schema.label))
-    chosen = chooser.leave_others(words, chooser.exclude(batch.rows.column, len(batch.rows)))
+    words = read_words(batch.usable.column(schema.label))
+    chosen = chooser.leave_others(words, chooser.exclude(batch.usable.column, len(batch.usable)))
     labels = inspected.classes.encode(words)
     absent = find_word(words, None) & chosen
     bad = encoded.wrong & chosen | absent
     labels[~chosen] = np.nan
-    if batch.broken:
-        broken = [Fault.of(one, line) for line, one in batch.broken]
-        log.add(batch.file, broken, len({fault.line for fault in broken}))
+    faults = [Fault.of(one, line) for line, one in batch.find_broken()]
+    broken = len({fault.line for fault in faults})
     if bad.any():
-        lines = batch.find_lines()
-        faults = [Fault.of(one, lines[one.row]) for one in encoded.violations if chosen[one.row]]
+        lines = batch.find_lines().tolist()
+        faults += [Fault.of(one, lines[one.row]) for one in encoded.violations if chosen[one.row]]
         faults += [Fault(lines[row], schema.label, "the label is missing") for row in np.flatnonzero(absent).tolist()]
-        log.add(batch.file, faults, int(bad.sum()))
         labels[bad] = np.nan
+    log.add(batch.file, faults, int(chosen.sum()) + broken, int(bad.sum()) + broken)
     return encoded.raw, labels
 
 
-class _Tally:
+class _PartStatistics:
     """Counts of customers by set and class, and ranges of the columns."""
 
     def __init__(self, features: int) -> None:
@@ -210,14 +209,16 @@ class _Tally:
                 )
 
 
-def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally, log: FaultLog) -> StreamedTable:
+def _collect(
+    source: Source, inspected: Inspected, shards: Shards, statistics: _PartStatistics, log: FaultLog
+) -> StreamedTable:
     """Return the sample with the statistics of all rows."""
-    counts = dict(zip(PARTS, tally.classes.sum(axis=1).tolist(), strict=True))
+    counts = dict(zip(PARTS, statistics.classes.sum(axis=1).tolist(), strict=True))
     taken = {name: found for name, found in shards.take(dict.fromkeys(PARTS, REPORT_ROWS)).items() if len(found[1])}
     ends = np.cumsum([0, *(len(labels) for _, labels in taken.values())])
     rows = {name: np.arange(*span) for name, span in zip(taken, itertools.pairwise(ends), strict=True)}
     notes = list(inspected.notes)
-    bad = log.rows
+    bad = log.counts.rejected
     if bad:
         notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
     notes.append(
@@ -236,14 +237,14 @@ def _collect(source: Source, inspected: Inspected, shards: Shards, tally: _Tally
     source_facts = {
         "file": source.path.name,
         "sha256": source.digest(),
-        "rows": inspected.rows + source.ragged,
+        "rows": log.counts.rows,
         "rows_used": used,
         "rows_with_faults": bad,
-        "positive_share": float(tally.classes[:, 1].sum() / used),
+        "positive_share": float(statistics.classes[:, 1].sum() / used),
         "columns_dropped": dict(inspected.dropped),
         "classes": asdict(inspected.classes),
         "has_identifier": inspected.has_identifier,
     }
-    schema = with_trained_ranges(inspected.schema, tally.ranges())
+    schema = with_trained_ranges(inspected.schema, statistics.ranges())
     raw, labels = (np.concatenate(pieces) for pieces in zip(*taken.values(), strict=True))
     return StreamedTable(shards, Dataset(schema, raw, labels, source_facts, tuple(notes)), rows, counts)

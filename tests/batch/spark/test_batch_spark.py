@@ -11,9 +11,11 @@ import pytest
 from bank import draw_customers, with_gaps
 from pyarrow import csv, parquet
 
-from batch.chunk import REJECTS, score_batch
+from batch.chunk import REJECTS
+from batch.chunk import score_rows as score_rows_of_table
 from batch.spark.rows import RAGGED, WRONG, TextForm, score_rows
 from churn.errors import BundleError, EngineError, TableError, TooManyRejectsError
+from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,8 @@ def score(spark: Any, models: Path, source: Path, output: Path, **chosen: Any) -
 
 def expect(scorer: Scorer, table: pa.Table, keep: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
     """Return what one machine makes of the same table."""
-    chunk = score_batch(scorer, table.combine_chunks().to_batches()[0], 1, keep)
+    batch = table.combine_chunks().to_batches()[0]
+    chunk = score_rows_of_table(scorer, Rows(batch, len(batch)), keep)
     rejects = pa.Table.from_batches([chunk.rejects]).sort_by([("row", "ascending"), ("column", "ascending")])
     return chunk.scores.to_pylist(), rejects.to_pylist()
 
@@ -206,7 +209,7 @@ def test_a_worker_loads_the_model_once(spark: Any, models: Path) -> None:
 
 @pytest.mark.slow
 def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: pd.DataFrame, tmp_path: Path) -> None:
-    from batch.tally import RejectLimit
+    from batch.reject_limit import RejectLimit
 
     source = tmp_path / "customers.csv"
     customers.to_csv(source, index=False)
@@ -295,7 +298,8 @@ def test_a_packed_model_scores_as_its_folder_and_is_loaded_once(
     loaded = load_packed(packed)
     assert load_packed(packed) is loaded
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
-    assert score_batch(loaded, batch, 1).scores == score_batch(scorer, batch, 1).scores
+    rows = Rows(batch, len(batch))
+    assert score_rows_of_table(loaded, rows).scores == score_rows_of_table(scorer, rows).scores
 
 
 def test_a_packed_model_that_changed_on_its_way_is_refused(models: Path) -> None:

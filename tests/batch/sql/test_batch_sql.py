@@ -13,16 +13,19 @@ import sqlalchemy as sa
 from databases import fill, make_sqlite, run, select, tables
 from processes import run_python
 
-from batch.chunk import REJECTS, score_batch
+from batch.chunk import REJECTS, score_rows
 from batch.read_ahead import read_ahead
+from batch.reject_limit import RejectLimit
 from batch.sql import job as sql_job
 from batch.sql import read as sql_read
 from batch.sql import tables as sql_tables
 from batch.sql.database import open_database
 from batch.sql.job import SqlJob, score_query
 from batch.sql.query import read_key, write_key
-from batch.tally import RejectLimit, Tally
+from churn.drift import Drift
 from churn.errors import ChurnError, TableError, TooManyRejectsError
+from churn.tables.rows import Rows
+from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +114,8 @@ def test_a_query_gives_the_scores_and_rejects_of_its_rows(
 ) -> None:
     fill(url, customers.sample(frac=1, random_state=0), as_text=as_text)
     summary = score_query(scorer, job(url))
-    expected = score_batch(scorer, pa.RecordBatch.from_pandas(customers, preserve_index=False), 1)
+    batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
+    expected = score_rows(scorer, Rows(batch, len(batch)))
     scores = expected.scores.to_pylist()
     assert [(str(row[0]), row[1], bool(row[2]), row[3]) for row in select(url, SCORES)] == [
         tuple(row.values()) for row in scores
@@ -328,7 +332,7 @@ def stop_midway(scorer: Scorer, wanted: SqlJob) -> None:
 def stop_after(pages: int) -> Any:
     seen: list[int] = []
 
-    def check(*_: object) -> None:
+    def check(*_: object, **__: object) -> None:
         seen.append(1)
         if len(seen) == pages:
             raise StopError
@@ -491,11 +495,11 @@ def test_a_key_of_another_kind_is_refused() -> None:
 
 def test_a_tally_goes_on_from_its_state(scorer: Scorer, customers: pd.DataFrame) -> None:
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
-    whole, first, second = (Tally(scorer.manifest) for _ in range(3))
-    whole.add(score_batch(scorer, batch, 1))
-    first.add(score_batch(scorer, batch.slice(0, 100), 1))
-    second.restore(first.to_state())
-    second.add(score_batch(scorer, batch.slice(100), 101))
+    whole, first, second = (Tally(Drift(scorer.manifest)) for _ in range(3))
+    for tally, rows in ((whole, batch), (first, batch.slice(0, 100)), (second, batch.slice(100))):
+        if tally is second:
+            second.restore(first.to_state())
+        tally.add(score_rows(scorer, Rows(rows, len(rows))).scored)
     assert second.summarize() == whole.summarize()
 
 

@@ -16,7 +16,7 @@ from training import source
 from training.dataset import load_dataset
 from training.evaluate import score
 from training.streaming import inspect, keys, shards, spread
-from training.streaming.count import Tally
+from training.streaming.count import ProbabilityCounts
 from training.streaming.records import BLOCK_ROWS, write_records
 from training.streaming.shards import PARTS, Shards
 from training.streaming.spread import Split, StreamedTable, open_streamed
@@ -275,7 +275,7 @@ def test_counts_of_probabilities_score_as_the_customers_themselves() -> None:
     generator = np.random.default_rng(0)
     probabilities = generator.beta(1, 4, 5000).round(3)
     labels = (generator.random(5000) < probabilities).astype(np.float64)
-    tally = Tally()
+    tally = ProbabilityCounts()
     for start in range(0, 5000, 700):
         tally.add(labels[start : start + 700], probabilities[start : start + 700])
     found, expected = tally.score(0.4), score(labels, probabilities, 0.4)
