@@ -190,7 +190,8 @@ take = run.FileRun._take
 def halt(run, scored):
     if run._tally.rows >= rows:
         print("halted", flush=True)
-        time.sleep(600)
+        while True:  # a signal just before a long sleep would not end it
+            time.sleep(0.1)
     take(run, scored)
 run.FileRun._take = halt
 from cli.main import main
