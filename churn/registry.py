@@ -141,10 +141,15 @@ class Registry:
             self.folder(version)
             self._set_current(version, "promote")
 
-    def rollback(self) -> int:
+    def rollback(self, check: Callable[[Path], object] | None = None) -> int:
         """Make the previously current version current again, and return it.
 
         A second rollback goes back one more version.
+
+        Parameters
+        ----------
+        check : callable, optional
+            Called with the folder of that version before it is current; what it raises leaves everything as it is.
 
         Raises
         ------
@@ -156,7 +161,9 @@ class Registry:
             if len(served) < 2:
                 raise RegistryError(f"{self.root}: no version was current before this one")
             version = served[-2]
-            self.folder(version)
+            folder = self.folder(version)
+            if check is not None:
+                check(folder)
             self._set_current(version, "rollback")
         return version
 

@@ -87,12 +87,16 @@ def promote(version: int, models: Path, engine: EngineChoice) -> None:
 
 @models.command()
 @models_option
-def rollback(models: Path) -> None:
-    """Make the previously current version current again.
+@engine_option
+def rollback(models: Path, engine: EngineChoice) -> None:
+    """Load the previously current version as the service does, and make it current again.
 
     Example: churn models rollback
     """
-    click.echo(f"version {Registry(models).rollback()} is current again")
+    from service.state import load_model
+
+    version = Registry(models).rollback(lambda folder: load_model(folder, engine))
+    click.echo(f"version {version} is current again")
 
 
 @models.command()

@@ -77,6 +77,16 @@ def test_a_damaged_version_is_not_promoted(churn: Any, two_models: Path) -> None
     assert contents(two_models) == before
 
 
+def test_a_damaged_version_is_not_returned_to(churn: Any, two_models: Path) -> None:
+    churn("models", "promote", 1, "--models", two_models)
+    flip_byte(two_models / "2" / "report.html", 0)
+    before = contents(two_models)
+    answer = churn("models", "rollback", "--models", two_models)
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {two_models}/2/report.html: SHA-256 differs")
+    assert contents(two_models) == before
+
+
 @pytest.mark.parametrize("engine", ["onnx", "tensorflow"])
 def test_verify_says_that_every_version_is_as_written(churn: Any, two_models: Path, engine: str) -> None:
     answer = churn("models", "verify", "--models", two_models, "--engine", engine)
