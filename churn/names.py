@@ -23,6 +23,11 @@ ANSWER_NAMES = frozenset(
 )
 """Names used in requests, responses and tables of scores, which the identifier can't have."""
 
+IDENTIFIER_LIMIT = 2**63
+"""Identifiers that are integers are below this, and at least its negative."""
+
+ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
+
 OWN_PREFIX = "__"
 """Prefix of columns that Spark jobs and pandas add."""
 

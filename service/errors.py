@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from churn.names import IDENTIFIER_LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 MAX_SENT_CHARACTERS = 100
 RETRY_AFTER = {"Retry-After": "1"}
-
-IDENTIFIER_LIMIT = 2**63
-ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
 
 _log = logging.getLogger(__name__)
 

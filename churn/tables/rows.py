@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from churn import identifiers
+from churn.errors import Violation
+from churn.names import ALLOWED_IDENTIFIER
 from churn.tables.encode import Encoded, encode_batch
 
 if TYPE_CHECKING:
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.errors import Violation
     from churn.numerals import Decimal
     from churn.schema import Schema
 
@@ -74,7 +76,7 @@ class Rows:
 
 
 def encode_rows(schema: Schema, rows: Rows) -> Encoded:
-    """Encode rows, including the errors of the reader.
+    """Encode rows, including the errors of the reader and identifiers that name nobody.
 
     Returns
     -------
@@ -86,11 +88,23 @@ def encode_rows(schema: Schema, rows: Rows) -> Encoded:
         # Messages have the original text: 900 may be "900.00" in the table.
         written = rows.reread({one.field for one in encoded.violations if one.sent is not None})
         encoded = encode_batch(schema, written, rows.decimals) if written else encoded
-    if not rows.broken:
-        return encoded
     places = rows.known_places
+    broken = [*rows.broken, *_find_broken_identifiers(schema.identifier, rows.batch, places)]
+    if not broken:
+        return encoded
     raw, wrong = np.zeros((rows.total, encoded.raw.shape[1]), order="F"), np.ones(rows.total, dtype=bool)
     raw[places], wrong[places] = encoded.raw, encoded.wrong
-    wrong[[one.row for one in rows.broken]] = True
+    wrong[[one.row for one in broken]] = True
     moved = [replace(one, row=int(places[one.row])) for one in encoded.violations]
-    return Encoded(raw, wrong, sorted([*moved, *rows.broken], key=lambda one: one.row))
+    return Encoded(raw, wrong, sorted([*moved, *broken], key=lambda one: one.row))
+
+
+def _find_broken_identifiers(name: str, batch: pa.RecordBatch, places: NDArray[np.int64]) -> list[Violation]:
+    """Find rows with an identifier that is a number, but no integer or too large."""
+    if name not in batch.schema.names:
+        return []
+    column = batch.column(name)
+    return [
+        Violation(int(places[row]), name, "is not an identifier", column[row].as_py(), ALLOWED_IDENTIFIER)
+        for row in identifiers.find_broken(column)
+    ]

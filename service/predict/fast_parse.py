@@ -17,9 +17,8 @@ import msgspec
 import numpy as np
 
 from churn.columns import find_wrong_numbers, make_stacker
-from churn.names import BATCH
+from churn.names import BATCH, IDENTIFIER_LIMIT
 from churn.schema import FLAG_WORDS, LARGEST
-from service.errors import IDENTIFIER_LIMIT
 from service.predict.parse import BatchRequest, SingleRequest, parse
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from churn.columns import MAX_VIOLATIONS
-from churn.names import BATCH, normalize_keys
+from churn.names import ALLOWED_IDENTIFIER, BATCH, IDENTIFIER_LIMIT, normalize_keys
 from churn.schema import InvalidValueError
-from service.errors import ALLOWED_IDENTIFIER, IDENTIFIER_LIMIT, RequestProblem, shorten
+from service.errors import RequestProblem, shorten
 from service.predict.leniency import STRICT, Leniency
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from churn import identifiers
-from churn.errors import Violation
 from churn.names import normalize_names
 from churn.tables.encode import READABLE, is_readable
 from churn.tables.rows import Rows
-from service.errors import ALLOWED_IDENTIFIER, RequestProblem
+from service.errors import RequestProblem
 from service.tables.arrow_messages import DICTIONARY, RECORD_BATCH, SCHEMA, MalformedError, Message, read_head
 from service.tables.rows import check_columns
 
@@ -165,18 +164,7 @@ class ArrowReader:
             raise RequestProblem.part_too_large("a batch of an Arrow stream", self._max_message, _ADVICE)
         for first in range(0, len(batch), SLICE_ROWS):
             part = batch.slice(first, SLICE_ROWS)
-            yield Rows(part, len(part), self._find_broken(part), decimals=self._decimals)
-
-    def _find_broken(self, batch: pa.RecordBatch) -> list[Violation]:
-        """Find rows with an identifier that is not an integer or is too large."""
-        name = self._schema.identifier
-        if name not in batch.schema.names:
-            return []
-        column = batch.column(name)
-        return [
-            Violation(row, name, "is not an identifier", column[row].as_py(), ALLOWED_IDENTIFIER)
-            for row in identifiers.find_broken(column)
-        ]
+            yield Rows(part, len(part), decimals=self._decimals)
 
 
 class _Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -183,3 +184,13 @@ def test_a_column_named_row_is_passed_through_where_customers_have_names(scorer:
     source = write(tmp_path / "in.parquet", pa.array([1, 2, 3]), row=pa.array([7, 8, 9]))
     score(scorer, source, tmp_path / "out.parquet", keep=("row",))
     assert read(tmp_path / "out.parquet").column("row").to_pylist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize("number", [0.5, 2.0**63, -1e300, math.inf])
+def test_a_float_that_names_nobody_is_rejected_by_row(scorer: Scorer, tmp_path: Path, number: float) -> None:
+    summary = score(scorer, write(tmp_path / "in.parquet", pa.array([1.0, number, 3.0])), tmp_path / "out.csv")
+    assert (summary["scored"], summary["reasons"]) == (2, {"CustomerId is not an identifier": 1})
+    [reject] = read_rejects(tmp_path / "out.csv.rejects")
+    assert (reject["row"], reject["column"], reject["reason"]) == (2, "CustomerId", "is not an identifier")
+    assert float(reject["value"]) == number
+    assert reject["allowed"].startswith("a text, or a whole number from -9223372036854775808 to ")
