@@ -163,6 +163,11 @@ def test_the_domain_loads_no_web_framework_nor_pandas_even_with_its_layers() -> 
             assert not {name.split(".")[0] for name in found} & {"fastapi", "pandas", "sklearn"}, module
 
 
+def test_nothing_imports_pandas() -> None:
+    product = {module: found for module, found in IMPORTS.items() if module.split(".")[0] in FLOORS}
+    assert not [module for module, found in product.items() if any(name.split(".")[0] == "pandas" for name in found)]
+
+
 def test_the_command_loads_its_jobs_only_when_they_are_called() -> None:
     loaded = loaded_by("import cli.main")
     assert not loaded & {*HEAVY, "training", "service", "batch", "numpy"}

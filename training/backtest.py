@@ -191,7 +191,7 @@ def _encode(
         "rows_left_out": found.left_out,
         "rows_with_faults": bad,
         "positive_share": float(labels.mean()),
-        "has_identifier": scorer.schema.identifier in table.frame.columns,
+        "has_identifier": scorer.schema.identifier in table.columns,
     }
     return raw, labels, source, notes
 

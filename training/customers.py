@@ -96,11 +96,11 @@ def read_customers(
     whole = read_table(path, schema, decimal, find_columns(drop_rows))
     table = _take_out_second_header(whole)
     rows = len(table.lines) + len({fault.line for fault in table.faults})
-    label = find_label(table, schema.label if schema is not None else label)
-    chooser = RowChooser(label, positive, negative, parse_exclusions(path, drop_rows, list(table.frame.columns)))
-    table = table.select(chooser.exclude(table.arrow, len(table.lines)))
+    label = find_label(path, list(table.columns), schema.label if schema is not None else label)
+    chooser = RowChooser(label, positive, negative, parse_exclusions(path, drop_rows, list(table.columns)))
+    table = table.select(chooser.exclude(table.columns.__getitem__, len(table.lines)))
     classes = find_classes(table, label, positive, negative)
-    words = read_words(table.arrow(label))
+    words = read_words(table.columns[label])
     chosen = chooser.leave_others(words, np.ones(len(words), dtype=bool))
     table, words = table.select(chosen), words.filter(pa.array(chosen))
     missing = find_word(words, None)
@@ -119,7 +119,7 @@ def read_customers(
 
 def _take_out_second_header(table: Table) -> Table:
     """Replace a second header line of a table by a fault."""
-    if not has_second_header(map(table.arrow, table.frame.columns)):
+    if not has_second_header(table.columns.values()):
         return table
     rest = np.arange(len(table.lines)) > 0
     fault = Fault(int(table.lines[0]), "", SECOND_HEADER)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from churn.schema import Schema
@@ -116,7 +115,7 @@ def load_dataset(
         schema, notes, dropped = inference.schema, (*notes, *inference.notes), inference.dropped
         has_identifier = inference.has_identifier
     else:
-        has_identifier = schema.identifier in table.frame.columns
+        has_identifier = schema.identifier in table.columns
         schema = list_categories(schema, table)
     refuse_unreadable(path, schema, table.unreadable)
     raw, faults = encode_table(table, schema)
@@ -127,7 +126,7 @@ def load_dataset(
     bad = ragged + int((~good).sum())
     if bad:
         notes = (*notes, f"{bad} rows are dropped for {len(faults)} faults:\n{list_faults(faults)}")
-    repeated = _find_repeated(table.frame) & good
+    repeated = _find_repeated(table) & good
     is_kept = good & ~repeated if has_identifier else good
     check_classes(path, labels[is_kept])
     raw, labels = raw[is_kept], labels[is_kept]
@@ -157,13 +156,18 @@ def encode_table(table: Table, schema: Schema) -> tuple[NDArray[np.float64], lis
     raw : ndarray of float64, shape (n, features)
     faults : list of Fault
     """
-    columns = [table.arrow(name) for name in schema.names]
+    columns = [table.columns[name] for name in schema.names]
     encoded = encode_batch(schema, pa.record_batch(columns, list(schema.names)), table.decimals)
     return encoded.raw, [Fault.of(one, int(table.lines[one.row])) for one in encoded.violations]
 
 
-def _find_repeated(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    return frame.duplicated().to_numpy(dtype=bool)
+def _find_repeated(table: Table) -> NDArray[np.bool_]:
+    """Return a mask of the rows that are equal to an earlier one; missing cells are equal."""
+    names = [str(position) for position in range(len(table.columns))]
+    rows = pa.table([*table.columns.values(), pa.array(np.arange(len(table.lines)))], [*names, "row"])
+    repeated = np.ones(len(table.lines), dtype=bool)
+    repeated[rows.group_by(names).aggregate([("row", "min")]).column("row_min").to_numpy()] = False
+    return repeated
 
 
 def _describe_repeated(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from churn.dates import FORMATS, ISO, Found, describe_format, read_date, write_date
 from churn.schema import Feature
+from training.cells import count_words, is_text, select_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pandas as pd
+    import pyarrow as pa
 
 DATE_SHARE = 0.9
 """A text column is a date column if this share of its cells are dates; the others are faults."""
@@ -20,7 +21,7 @@ HEAD = 200
 """Number of the most frequent strings of which a format must match at least one."""
 
 
-def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
+def find_dates(columns: Mapping[str, pa.Array]) -> dict[str, Found]:
     """Find the date columns of a table.
 
     If the order of day and month is ambiguous in a column, the other date columns decide, if they agree.
@@ -30,7 +31,9 @@ def find_dates(columns: Mapping[str, pd.Series[Any]]) -> dict[str, Found]:
     dict of str to Found
         Result for each date column.
     """
-    found = {name: find_format(_count(column)) for name, column in columns.items() if column.dtype.kind not in "iufb"}
+    found = {
+        name: find_format(count_words(select_present(column))) for name, column in columns.items() if is_text(column)
+    }
     found = {name: dates for name, dates in found.items() if dates.choices}
     decided = {dates.format for dates in found.values() if dates.format}
     for name, dates in found.items():
@@ -79,12 +82,8 @@ def explain_doubt(found: Found) -> str:
     return f"its dates can be read as {forms}; a --schema says which ({example})"
 
 
-def describe_dates(name: str, present: pd.Series[Any], form: str, *, nullable: bool) -> Feature:
+def describe_dates(name: str, present: pa.Array, form: str, *, nullable: bool) -> Feature:
     """Return the feature for a date column; its example is the median date in ISO 8601."""
-    days = sorted(day for day in (read_date(text, form) for text in present.unique()) if day is not None)
+    days = sorted(day for day in (read_date(text, form) for text in present.unique().to_pylist()) if day is not None)
     example = write_date(days[len(days) // 2])
     return Feature(name, "date", format="" if form == ISO else form, nullable=nullable, example=example)
-
-
-def _count(column: pd.Series[Any]) -> dict[str, int]:
-    return {str(text): int(rows) for text, rows in column.value_counts().items() if text != "?"}

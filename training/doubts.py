@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pyarrow import compute
 
 from churn.errors import TableError
 from churn.names import find_alike, find_fault, shorten
-from training.tables import as_numbers
+from training.cells import as_numbers, is_present, is_text, select_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
+    import pyarrow as pa
 
     from churn.names import Role
     from churn.schema import Feature
@@ -79,18 +80,18 @@ def check_notation(table: Table, name: str) -> None:
     name : str
         Column, for which the user specified nothing.
     """
-    column = table.frame[name]
-    if column.dtype.kind in "iufb" or KEY_NAME.search(name):
+    column = table.columns[name]
+    if not is_text(column) or KEY_NAME.search(name):
         return
-    known = (column.notna() & (column != "?")).to_numpy(dtype=bool, na_value=False)
-    sample = column[known].iloc[:NOTATION_SAMPLE]
-    if sum(bool(_WRITTEN_NUMBER.fullmatch(str(cell))) for cell in sample) < max(1, NUMERIC_SHARE * len(sample)):
+    known = is_present(column)
+    sample = select_present(column)[:NOTATION_SAMPLE].to_pylist()
+    if sum(bool(_WRITTEN_NUMBER.fullmatch(cell)) for cell in sample) < max(1, NUMERIC_SHARE * len(sample)):
         return
     wrong = as_numbers(column)[1] & known
     if wrong.sum() <= (1 - NUMERIC_SHARE) * known.sum():
         return
     rows = [*np.flatnonzero(wrong)[:2], *np.flatnonzero(known & ~wrong)[:1]]
-    shown = ", ".join(f"{shorten(column.iloc[row])} (line {table.lines[row]})" for row in rows)
+    shown = ", ".join(f"{shorten(column[row].as_py())} (line {table.lines[row]})" for row in rows)
     raise TableError(
         f"{table.path}: {name} has numbers in a format that is not read: {shown}; "
         f"allowed: 1234.56, or 1.234,56 with --decimal ,; convert them, leave the column out with --drop {name}, or "
@@ -108,12 +109,12 @@ def hint_at_separator(names: Sequence[str]) -> str:
     )
 
 
-def find_doubts(column: pd.Series[Any], feature: Feature, *, as_told: bool) -> list[str]:
+def find_doubts(column: pa.Array, feature: Feature, *, as_told: bool) -> list[str]:
     """Return remarks on a feature that may be of another kind, one sentence each.
 
     Parameters
     ----------
-    column : Series
+    column : pyarrow.Array
         Cells of the column that are not missing.
     feature : Feature
     as_told : bool
@@ -141,12 +142,13 @@ def find_doubts(column: pd.Series[Any], feature: Feature, *, as_told: bool) -> l
     return doubts
 
 
-def find_zeros(column: pd.Series[Any]) -> tuple[list[str], bool]:
+def find_zeros(column: pa.Array) -> tuple[list[str], bool]:
     """Return the cells of an integer column with leading zeros, and whether the column is a code.
 
     A code, such as a postal code, has a fixed length, or leading zeros in more than a few cells.
     """
-    if column.dtype.kind in "iufb" or not column.str.fullmatch(r"[0-9]+").all():
+    if not is_text(column) or compute.all(compute.match_substring_regex(column, "^[0-9]+$")).as_py() is False:
         return [], False
-    zeros = column[column.str.fullmatch(r"0[0-9]+")].tolist()
-    return zeros, bool(zeros) and (len(set(column.str.len())) == 1 or len(zeros) >= CODE_SHARE * len(column))
+    zeros = column.filter(compute.match_substring_regex(column, "^0[0-9]+$")).to_pylist()
+    has_length = len(compute.utf8_length(column).unique()) == 1
+    return zeros, bool(zeros) and (has_length or len(zeros) >= CODE_SHARE * len(column))

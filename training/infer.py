@@ -12,10 +12,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import compute
 
 from churn.errors import TableError
 from churn.names import normalize, normalize_names
 from churn.schema import FLAG_WORDS, Feature, Schema
+from training.cells import as_numbers, as_words, count_distinct, count_words, is_present, select_present
 from training.date_columns import describe_dates, explain_doubt, find_dates
 from training.doubts import (
     KEY_NAME,
@@ -28,12 +31,10 @@ from training.doubts import (
 )
 from training.levels import MANY_LEVELS, choose_levels, find_objection
 from training.remarks import find_remarks
-from training.tables import as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    import pandas as pd
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from churn.dates import Found
     from training.tables import Table
@@ -67,27 +68,26 @@ class Inference:
     dropped: Mapping[str, str]
 
 
-def find_label(table: Table, label: str | None) -> str:
-    """Return the label column: the given one, or the one with a common name.
+def find_label(path: Path, names: Sequence[str], label: str | None) -> str:
+    """Return the label column of a table with these columns: the given one, or the one with a common name.
 
     Raises
     ------
     TableError
         If the column does not exist, or no or several columns look like the label.
     """
-    names = list(table.frame.columns)
     if label is not None:
         label = normalize(label.strip())
         if label not in names:
             raise TableError(
-                f"{table.path}: there is no column {label!r}; found: {', '.join(names)}{hint_at_separator(names)}"
+                f"{path}: there is no column {label!r}; found: {', '.join(names)}{hint_at_separator(names)}"
             )
         return label
     found = [name for name in names if _squeeze(name) in LABEL_NAMES]
     if len(found) != 1:
         what = "several columns look" if found else "no column looks"
         raise TableError(
-            f"{table.path}: {what} like the label{': ' + ', '.join(found) if found else ''}; name it with --label. "
+            f"{path}: {what} like the label{': ' + ', '.join(found) if found else ''}; name it with --label. "
             f"The columns are: {', '.join(names)}{hint_at_separator(names)}"
         )
     return found[0]
@@ -124,7 +124,7 @@ def infer(
     TableError
         If no feature is left, a given column does not exist, or a column has an invalid name.
     """
-    names = [name for name in table.frame.columns if name != label]
+    names = [name for name in table.columns if name != label]
     keep, drop, category = map(normalize_names, (keep, drop, category))
     identifier = normalize(identifier.strip()) if identifier else None
     for name in (*keep, *drop, *category, *([identifier] if identifier else [])):
@@ -133,15 +133,15 @@ def infer(
     twice = {*category} & {*drop, *([identifier] if identifier else [])}
     if twice:
         raise TableError(f"{table.path}: --category {', '.join(sorted(twice))} contradicts --drop or --id")
-    chosen = identifier or _find_identifier(table.frame, [name for name in names if name not in (*drop, *category)])
-    dates = find_dates({name: table.frame[name] for name in names if name not in (chosen, *drop, *category)})
+    chosen = identifier or _find_identifier(table, [name for name in names if name not in (*drop, *category)])
+    dates = find_dates({name: table.columns[name] for name in names if name not in (chosen, *drop, *category)})
     for name in names:
         if name not in (chosen, *keep, *drop, *category, *dates):
             check_notation(table, name)
     reasons = {
         name: "you asked for it"
         if name in drop
-        else _reason_to_drop(table.frame[name], labels, dates.get(name), as_category=name in category)
+        else _reason_to_drop(name, table.columns[name], labels, dates.get(name), as_category=name in category)
         for name in names
         if name != chosen and (name in drop or name not in keep)
     }
@@ -150,12 +150,12 @@ def infer(
     if not usable:
         raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
     check_names(table.path, usable, label, chosen or DEFAULT_IDENTIFIER)
-    features = [_describe(table.frame[name], dates.get(name), as_category=name in category) for name in usable]
+    features = [_describe(name, table.columns[name], dates.get(name), as_category=name in category) for name in usable]
     told = [
         doubt
         for feature in features
         for doubt in find_doubts(
-            _present(table.frame[feature.name]), feature, as_told=feature.name in (*keep, *category)
+            select_present(table.columns[feature.name]), feature, as_told=feature.name in (*keep, *category)
         )
     ]
     told += find_remarks(table, features, labels, as_told=(*keep, *category))
@@ -174,42 +174,39 @@ def _squeeze(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _find_identifier(frame: pd.DataFrame, names: Collection[str]) -> str | None:
+def _find_identifier(table: Table, names: Collection[str]) -> str | None:
     for usual in IDENTIFIER_NAMES:
         for name in names:
-            if _squeeze(name) == usual and not frame[name].isna().any() and _distinct(frame[name]) > 0.9 * len(frame):
+            column = table.columns[name]
+            if _squeeze(name) == usual and not column.null_count and count_distinct(column) > 0.9 * len(column):
                 return name
     # Its name says it all, even where customers come back or some have none.
     return next((name for name in names if _squeeze(name) == _squeeze(DEFAULT_IDENTIFIER)), None)
 
 
-def _distinct(column: pd.Series[Any]) -> int:
-    return int(column.nunique(dropna=True))
-
-
 def _reason_to_drop(
-    column: pd.Series[Any], labels: np.ndarray[Any, Any], date: Found | None, *, as_category: bool
+    name: str, column: pa.Array, labels: np.ndarray[Any, Any], date: Found | None, *, as_category: bool
 ) -> str | None:
     """Return why a column must be dropped, or None."""
-    present = _present(column)
-    distinct = _distinct(present)
+    present = select_present(column)
+    distinct = count_distinct(present)
     if distinct == 0:
         return "every cell is empty"
     if distinct == 1 and len(present) == len(column):
-        return f"it is constant ({present.iloc[0]!s})"
+        return f"it is constant ({present[0]})"
     if distinct == 1:
-        return f"it holds one value ({present.iloc[0]!s}) or nothing"
+        return f"it holds one value ({present[0]}) or nothing"
     if date is not None:
         return None if date.format else explain_doubt(date)
     numbers, wrong = as_numbers(present)
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
-    if distinct == len(column) and _is_key(str(column.name), numbers if numeric else None):
+    if distinct == len(column) and _is_key(name, numbers if numeric else None):
         return "it is different in every row, so it names the customer and says nothing about the next one"
     is_code = numeric and find_zeros(present)[1]
     if as_category or _is_flag_text(present) or (numeric and not is_code):
         return None
-    words = column.where(column != "?").astype(object).map(as_word, na_action="ignore")
-    objection = find_objection(_count(present), words.where(words.notna(), None).to_numpy(), labels)
+    words = compute.if_else(pa.array(is_present(column)), as_words(column), pa.scalar(None, pa.string()))
+    objection = find_objection(count_words(present), words, labels)
     return f"it is a code with leading zeros, and {objection}" if is_code and objection else objection
 
 
@@ -224,25 +221,13 @@ def _is_key(name: str, numbers: np.ndarray[Any, Any] | None) -> bool:
     return bool(KEY_NAME.search(name)) or present.max() - present.min() + 1 <= 2 * len(present)
 
 
-def _present(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the cells with a value. "?" means a missing value, but rows with it are faults."""
-    present = column.dropna()
-    return present[present != "?"]
+def _is_flag_text(present: pa.Array) -> bool:
+    return all(str(value).lower() in FLAG_WORDS for value in present.unique())
 
 
-def _is_flag_text(present: pd.Series[Any]) -> bool:
-    return set(present.astype(str).str.lower().unique()) <= set(FLAG_WORDS)
-
-
-def _count(present: pd.Series[Any]) -> dict[str, int]:
-    """Return the number of rows of each value, in descending order."""
-    return {str(value): int(rows) for value, rows in present.map(as_word).value_counts().items()}
-
-
-def _describe(column: pd.Series[Any], date: Found | None, *, as_category: bool = False) -> Feature:
+def _describe(name: str, column: pa.Array, date: Found | None, *, as_category: bool = False) -> Feature:
     """Return the feature for a usable column."""
-    name, nullable = str(column.name), bool(column.isna().any())
-    present = _present(column)
+    nullable, present = column.null_count > 0, select_present(column)
     if date is not None and date.format:
         return describe_dates(name, present, date.format, nullable=nullable)
     numbers, wrong = as_numbers(present)
@@ -251,7 +236,7 @@ def _describe(column: pd.Series[Any], date: Found | None, *, as_category: bool =
     if is_flag and not as_category:
         return Feature(name, "flag", nullable=nullable, example=1)
     if as_category or wrong.sum() > (1 - NUMERIC_SHARE) * len(present):
-        return describe_category(name, _count(present), nullable=nullable)
+        return describe_category(name, count_words(present), nullable=nullable)
     return describe_numbers(name, numbers[~np.isnan(numbers)], nullable=nullable)
 
 
@@ -267,7 +252,7 @@ def list_categories(schema: Schema, table: Table) -> Schema:
     for position, feature in enumerate(features):
         if feature.name not in schema.unlisted:
             continue
-        counts = _count(_present(table.frame[feature.name]))
+        counts = count_words(select_present(table.columns[feature.name]))
         if not counts:
             raise TableError(f"{table.path}: {feature.name} is a category, and every cell is empty")
         described = describe_category(feature.name, counts, nullable=feature.nullable)
@@ -298,11 +283,6 @@ def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool
         nullable=nullable,
         example=plain(middle),
     )
-
-
-def as_word(cell: object) -> str:
-    """Return a cell as string; integers have no decimal point, even in columns with missing values."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def plain(number: float) -> float:

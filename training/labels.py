@@ -90,7 +90,7 @@ def find_word(words: pa.Array | pa.ChunkedArray, word: str | None) -> NDArray[np
 
 def find_classes(table: Table, label: str, positive: str | None = None, negative: str | None = None) -> Classes:
     """Return the two classes of a table's label; TableError as for `choose_classes`."""
-    column = table.arrow(label)
+    column = table.columns[label]
     words = read_words(column)
     places = {
         word: Place(str(column[row]), f"line {table.lines[row]}")

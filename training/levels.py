@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import compute
 from scipy.stats import chi2
 
 if TYPE_CHECKING:
@@ -73,15 +75,15 @@ def choose_levels(counts: Mapping[str, int]) -> Levels:
     return Levels(tuple(listed), is_open=True, pooled=len(counts) - len(listed), share=share)
 
 
-def find_objection(counts: Mapping[str, int], words: NDArray[np.object_], labels: NDArray[np.float64]) -> str | None:
+def find_objection(counts: Mapping[str, int], words: pa.Array, labels: NDArray[np.float64]) -> str | None:
     """Return why a text column is not a category, or None.
 
     Parameters
     ----------
     counts : mapping of str to int
         Number of rows of each value.
-    words : ndarray of object, shape (n,)
-        The column; None for missing cells.
+    words : pyarrow.StringArray of length n
+        The column; null for missing cells.
     labels : ndarray of float64, shape (n,)
         0, 1, or NaN where the label is missing.
     """
@@ -98,8 +100,8 @@ def find_objection(counts: Mapping[str, int], words: NDArray[np.object_], labels
         )
     if len(counts) <= TESTED_LEVELS:
         return None
-    codes = {word: code for code, word in enumerate(levels.listed, start=2)} | {None: 0}
-    chance = test_difference(np.array([codes.get(word, 1) for word in words]), labels)
+    listed = compute.index_in(words, pa.array(levels.listed, pa.string())).fill_null(len(levels.listed))
+    chance = test_difference(np.where(np.asarray(words.is_null()), -1, np.asarray(listed)), labels)
     if chance < SIGNIFICANCE:
         return None
     return (

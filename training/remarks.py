@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.cells import as_numbers, count_words
 from training.codes import find_signs
 from training.doubts import KEY_NAME
-from training.tables import as_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -44,15 +44,15 @@ def find_remarks(
             remarks.append(_describe_pooled(table, feature))
         # `find_doubts` has named the ways on for the name of a key.
         elif feature.is_numeric and feature.name not in as_told and not KEY_NAME.search(feature.name):
-            numbers = as_numbers(table.frame[feature.name])[0]
+            numbers = as_numbers(table.columns[feature.name])[0]
             remarks.append(_doubt_numbers(feature, numbers, labels))
     return [remark for remark in remarks if remark is not None]
 
 
 def _describe_pooled(table: Table, feature: Feature) -> str:
-    column = table.frame[feature.name].dropna()
-    share = column.astype(str).isin(feature.categories).mean()
-    others = column.nunique() - len(feature.categories)
+    counts = count_words(table.columns[feature.name])
+    share = sum(counts.get(level, 0) for level in feature.categories) / max(sum(counts.values()), 1)
+    others = len(counts) - len(feature.categories)
     pooled = f"; the other {others:,} are pooled as one ({1 - share:.1%} of the rows)" if others else ""
     return f"{feature.name} has many levels: {len(feature.categories)} are listed{pooled}. New ones are accepted."
 

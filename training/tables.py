@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,13 @@ from pyarrow import compute
 from churn.errors import TableError
 from churn.numerals import COMMA_NUMBER
 from churn.tables.cells import NOT_UTF8
-from churn.tables.encode import read_numbers, simplify
+from churn.tables.encode import simplify
 from training.source import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from churn.errors import Violation
@@ -70,13 +69,13 @@ class Table:
     path : Path
     sha256 : str
         SHA-256 of the file.
-    frame : DataFrame
-        Columns of numbers or strings. Strings are stripped; numbers in strings have decimal points. Missing cells are
-        NA.
+    columns : mapping of str to pyarrow.Array
+        Columns of integers, floats or strings. Strings are stripped and in Unicode normalisation form NFC; numbers in
+        strings have decimal points. Missing cells are null.
     lines : ndarray of int64, shape (rows,)
         Line number of each row in the file, for messages.
     faults : tuple of Fault
-        Faults of lines that are not in `frame`.
+        Faults of lines that are not in `columns`.
     decimals : mapping of str to {".", "?"}
         Columns with an unknown decimal separator; see `churn.tables.form.Form`.
     unreadable : mapping of str to pyarrow.DataType
@@ -85,19 +84,18 @@ class Table:
 
     path: Path
     sha256: str
-    frame: pd.DataFrame
+    columns: Mapping[str, pa.Array]
     lines: NDArray[np.int64]
     faults: tuple[Fault, ...] = ()
     decimals: Mapping[str, Decimal] = field(default_factory=dict)
     unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
 
-    def arrow(self, name: str) -> pa.Array:
-        """Return a column as an Arrow array."""
-        return as_arrow(self.frame[name])
-
     def select(self, rows: NDArray[np.bool_]) -> Table:
         """Return the table with the selected rows."""
-        return self if rows.all() else replace(self, frame=self.frame[rows], lines=self.lines[rows])
+        if rows.all():
+            return self
+        columns = {name: column.filter(pa.array(rows)) for name, column in self.columns.items()}
+        return replace(self, columns=columns, lines=self.lines[rows])
 
 
 def read_table(
@@ -127,18 +125,16 @@ def read_table(
     rows = pa.Table.from_batches([batch.usable for batch in batches])
     lines = np.concatenate([batch.find_lines() for batch in batches])
     decimals = batches[0].rows.decimals
-    frame, doubtful = make_frame(rows, decimals), find_doubtful(decimals)
-    return Table(path, source.digest(), frame, lines, tuple(faults), doubtful, source.unreadable)
+    columns, doubtful = make_columns(rows, decimals), find_doubtful(decimals)
+    return Table(path, source.digest(), columns, lines, tuple(faults), doubtful, source.unreadable)
 
 
-def make_frame(rows: pa.Table, decimals: Mapping[str, Decimal]) -> pd.DataFrame:
-    """Convert rows to a DataFrame; see `Table`."""
-    columns = [
-        _simplify(column, decimals.get(name, ".")) for name, column in zip(rows.column_names, rows.columns, strict=True)
-    ]
-    frame = pa.table(columns, rows.column_names).to_pandas()
-    normalized: pd.DataFrame = frame.apply(_normalize)
-    return normalized
+def make_columns(rows: pa.Table, decimals: Mapping[str, Decimal]) -> dict[str, pa.Array]:
+    """Convert the columns of rows; see `Table`."""
+    return {
+        name: _simplify(column.combine_chunks(), decimals.get(name, "."))
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    }
 
 
 def find_doubtful(decimals: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -146,21 +142,18 @@ def find_doubtful(decimals: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {name: decimal for name, decimal in decimals.items() if decimal == "?"}
 
 
-def _simplify(column: pa.ChunkedArray, decimal: Decimal) -> pa.ChunkedArray:
+def _simplify(column: pa.Array, decimal: Decimal) -> pa.Array:
     if pa.types.is_integer(column.type):
         return column
     column = simplify(column, as_text=False)
-    if decimal != "," or not pa.types.is_string(column.type):
-        return column
-    fits = compute.match_substring_regex(column, COMMA_NUMBER)
-    pointed = compute.replace_substring(compute.replace_substring(column, ".", ""), ",", ".")
-    return compute.if_else(fits, pointed, column)
-
-
-def _normalize(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Convert a string column to Unicode normalisation form NFC."""
-    is_plain = column.dtype.kind in "iuf" or bool(column.str.isascii().all())
-    return column if is_plain else column.str.normalize("NFC")
+    if not pa.types.is_string(column.type):
+        # NaN means a missing value, and -0 is 0.
+        return pa.array(column.to_numpy(zero_copy_only=False) + 0.0, from_pandas=True)
+    if decimal == ",":
+        fits = compute.match_substring_regex(column, COMMA_NUMBER)
+        pointed = compute.replace_substring(compute.replace_substring(column, ".", ""), ",", ".")
+        column = compute.if_else(fits, pointed, column)
+    return compute.utf8_normalize(column, "NFC")
 
 
 def has_other_encoding(faults: Iterable[Fault]) -> bool:
@@ -175,25 +168,3 @@ def list_faults(faults: Iterable[Fault]) -> str:
     if len(ordered) > LISTED:
         shown.append(f"  … and {len(ordered) - LISTED} more")
     return "\n".join(shown)
-
-
-def as_arrow(column: pd.Series[Any]) -> pa.Array:
-    """Return a column as one Arrow array."""
-    found = pa.Array.from_pandas(column)
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-
-
-def as_numbers(column: pd.Series[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Convert a column to numbers.
-
-    Returns
-    -------
-    numbers : ndarray of float64, shape (n,)
-        NaN for cells that are missing or not finite numbers.
-    wrong : ndarray of bool, shape (n,)
-        Mask of the cells that are neither missing nor finite numbers.
-    """
-    parsed = read_numbers(simplify(as_arrow(column), as_text=False))
-    numbers = np.where(np.isfinite(parsed), parsed, np.nan)
-    wrong = np.isnan(numbers) & column.notna().to_numpy()
-    return numbers, wrong

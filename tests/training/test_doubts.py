@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 from bank import draw_customers, write_csv
 
@@ -19,6 +19,8 @@ from training.streaming.inspect import inspect
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pandas as pd
 
     from churn.schema import Schema
 
@@ -147,7 +149,7 @@ def test_a_stray_leading_zero_makes_no_code(tmp_path: Path, mode: str) -> None:
     ],
 )
 def test_which_cells_are_codes(cells: list[str], zeros: list[str], is_code: bool) -> None:
-    assert find_zeros(pd.Series(cells, dtype="str")) == (zeros, is_code)
+    assert find_zeros(pa.array(cells)) == (zeros, is_code)
 
 
 @pytest.mark.parametrize("mode", MODES)

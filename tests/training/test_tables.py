@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,9 @@ from pyarrow import parquet
 
 from churn.errors import TableError
 from churn.schema import Feature, InvalidValueError, Schema
+from training.cells import as_numbers
 from training.dataset import load_dataset
-from training.tables import LISTED, Fault, Table, as_numbers, list_faults, read_table
+from training.tables import LISTED, Fault, Table, list_faults, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,7 @@ def read(tmp_path: Path, content: str | bytes, name: str = "bank.csv") -> Table:
 
 
 def cells(table: Table) -> list[dict[str, object]]:
-    frame: Any = table.frame.astype(object)
-    return frame.where(frame.notna(), None).to_dict("records")
+    return list(pa.table(dict(table.columns)).to_pylist())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_words_for_not_known_are_gaps_and_others_are_not(tmp_path: Path) -> None
 
 
 def test_a_header_without_a_name_gets_one(tmp_path: Path) -> None:
-    assert list(read(tmp_path, ",b\n0,1\n").frame.columns) == ["column_1", "b"]
+    assert list(read(tmp_path, ",b\n0,1\n").columns) == ["column_1", "b"]
 
 
 def test_lines_with_too_many_or_too_few_fields_are_faults_and_the_others_stay(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_parquet_columns_become_numbers_or_text(tmp_path: Path) -> None:
             "blob": "b'\\xff'",
             "listed": "[1, 2]",
         },
-        dict.fromkeys(table.frame.columns),
+        dict.fromkeys(table.columns),
     ]
     assert table.lines.tolist() == [1, 2]
 
@@ -223,7 +223,7 @@ def test_only_the_first_faults_are_listed_in_the_order_of_the_file() -> None:
 )
 def test_a_cell_is_a_number_in_a_table_exactly_if_it_is_one_alone(text: str) -> None:
     text = text.strip()
-    numbers, wrong = as_numbers(pd.Series([text, "1"], dtype="str"))
+    numbers, wrong = as_numbers(pa.array([text, "1"]))
     try:
         alone = Feature("x", "number").parse(text) if text else None
     except InvalidValueError as error:
@@ -237,7 +237,7 @@ def test_a_cell_is_a_number_in_a_table_exactly_if_it_is_one_alone(text: str) -> 
 
 
 def test_numbers_are_read_from_text() -> None:
-    numbers, wrong = as_numbers(pd.Series(["1.5", "1e3", "?", None, "inf", "12345678901234567890"], dtype="str"))
+    numbers, wrong = as_numbers(pa.array(["1.5", "1e3", "?", None, "inf", "12345678901234567890"]))
     assert repr(numbers.tolist()) == repr([1.5, 1000.0, np.nan, np.nan, np.nan, 12345678901234567890.0])
     assert wrong.tolist() == [False, False, True, False, True, False]
 

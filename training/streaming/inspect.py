@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from churn.errors import TableError
 from churn.names import normalize_names
 from churn.tables.cells import NOT_UTF8
+from training.cells import count_distinct
 from training.exclusions import RowChooser, parse_exclusions
 from training.infer import Inference, document, find_label, infer, list_categories
 from training.labels import Place, choose_classes, read_words
@@ -21,7 +21,7 @@ from training.second_header import SECOND_HEADER, has_second_header
 from training.source import hint_at_encoding
 from training.streaming import keys
 from training.streaming.facts import Facts
-from training.tables import Table, find_doubtful, make_frame
+from training.tables import Table, find_doubtful, make_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -96,8 +96,7 @@ def inspect(
     TableError
         If the table is invalid; the message names file, line and column.
     """
-    header = Table(source.path, "", pd.DataFrame(columns=list(source.names)), np.arange(0))
-    label = find_label(header, schema.label if schema is not None else label)
+    label = find_label(source.path, source.names, schema.label if schema is not None else label)
     absent = [name for name in schema.names if name not in source.names] if schema else []
     if absent:
         raise TableError(f"{source.path}: line 1: columns of the schema are missing: {', '.join(absent)}")
@@ -135,7 +134,7 @@ def inspect(
             schema, classes, exclusions, schema.identifier in source.names, sample.rows, chooser.describe(), {}
         )
     table = sample.as_table(source.path)
-    labels = classes.encode(read_words(table.arrow(label)))
+    labels = classes.encode(read_words(table.columns[label]))
     found = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
     found = _widen(found, facts, table, sample.rows, (*keep, *categories))
     notes = (*chooser.describe(), *found.notes)
@@ -163,7 +162,7 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
     for feature in found.schema.features:
         known, name = facts[feature.name], feature.name
         widened = known.widen(feature)
-        if feature.is_numeric and name not in keep and known.counts_up(rows) and table.frame[name].is_unique:
+        if feature.is_numeric and name not in keep and known.counts_up(rows) and _is_unique(table.columns[name]):
             dropped[name] = "it is different in every row, so it names the customer and says nothing about the next one"
         else:
             features.append(widened)
@@ -175,6 +174,10 @@ def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int
     # Documented bounds are applied again after widening.
     schema = document(replace(found.schema, features=tuple(features)))
     return Inference(schema, found.has_identifier, tuple(notes), dropped)
+
+
+def _is_unique(column: pa.Array) -> bool:
+    return count_distinct(column) == len(column)
 
 
 def _refuse_other_encoding(source: Source, batch: Batch) -> None:
@@ -248,5 +251,5 @@ class _Sample:
     def as_table(self, path: Path) -> Table:
         """Return the sample as a `Table`."""
         assert self._taken is not None  # noqa: S101  there is at least one row
-        frame = make_frame(self._taken, self._decimals)
-        return Table(path, "", frame, self._lines, decimals=find_doubtful(self._decimals))
+        columns = make_columns(self._taken, self._decimals)
+        return Table(path, "", columns, self._lines, decimals=find_doubtful(self._decimals))

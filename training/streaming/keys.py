@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from churn import identifiers
 
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 PART, SHARD, SAMPLE = range(3)
 """Purposes of the random numbers."""
+
+_SIP_KEY = np.frombuffer(b"0123456789123456", dtype="<u8")
+_SIP_START = np.frombuffer(b"uespemosmodnarodarenegylsetybdet", dtype="<u8") ^ np.tile(_SIP_KEY, 2)
 
 
 def number_keys(start: int, count: int) -> NDArray[np.uint64]:
@@ -37,8 +39,50 @@ def identifier_keys(column: pa.Array, numbers: NDArray[np.uint64]) -> NDArray[np
     ndarray of uint64, shape (n,)
     """
     text = identifiers.as_text(column)
-    keys = pd.util.hash_array(np.asarray(text.fill_null(""), dtype=object), categorize=False)
-    return np.where(np.asarray(text.is_null(), dtype=bool), numbers, keys)
+    return np.where(np.asarray(text.is_null(), dtype=bool), numbers, _hash(text))
+
+
+def _hash(text: pa.StringArray) -> NDArray[np.uint64]:
+    """Return the scrambled SipHash-2-4 of the UTF-8 bytes of each string, computed for all strings at once.
+
+    Aumasson and Bernstein (2012), "SipHash: a fast short-input PRF", INDOCRYPT.
+    """
+    ends = np.frombuffer(text.buffers()[1], dtype=np.int32)[text.offset : text.offset + len(text) + 1].astype(np.int64)
+    lengths = np.diff(ends)
+    # Strings are padded to whole words of eight bytes; the last byte is the length.
+    words = lengths // 8 + 1
+    firsts = np.cumsum(words) - words
+    padded = np.zeros(8 * int(words.sum()), dtype=np.uint8)
+    padded[np.arange(ends[-1] - ends[0]) + np.repeat(8 * firsts - ends[:-1] + ends[0], lengths)] = np.frombuffer(
+        text.buffers()[2] or b"", dtype=np.uint8
+    )[ends[0] : ends[-1]]
+    padded[8 * (firsts + words) - 1] = lengths & 0xFF
+    message = padded.view("<u8")
+    state = np.repeat(_SIP_START[:, None], len(text), axis=1)
+    for place in range(words.max(initial=0)):
+        longer = words > place
+        rows = slice(None) if longer.all() else np.flatnonzero(longer)
+        part, word = state[:, rows], message[firsts[rows] + place]
+        part[3] ^= word
+        _sip_rounds(part, 2)
+        part[0] ^= word
+        state[:, rows] = part
+    state[2] ^= np.uint64(0xFF)
+    _sip_rounds(state, 4)
+    return _scramble(np.bitwise_xor.reduce(state))
+
+
+def _sip_rounds(state: NDArray[np.uint64], count: int) -> None:
+    for _ in range(count):
+        for one, other, turn, turn_one in ((0, 1, 13, 32), (2, 3, 16, 0), (0, 3, 21, 0), (2, 1, 17, 32)):
+            state[one] += state[other]
+            state[other] = _rotate(state[other], turn) ^ state[one]
+            if turn_one:
+                state[one] = _rotate(state[one], turn_one)
+
+
+def _rotate(values: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
+    return (values << np.uint64(bits)) | (values >> np.uint64(64 - bits))
 
 
 def draw(keys: NDArray[np.uint64], seed: int, purpose: int) -> NDArray[np.float64]:
@@ -52,8 +96,11 @@ def draw(keys: NDArray[np.uint64], seed: int, purpose: int) -> NDArray[np.float6
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = values + np.uint64(0x9E3779B97F4A7C15)
+    return _scramble(values + np.uint64(0x9E3779B97F4A7C15))
+
+
+def _scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
-    return mixed
+    scrambled: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return scrambled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from bank import draw_customers, with_gaps, write_csv
 
@@ -122,6 +123,21 @@ def test_a_part_is_fixed_by_the_customer_and_random_otherwise(customers: pd.Data
     assert abs(np.corrcoef(drawn, keys.draw(keys.number_keys(0, 100_000), 1, keys.PART))[0, 1]) < 0.02
     assert abs(np.corrcoef(drawn, keys.draw(keys.number_keys(0, 100_000), 0, keys.SHARD))[0, 1]) < 0.02
     assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.02
+
+
+def test_an_identifier_has_one_key_wherever_it_stands() -> None:
+    texts = ["", "a", "b", "1234567", "12345678", "123456789", "Zoë" * 99, None, *map(str, range(10**6, 10**6 + 10**5))]
+    column = pa.array(texts)
+    numbers = keys.number_keys(0, len(texts))
+    found = keys.identifier_keys(column, numbers)
+    assert found[7] == 7
+    known = np.arange(len(texts)) != 7
+    hashes = pd.util.hash_array(np.array(texts, dtype=object)[known], categorize=False)
+    assert (found[known] == hashes).all()
+    assert len(np.unique(found)) == len(texts)
+    assert (keys.identifier_keys(column[4:9], numbers[4:9]) == found[4:9]).all()
+    assert (keys.identifier_keys(pa.array(texts[3:5]), numbers[:2]) == found[3:5]).all()
+    assert len(keys.identifier_keys(column[:0], numbers[:0])) == 0
 
 
 @pytest.mark.usefixtures("small")
