@@ -11,10 +11,11 @@ import pyarrow as pa
 from churn.errors import TableError
 from churn.names import normalize_names
 from churn.tables.encode import encode_batch
+from churn.tables.encoding import advise_conversion
 from training.customers import read_customers
 from training.infer import infer, list_categories, plain
 from training.leaks import refuse_leaks
-from training.source import hint_at_encoding, refuse_unreadable
+from training.source import refuse_unreadable
 from training.tables import Fault, Table, has_other_encoding, list_faults
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> N
     if faults and on_bad_row == "refuse":
         raise TableError(
             f"{path}: {len(faults)} cells or lines can't be used (--on-bad-row drop leaves their rows out):\n"
-            f"{list_faults(faults)}" + (f"\n{hint_at_encoding(path)}" if has_other_encoding(faults) else "")
+            f"{list_faults(faults)}" + (f"\n{advise_conversion(path)}" if has_other_encoding(faults) else "")
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from churn.tables.cells import CellParser
 from churn.tables.columns import ColumnsError
 from churn.tables.csv_file import CsvFile
 from churn.tables.encode import READABLE, is_readable
+from churn.tables.encoding import NotUtf8Error, advise_conversion
 from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def open_source(
             fields = parquet.read_schema(first)
             written = tuple(_drop_index(fields.names))
     except TableError as error:
-        hint = f"\n{hint_at_encoding(first)}" if "not UTF-8" in str(error) else ""
+        hint = f"\n{advise_conversion(first)}" if isinstance(error, NotUtf8Error) else ""
         raise TableError(f"{first}: {error}{hint}") from None
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{first}: can't be read: {error}") from error
@@ -193,16 +193,6 @@ def open_source(
     source._header = header  # noqa: SLF001
     source.names = _choose_names(header, schema, also, f"{path}: ", described)
     return source
-
-
-def hint_at_encoding(path: Path) -> str:
-    """Return a hint for a table that is not UTF-8."""
-    converted = path.with_name(f"{path.stem}-utf8{path.suffix}")
-    command = shlex.join(["iconv", "-f", "WINDOWS-1252", "-t", "UTF-8", str(path)])
-    return (
-        "The file is not UTF-8, perhaps Latin-1 or Windows-1252, as Excel writes; convert it: "
-        f"{command} > {shlex.quote(str(converted))}"
-    )
 
 
 def refuse_unreadable(path: Path, schema: Schema, unreadable: Mapping[str, pa.DataType]) -> None:

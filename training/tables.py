@@ -11,8 +11,8 @@ from pyarrow import compute
 
 from churn.errors import TableError
 from churn.numerals import COMMA_NUMBER
-from churn.tables.cells import NOT_UTF8
 from churn.tables.encode import simplify
+from churn.tables.encoding import NOT_UTF8
 from training.source import open_source
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from batch.files.blocks import BlockStep, add_partitions, fill_partitions
 from churn.errors import TableError
 from churn.tables.cells import CellParser
 from churn.tables.csv_file import CsvFile
+from churn.tables.encoding import NotUtf8Error, advise_conversion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
@@ -79,7 +81,9 @@ class CsvTable:
         try:
             self._csv = CsvFile(self._open, schema.names, numeric, decimal, **kinds)
         except TableError as error:
-            raise TableError(f"{file.name}: can't be read: {error}") from None
+            path = Path(file.name) if form.codec is None and Path(file.name).is_file() else None
+            advice = f". {advise_conversion(path)}" if isinstance(error, NotUtf8Error) else ""
+            raise TableError(f"{file.name}: can't be read: {error}{advice}") from None
         self.schema = add_partitions(pa.schema([(name, pa.string()) for name in self._csv.form.names]), file)
         self.described = self._csv.form.described
 

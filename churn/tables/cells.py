@@ -17,6 +17,7 @@ from pyarrow import compute, csv
 
 from churn.errors import Violation
 from churn.schema import MISSING_WORDS
+from churn.tables.encoding import NOT_UTF8, UNREADABLE
 from churn.tables.records import drop_lines, find_begins, find_lines, find_quoted
 from churn.tables.rows import Rows
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 UNCLOSED = "has a quote that does not close"
 """Reason for a line with an unclosed quote."""
 
-NOT_UTF8 = "is not UTF-8 text"
-"""Reason for a kept cell that can't be decoded."""
-
-_UNREADABLE = "\ufffd"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
@@ -196,7 +193,7 @@ class CellParser:
         found = []
         for name in self._handed_on:
             cells = batch.column(name)
-            rows = np.flatnonzero(np.asarray(compute.match_substring(cells, _UNREADABLE).fill_null(False)))
+            rows = np.flatnonzero(np.asarray(compute.match_substring(cells, UNREADABLE).fill_null(False)))
             found += [Violation(int(places[row]), name, NOT_UTF8, cells[row].as_py(), "UTF-8") for row in rows.tolist()]
         return found
 

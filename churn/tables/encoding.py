@@ -1,17 +1,25 @@
-"""Decode the bytes of a text table to UTF-8 without byte-order mark."""
+"""Decode the bytes of a text table to UTF-8 without byte-order mark, and say what to do with other encodings."""
 
 from __future__ import annotations
 
 import codecs
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LONGEST_MARK = 4
 """Byte-order marks and their encodings."""
+
+NOT_UTF8 = "is not UTF-8 text"
+"""Reason for a cell that can't be decoded."""
+
+UNREADABLE = "\ufffd"
+"""Character in place of bytes that can't be decoded."""
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -20,6 +28,19 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+
+
+class NotUtf8Error(TableError):
+    """A table that is not UTF-8."""
+
+
+def advise_conversion(path: Path | None = None) -> str:
+    """Return the next step for a table that is not UTF-8; with its path, if it has one, as a command to paste."""
+    command = "iconv -f WINDOWS-1252 -t UTF-8"
+    if path is not None:
+        converted = path.with_name(f"{path.stem}-utf8{path.suffix}")
+        command += f" {shlex.quote(str(path))} > {shlex.quote(str(converted))}"
+    return f"The file is not UTF-8, perhaps Latin-1 or Windows-1252, as Excel writes; convert it: {command}"
 
 
 def find_encoding(head: bytes) -> tuple[str, int]:

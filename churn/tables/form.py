@@ -12,6 +12,7 @@ from churn.errors import TableError
 from churn.names import normalize_names
 from churn.numerals import MARKS, find_decimal, is_number
 from churn.schema import MISSING_WORDS
+from churn.tables.encoding import NotUtf8Error
 from churn.tables.records import count_lines, cut_records, drop_lines, find_first_end
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> 
     try:
         cells = _read_cells(header.decode(), delimiter)
     except UnicodeDecodeError as error:
-        raise TableError(f"line {line}: the header is not UTF-8: byte {start + error.start}") from None
+        raise NotUtf8Error(f"line {line}: the header is not UTF-8: byte {start + error.start}") from None
     except csv.Error as error:
         raise TableError(f"line {line}: the header can't be read: {error}") from None
     return Form(tuple(normalize_names(cells)), delimiter, start + len(header), line + count_lines(header), line, {})

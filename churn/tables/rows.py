@@ -12,6 +12,7 @@ from churn import identifiers
 from churn.errors import Violation
 from churn.names import ALLOWED_IDENTIFIER
 from churn.tables.encode import Encoded, encode_batch
+from churn.tables.encoding import NOT_UTF8, advise_conversion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -89,7 +90,7 @@ def encode_rows(schema: Schema, rows: Rows) -> Encoded:
         written = rows.reread({one.field for one in encoded.violations if one.sent is not None})
         encoded = encode_batch(schema, written, rows.decimals) if written else encoded
     places = rows.known_places
-    broken = [*rows.broken, *_find_broken_identifiers(schema.identifier, rows.batch, places)]
+    broken = [*map(_advise, rows.broken), *_find_broken_identifiers(schema.identifier, rows.batch, places)]
     if not broken:
         return encoded
     raw, wrong = np.zeros((rows.total, encoded.raw.shape[1]), order="F"), np.ones(rows.total, dtype=bool)
@@ -97,6 +98,11 @@ def encode_rows(schema: Schema, rows: Rows) -> Encoded:
     wrong[[one.row for one in broken]] = True
     moved = [replace(one, row=int(places[one.row])) for one in encoded.violations]
     return Encoded(raw, wrong, sorted([*moved, *broken], key=lambda one: one.row))
+
+
+def _advise(violation: Violation) -> Violation:
+    """Add what to do with a table in another encoding."""
+    return replace(violation, allowed=f"UTF-8. {advise_conversion()}") if violation.reason == NOT_UTF8 else violation
 
 
 def _find_broken_identifiers(name: str, batch: pa.RecordBatch, places: NDArray[np.int64]) -> list[Violation]:

@@ -13,6 +13,7 @@ from pyarrow import compute
 from churn.errors import TableError
 from churn.tables.cells import CellParser
 from churn.tables.csv_push import CsvPush, RecordTooLongError
+from churn.tables.encoding import NotUtf8Error, advise_conversion
 from service.errors import RequestProblem
 from service.tables.rows import check_columns
 
@@ -69,6 +70,8 @@ class CsvReader:
                 yield self._open(self._bytes.form).parse(block)
         except RecordTooLongError as error:
             raise RequestProblem.part_too_large("a record of a CSV", self._max_record, f"{error}: {_ADVICE}") from None
+        except NotUtf8Error as error:
+            raise RequestProblem.malformed_table("csv", f"{error}. {advise_conversion()}") from None
         except TableError as error:
             raise RequestProblem.malformed_table("csv", str(error)) from None
         if last:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from churn.schema import Feature, Schema
 from churn.tables import records
-from churn.tables.cells import NOT_UTF8, UNCLOSED, Block, CellParser
+from churn.tables.cells import UNCLOSED, Block, CellParser
 from churn.tables.encode import encode_batch
+from churn.tables.encoding import NOT_UTF8
 from churn.tables.form import Form
 from churn.tables.records import cut_records
 from churn.tables.rows import Rows, encode_rows

@@ -12,13 +12,12 @@ from tqdm import tqdm
 
 from churn.errors import TableError
 from churn.names import normalize_names
-from churn.tables.cells import NOT_UTF8
+from churn.tables.encoding import NOT_UTF8, advise_conversion
 from training.cells import count_distinct
 from training.exclusions import RowChooser, parse_exclusions
 from training.infer import Inference, document, find_label, infer, list_categories
 from training.labels import Place, choose_classes, read_words
 from training.second_header import SECOND_HEADER, has_second_header
-from training.source import hint_at_encoding
 from training.streaming import keys
 from training.streaming.facts import Facts
 from training.tables import Table, find_doubtful, make_columns
@@ -185,7 +184,7 @@ def _refuse_other_encoding(source: Source, batch: Batch) -> None:
     lines = {line for line, one in batch.find_broken() if one.reason == NOT_UTF8}
     if len(lines) > OTHER_ENCODING * (len(batch.usable) + len(lines)):
         what = f"{source.path}: {len(lines):,} lines, from line {min(lines)} on, are not UTF-8"
-        raise TableError(f"{what}\n{hint_at_encoding(source.path)}")
+        raise TableError(f"{what}\n{advise_conversion(source.path)}")
 
 
 def _refuse_second_header(source: Source, batch: Batch) -> None:

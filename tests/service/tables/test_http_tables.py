@@ -21,6 +21,7 @@ from table_requests import ARROW, CSV, post, read_arrow, read_csv, to_arrow, to_
 
 from churn.scorer import load_scorer
 from churn.tables.cells import CellParser
+from churn.tables.encoding import advise_conversion
 from service.app import create_app
 from service.errors import Problem, RequestProblem
 from service.predict.parse import parse
@@ -163,7 +164,7 @@ def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
         f"Gender is missing, allowed: one of Female, Male; Age is not a number: sent 'x', allowed: {allowed}",
         "",
         "the row has 2 fields: sent '1,2', allowed: 11 fields, as in the header",
-        "CreditScore is not a number: sent '�619', allowed: a whole number of 0 or more",
+        "CreditScore is not a number: sent '�619', allowed: a whole number of 0 or more. " + advise_conversion(),
     ]
     stream = to_arrow(CUSTOMERS, 7, Age=pa.array(["20", "x", None] * 20))
     found = read_arrow(post(client, stream, ARROW, "?on_error=reject").content)
@@ -185,6 +186,11 @@ def test_an_identifier_that_cannot_come_back_is_rejected(client: TestClient) -> 
     body = to_csv([CUSTOMER | {"CustomerId": "M?ller", "Surname": "M?ller"}]).replace(b"?", b"\xfc", 1)
     document = assert_problem(post(client, body), 422, "invalid-customers")
     assert [(one["field"], one["reason"]) for one in document["errors"]] == [("CustomerId", "is not UTF-8 text")]
+    assert document["errors"][0]["allowed"].endswith("convert it: iconv -f WINDOWS-1252 -t UTF-8")
+    body = to_csv([CUSTOMER | {"Geography": "Espa?a"}]).replace(b"?", b"\xf1", 1)
+    [error] = assert_problem(post(client, body), 422, "invalid-customers")["errors"]
+    assert error["field"] == "Geography"
+    assert error["allowed"].endswith("convert it: iconv -f WINDOWS-1252 -t UTF-8")
     body = to_csv([CUSTOMER | {"CustomerId": "M", "Surname": "M?ller"}]).replace(b"?", b"\xfc", 1)
     assert post(client, body).status_code == 200  # nobody reads that column
 
@@ -257,7 +263,11 @@ def compressed() -> bytes:
         (CSV, b"\n,,\n", "line 2 should be the header, but has only empty fields"),
         (CSV, "Age,Tenure\n".encode("utf-16-le"), "it is UTF-16 without a byte-order mark"),
         (CSV, "Age,Ténure\n".encode("utf-32"), "it is UTF-32"),
-        (CSV, "Age,Ténure\n".encode("latin-1"), "line 1: the header is not UTF-8: byte 5"),
+        (
+            CSV,
+            "Age,Ténure\n".encode("latin-1"),
+            "line 1: the header is not UTF-8: byte 5. The file is not UTF-8",
+        ),
         (ARROW, b"", "the stream is empty"),
         (ARROW, b"ARROW1\0\0" + STREAM, "this is an Arrow file; send an Arrow stream"),
         (ARROW, b"x" * 100, "no Arrow stream"),
