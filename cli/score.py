@@ -11,7 +11,14 @@ from cli import score_files, score_spark, score_sql
 from cli.options import engine_option, models_option
 
 if TYPE_CHECKING:
+    from batch.job_options import RejectLimit
     from churn.engines import EngineChoice
+
+
+def _parse_limit(context: click.Context, parameter: click.Parameter, text: str | None) -> RejectLimit | None:  # noqa: ARG001  click's signature
+    from batch.job_options import RejectLimit
+
+    return None if text is None else RejectLimit.parse(text)
 
 
 @click.command()
@@ -28,7 +35,9 @@ if TYPE_CHECKING:
     help="Decimal separator of numbers in text; with a comma, points may separate thousands.  [default: detected]",
 )
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy an input column to the output; repeatable.")
-@click.option("--max-rejects", metavar="N|P%", help="Fail if more rows than this can't be scored.")
+@click.option(
+    "--max-rejects", metavar="N|P%", callback=_parse_limit, help="Fail if more rows than this can't be scored."
+)
 @click.option("--resume", is_flag=True, help="Continue a job that was killed or interrupted.")
 @click.option(
     "--if-exists",

@@ -67,11 +67,9 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         import tqdm  # noqa: F401
     from batch.files.job import FileJob, score_file
     from batch.files.pipe_job import score_pipe
-    from batch.reject_limit import RejectLimit
     from churn.registry import Registry
     from churn.scorer import load_scorer
 
-    limit = options["max_rejects"]
     job = FileJob(
         source=source,
         output=output,
@@ -80,8 +78,8 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         input_format=options["input_format"],
         output_format=options["output_format"],
         decimal=options["decimal"],
-        keep=tuple(options["keep"]),
-        max_rejects=None if limit is None else RejectLimit.parse(limit),
+        keep=options["keep"],
+        max_rejects=options["max_rejects"],
         if_exists=options["if_exists"],
         resume=options["resume"],
         work=options["work"],

@@ -52,20 +52,12 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         import pyspark  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("Spark is not installed: pip install 'churn[spark]'") from error
-    from batch.reject_limit import RejectLimit
     from batch.spark.job import SparkJob, score_table
     from batch.spark.session import open_session
     from churn.registry import Registry
     from churn.runtime.files import replace_text
 
-    limit = options["max_rejects"]
-    job = SparkJob(
-        source,
-        output,
-        tuple(options["keep"]),
-        None if limit is None else RejectLimit.parse(limit),
-        options["decimal"],
-    )
+    job = SparkJob(source, output, options["decimal"], keep=options["keep"], max_rejects=options["max_rejects"])
     model = Registry(models).current_folder()
     with exit_codes("nothing was published"), open_session(options["spark"]) as session:
         summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)

@@ -70,13 +70,11 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         import sqlalchemy  # noqa: F401
     except ModuleNotFoundError as error:
         raise EngineError("SQLAlchemy is not installed: pip install 'churn[sql]'") from error
-    from batch.reject_limit import RejectLimit
     from batch.sql.job import SqlJob, score_query
     from churn.registry import Registry
     from churn.runtime.files import replace_text
     from churn.scorer import load_scorer
 
-    limit = options["max_rejects"]
     job = SqlJob(
         query=options["sql"],
         url=options["url"],
@@ -84,8 +82,8 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         rejects_table=options["rejects_table"],
         target_url=options["target_url"],
         key=options["key"],
-        keep=tuple(options["keep"]),
-        max_rejects=None if limit is None else RejectLimit.parse(limit),
+        keep=options["keep"],
+        max_rejects=options["max_rejects"],
         if_exists=options["if_exists"],
         resume=options["resume"],
     )

@@ -23,6 +23,7 @@ from batch.files.locations import STANDARD, locate
 from batch.files.run import FileRun
 from batch.files.source import Source
 from batch.files.target import Target, check_folder, publish
+from batch.job_options import JobOptions
 from churn import __version__
 from churn.drift import Drift
 from churn.errors import TableError
@@ -33,13 +34,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batch.files.target import IfExists
-    from batch.reject_limit import RejectLimit
     from churn.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
-class FileJob:
-    """Parameters of a job.
+class FileJob(JobOptions):
+    """Parameters of a job, besides those of any job.
 
     Attributes
     ----------
@@ -55,9 +55,6 @@ class FileJob:
         One of `batch.files.formats.NAMES`. Defaults to the format given by the file name.
     decimal : {".", ","}, optional
         Decimal separator of numbers in text. Detected for each CSV file by default.
-    keep : tuple of str
-        Columns to copy to the output.
-    max_rejects : RejectLimit, optional
     if_exists : {"fail", "replace"}
         Whether existing files are an error or are replaced.
     resume : bool
@@ -73,8 +70,6 @@ class FileJob:
     input_format: str | None = None
     output_format: str | None = None
     decimal: str | None = None
-    keep: tuple[str, ...] = ()
-    max_rejects: RejectLimit | None = None
     if_exists: IfExists = "fail"
     resume: bool = False
     work: Path | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batch.files.pipeline import Scored
     from batch.files.source import Source
     from batch.files.target import Target
-    from batch.reject_limit import RejectLimit
+    from batch.job_options import RejectLimit
     from churn.scorer import Scorer
 
 COMMIT_SECONDS = 2.0

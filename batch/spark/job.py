@@ -13,6 +13,7 @@ from pyspark.sql import functions as sf
 
 from batch.chunk import name_answer
 from batch.columns import explain_row_numbers
+from batch.job_options import JobOptions
 from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
 from batch.spark.rows import PART, WRONG
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from batch.reject_limit import RejectLimit
     from churn.engines import EngineChoice
 
 
 @dataclass(frozen=True, slots=True)
-class SparkJob:
-    """Parameters of a job.
+class SparkJob(JobOptions):
+    """Parameters of a job, besides those of any job.
 
     Attributes
     ----------
@@ -44,17 +44,12 @@ class SparkJob:
     output : str
         Folder for the scores: CSV if its name ends with ``.csv``, otherwise Parquet. Rejects are written to the
         folder with ``.rejects`` appended.
-    keep : tuple of str
-        Columns to copy to the scores.
-    max_rejects : RejectLimit, optional
     decimal : {".", ","}, optional
         Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
     """
 
     source: str
     output: str
-    keep: tuple[str, ...] = ()
-    max_rejects: RejectLimit | None = None
     decimal: str | None = None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from batch.chunk import score_rows
+from batch.job_options import JobOptions
 from batch.read_ahead import read_ahead
 from batch.sql.database import Database, open_database
 from batch.sql.query import Position, Query
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from batch.reject_limit import RejectLimit
     from batch.sql.progress import Progress
     from batch.sql.read import Page
     from batch.sql.write import IfExists
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SqlJob:
-    """Parameters of a job.
+class SqlJob(JobOptions):
+    """Parameters of a job, besides those of any job.
 
     Attributes
     ----------
@@ -56,9 +56,6 @@ class SqlJob:
         SQLAlchemy URL of the target database. Defaults to the source.
     key : str, optional
         Column that orders the rows. Defaults to the identifier. An index on it makes reading faster.
-    keep : tuple of str
-        Columns to copy to the scores.
-    max_rejects : RejectLimit, optional
     if_exists : {"fail", "replace"}
         Whether existing tables are an error or are replaced.
     resume : bool
@@ -71,8 +68,6 @@ class SqlJob:
     rejects_table: str | None = None
     target_url: str | None = None
     key: str | None = None
-    keep: tuple[str, ...] = ()
-    max_rejects: RejectLimit | None = None
     if_exists: IfExists = "fail"
     resume: bool = False
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.errors import Violation
     from churn.tables.encode import Encoded
 
 
@@ -62,12 +61,8 @@ class ScoredRows:
         decisions: NDArray[np.bool_],
     ) -> ScoredRows:
         """Return the result for encoded rows and what was computed for the accepted ones."""
-        return cls(len(encoded.raw), raw, probabilities, decisions, count_reasons(encoded.violations))
-
-
-def count_reasons(violations: list[Violation]) -> Counter[str]:
-    """Count violations by `name_reason`."""
-    return Counter(name_reason(one.field or None, one.reason) for one in violations)
+        reasons = Counter(name_reason(one.field or None, one.reason) for one in encoded.violations)
+        return cls(len(encoded.raw), raw, probabilities, decisions, reasons)
 
 
 def name_reason(column: str | None, reason: str) -> str:

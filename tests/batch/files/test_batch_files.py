@@ -16,7 +16,7 @@ from pyarrow import fs, parquet
 from batch.files import locations, sink, source_arrow
 from batch.files.job import FileJob
 from batch.files.pipe_job import score_pipe
-from batch.reject_limit import RejectLimit
+from batch.job_options import RejectLimit
 from churn.errors import TableError, TooManyRejectsError
 from churn.tables import csv_file
 

@@ -209,7 +209,7 @@ def test_a_worker_loads_the_model_once(spark: Any, models: Path) -> None:
 
 @pytest.mark.slow
 def test_too_many_rejects_publish_nothing(spark: Any, models: Path, customers: pd.DataFrame, tmp_path: Path) -> None:
-    from batch.reject_limit import RejectLimit
+    from batch.job_options import RejectLimit
 
     source = tmp_path / "customers.csv"
     customers.to_csv(source, index=False)

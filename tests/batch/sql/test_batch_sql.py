@@ -14,8 +14,8 @@ from databases import fill, make_sqlite, run, select, tables
 from processes import run_python
 
 from batch.chunk import REJECTS, score_rows
+from batch.job_options import RejectLimit
 from batch.read_ahead import read_ahead
-from batch.reject_limit import RejectLimit
 from batch.sql import job as sql_job
 from batch.sql import read as sql_read
 from batch.sql import tables as sql_tables

@@ -1,4 +1,4 @@
-"""Limit on the rejected rows of a job."""
+"""Parameters that the jobs for files, databases and Spark have in common."""
 
 from __future__ import annotations
 
@@ -59,3 +59,18 @@ class RejectLimit:
             raise TooManyRejectsError(
                 f"{counts.rejected:,} of {counts.rows:,} rows could not be scored; allowed: {allowed}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Parameters of any job.
+
+    Attributes
+    ----------
+    keep : tuple of str
+        Columns to copy to the scores.
+    max_rejects : RejectLimit, optional
+    """
+
+    keep: tuple[str, ...] = ()
+    max_rejects: RejectLimit | None = None
