@@ -16,11 +16,12 @@ from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import ARROW, CSV, Form, check_parameters
 from service.query import read_parameter
+from service.tables.read_ahead import read_ahead
 from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -81,7 +82,19 @@ class Body:
         self._rest = b""
         self._more = True
 
-    async def take(self) -> tuple[bytes, bool]:
+    async def pieces(self) -> AsyncGenerator[tuple[bytes, bool], None]:
+        """Yield all pieces, each with whether it is the last one.
+
+        Raises
+        ------
+        ClientLeftError
+        """
+        last = False
+        while not last:
+            piece, last = await self._take()
+            yield piece, last
+
+    async def _take(self) -> tuple[bytes, bool]:
         """Return the next piece and whether it is the last one.
 
         Raises
@@ -190,28 +203,28 @@ class BulkEndpoint:
         return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
 
     async def _score(self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]) -> None:
-        """Score the table; the next piece is received while the current one is processed."""
-        last = False
-        coming = asyncio.ensure_future(body.take())
-        try:
-            while not last:
-                piece, last = await coming
-                if not last:
-                    coming = asyncio.ensure_future(body.take())
-                async for block in self._work(job, piece, response, last=last):
-                    if (scored := block.scored) is not None:
-                        self._metrics.count_block(scored.raw, scored.probabilities, scored.rejected, block.stamps)
-                    await response.put(block.answer, job.counts.rows)
-                hold(RESERVED_BYTES + job.buffered)
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        """Score the table.
 
-    async def _work(self, job: TableJob, piece: bytes, response: TableResponse, *, last: bool) -> AsyncIterator[Block]:
-        """Yield the results of a piece block by block; other requests can use the thread between blocks."""
-        blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
-        while (block := await self._intake.run(next, blocks, None)) is not None:
-            yield block
+        The next piece is received, and the next block is scored, while the current block is counted and held or sent.
+        """
+        rows = 0
+        async with read_ahead(self._work(job, body, response, hold)) as blocks:
+            async for block in blocks:
+                if (scored := block.scored) is not None:
+                    self._metrics.count_block(scored.raw, scored.probabilities, scored.rejected, block.stamps)
+                    rows += scored.total
+                await response.put(block.answer, rows)
+
+    async def _work(
+        self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]
+    ) -> AsyncGenerator[Block, None]:
+        """Yield the results block by block; other requests can use the thread between blocks."""
+        async with read_ahead(body.pieces()) as pieces:
+            async for piece, last in pieces:
+                blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
+                while (block := await self._intake.run(next, blocks, None)) is not None:
+                    yield block
+                hold(RESERVED_BYTES + job.buffered)
 
     async def _finish(self, response: TableResponse, body: Body, count: Callable[[], None]) -> None:
         """Send the held response; stop if the client disconnects."""
