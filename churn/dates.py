@@ -44,7 +44,7 @@ FORMATS = (
 """Date formats of `datetime.strptime`."""
 
 
-class Found(NamedTuple):
+class DetectedFormat(NamedTuple):
     """Detected format of a date column.
 
     Attributes

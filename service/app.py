@@ -17,7 +17,7 @@ from starlette.routing import Route
 from churn import __version__
 from service.api import docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
-from service.guard.request_body import Intake
+from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
@@ -73,14 +73,16 @@ class ChurnService(FastAPI):
         )
         self.metrics = Metrics()
         self.model_state = ModelState(settings, self.metrics)
-        self.intake = Intake(self.metrics, settings)
+        self.processor = RequestProcessor(self.metrics, settings)
         self.recorder = Recorder(self.metrics)
         self.access = AccessLog(choose_format(settings)) if settings.access_log else None
         self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
-        bulk = BulkEndpoint(self.metrics, self.intake, settings)
-        self.predict = PredictEndpoint(self.model_state, self.metrics, self.recorder, self.intake, bulk, self.tracing)
+        bulk = BulkEndpoint(self.metrics, self.processor, settings)
+        self.predict = PredictEndpoint(
+            self.model_state, self.metrics, self.recorder, self.processor, bulk, self.tracing
+        )
         limits = Limits(settings.head_seconds, settings.send_seconds)
         make: Callable[..., Connection] = Connection
         if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
@@ -93,7 +95,7 @@ class ChurnService(FastAPI):
             model.make_router(self.model_state),
             metrics.make_router(self.metrics),
             docs.make_router(self, self.model_state),
-            oip.make_router(self.model_state, self.metrics, self.intake, settings.max_customers),
+            oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers),
         ]
         for router in routers:
             self.include_router(router)
@@ -184,7 +186,7 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     loading = asyncio.create_task(app.model_state.load())
     yield
     await loading
-    app.intake.close()
+    app.processor.close()
     app.recorder.flush()
     if app.access is not None:
         app.access.flush()

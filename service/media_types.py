@@ -7,17 +7,17 @@ from typing import Literal
 
 from service.errors import RequestProblem
 
-Form = Literal["csv", "arrow"]
+TableFormat = Literal["csv", "arrow"]
 """Format of a table."""
 
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
-TABLES: dict[bytes, Form] = {CSV.encode(): "csv", ARROW.encode(): "arrow"}
+TABLES: dict[bytes, TableFormat] = {CSV.encode(): "csv", ARROW.encode(): "arrow"}
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
-def find_table(content_type: bytes) -> Form | None:
+def find_table(content_type: bytes) -> TableFormat | None:
     """Return the format of a table with the given Content-Type; None if it is not a table."""
     return TABLES.get(content_type.partition(b";")[0].strip().lower())
 

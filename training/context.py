@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from churn.preprocessing import Preprocessor
     from training.default.config import Config
-    from training.warm_start import Earlier
+    from training.warm_start import EarlierModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TrainingContext:
     config : Config
         Hyperparameters of the default network.
     seed : int
-    earlier : Earlier or None
+    earlier : EarlierModel or None
         A version to start from.
     folds : list of (ndarray of int64, ndarray of int64)
         Of the default network's cross-validation: rows to fit on, and rows held out.
@@ -48,7 +48,7 @@ class TrainingContext:
     preprocessor: Preprocessor
     config: Config
     seed: int
-    earlier: Earlier | None = None
+    earlier: EarlierModel | None = None
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
     inner: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     feature_names: tuple[str, ...] = ()

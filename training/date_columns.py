@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from churn.dates import FORMATS, ISO, Found, describe_format, read_date, write_date
+from churn.dates import FORMATS, ISO, DetectedFormat, describe_format, read_date, write_date
 from churn.schema import Feature
 from training.cells import count_words, is_text, select_present
 
@@ -21,14 +21,14 @@ HEAD = 200
 """Number of the most frequent strings of which a format must match at least one."""
 
 
-def find_dates(columns: Mapping[str, pa.Array]) -> dict[str, Found]:
+def find_dates(columns: Mapping[str, pa.Array]) -> dict[str, DetectedFormat]:
     """Find the date columns of a table.
 
     If the order of day and month is ambiguous in a column, the other date columns decide, if they agree.
 
     Returns
     -------
-    dict of str to Found
+    dict of str to DetectedFormat
         Result for each date column.
     """
     found = {
@@ -39,11 +39,11 @@ def find_dates(columns: Mapping[str, pa.Array]) -> dict[str, Found]:
     for name, dates in found.items():
         agreed = [form for form in dates.choices if form in decided]
         if dates.format is None and len(agreed) == 1:
-            found[name] = Found(agreed[0], dates.choices)
+            found[name] = DetectedFormat(agreed[0], dates.choices)
     return found
 
 
-def find_format(counts: Mapping[str, int]) -> Found:
+def find_format(counts: Mapping[str, int]) -> DetectedFormat:
     """Find the format in which most strings are dates.
 
     Parameters
@@ -67,15 +67,15 @@ def find_format(counts: Mapping[str, int]) -> Found:
         else:
             shares[form] = rows - wrong
     if not rows or not shares:
-        return Found(None, ())
+        return DetectedFormat(None, ())
     best = max(shares.values())
     choices = tuple(form for form, count in shares.items() if count == best)
     if ISO in choices:  # always accepted in addition to another format
-        return Found(ISO, (ISO,))
-    return Found(choices[0] if len(choices) == 1 else None, choices)
+        return DetectedFormat(ISO, (ISO,))
+    return DetectedFormat(choices[0] if len(choices) == 1 else None, choices)
 
 
-def explain_doubt(found: Found) -> str:
+def explain_doubt(found: DetectedFormat) -> str:
     """Return the reason for dropping a date column with an ambiguous format."""
     forms = " or ".join(map(describe_format, found.choices))
     example = f'kind = "date", format = "{found.choices[0]}"'

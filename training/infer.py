@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from churn.dates import Found
+    from churn.dates import DetectedFormat
     from training.tables import Table
 
 LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
@@ -185,7 +185,7 @@ def _find_identifier(table: Table, names: Collection[str]) -> str | None:
 
 
 def _reason_to_drop(
-    name: str, column: pa.Array, labels: np.ndarray[Any, Any], date: Found | None, *, as_category: bool
+    name: str, column: pa.Array, labels: np.ndarray[Any, Any], date: DetectedFormat | None, *, as_category: bool
 ) -> str | None:
     """Return why a column must be dropped, or None."""
     present = select_present(column)
@@ -225,7 +225,7 @@ def _is_flag_text(present: pa.Array) -> bool:
     return all(str(value).lower() in FLAG_WORDS for value in present.unique())
 
 
-def _describe(name: str, column: pa.Array, date: Found | None, *, as_category: bool = False) -> Feature:
+def _describe(name: str, column: pa.Array, date: DetectedFormat | None, *, as_category: bool = False) -> Feature:
     """Return the feature for a usable column."""
     nullable, present = column.null_count > 0, select_present(column)
     if date is not None and date.format:

@@ -33,7 +33,7 @@ LISTED = 5
 """Maximum number of label values in a message."""
 
 
-class Place(NamedTuple):
+class Occurrence(NamedTuple):
     """First occurrence of a label value.
 
     Attributes
@@ -93,7 +93,7 @@ def find_classes(table: Table, label: str, positive: str | None = None, negative
     column = table.columns[label]
     words = read_words(column)
     places = {
-        word: Place(str(column[row]), f"line {table.lines[row]}")
+        word: Occurrence(str(column[row]), f"line {table.lines[row]}")
         for word in words.unique().drop_null().to_pylist()
         for row in [compute.index(words, word).as_py()]
     }
@@ -102,7 +102,7 @@ def find_classes(table: Table, label: str, positive: str | None = None, negative
 
 def choose_classes(
     where: str,
-    places: Mapping[str, Place],
+    places: Mapping[str, Occurrence],
     positive: str | None = None,
     negative: str | None = None,
     *,
@@ -114,7 +114,7 @@ def choose_classes(
     ----------
     where : str
         Table and label, for messages.
-    places : mapping of str to Place
+    places : mapping of str to Occurrence
         Distinct label values in lower case.
     positive, negative : str or None
         Values given by the user. If both are given, there may be other values.
@@ -147,7 +147,7 @@ def choose_classes(
     raise TableError(f"{where} is {_list_texts(places, ' or ')}: say which one means leaving with --positive")
 
 
-def _find_told(where: str, places: Mapping[str, Place], option: str, word: str | None) -> str | None:
+def _find_told(where: str, places: Mapping[str, Occurrence], option: str, word: str | None) -> str | None:
     """Return a value given by the user in lower case; TableError if it does not occur."""
     if word is None:
         return None
@@ -157,7 +157,9 @@ def _find_told(where: str, places: Mapping[str, Place], option: str, word: str |
     return found
 
 
-def _explain_many(where: str, places: Mapping[str, Place], yes: str | None, no: str | None, *, are_all: bool) -> str:
+def _explain_many(
+    where: str, places: Mapping[str, Occurrence], yes: str | None, no: str | None, *, are_all: bool
+) -> str:
     """Return the error message for a label with more than two values, with the possible options."""
     found = sorted(places)
     listed = ", ".join(f"{places[word].text!r} ({places[word].where})" for word in found[:LISTED])
@@ -174,9 +176,9 @@ def _explain_many(where: str, places: Mapping[str, Place], yes: str | None, no: 
     )
 
 
-def _list_texts(places: Mapping[str, Place], glue: str = ", ") -> str:
+def _list_texts(places: Mapping[str, Occurrence], glue: str = ", ") -> str:
     return glue.join(repr(places[word].text) for word in sorted(places))
 
 
-def _quote(places: Mapping[str, Place], word: str) -> str:
+def _quote(places: Mapping[str, Occurrence], word: str) -> str:
     return shlex.quote(places[word].text)

@@ -57,7 +57,7 @@ class FittedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class FullStatistics:
     """Statistics of all customers, if the data set is a sample of them.
 
     Attributes
@@ -89,7 +89,7 @@ class Trained:
         Time in ISO 8601.
     command : str
     costs : Costs
-    whole : Whole or None
+    whole : FullStatistics or None
         Given if the data set is a sample of more customers.
     parts : mapping of str to Part
         Predictions for each part; computed here.
@@ -104,7 +104,7 @@ class Trained:
     created: str
     command: str
     costs: Costs
-    whole: Whole | None = None
+    whole: FullStatistics | None = None
     parts: Mapping[str, evaluate.Part] = field(init=False)
     scores: Mapping[str, evaluate.Scores] = field(init=False)
 
@@ -197,7 +197,7 @@ def _name_program() -> str:
 
 def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
     dataset = trained.dataset
-    whole = trained.whole or Whole(
+    whole = trained.whole or FullStatistics(
         trained.scores,
         histograms.count_features(dataset.schema, dataset.raw[trained.rows["train"]]),
         histograms.count_scores(trained.parts["train"].probabilities),

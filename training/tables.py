@@ -77,7 +77,7 @@ class Table:
     faults : tuple of Fault
         Faults of lines that are not in `columns`.
     decimals : mapping of str to {".", "?"}
-        Columns with an unknown decimal separator; see `churn.tables.form.Form`.
+        Columns with an unknown decimal separator; see `churn.tables.csv_format.CsvFormat`.
     unreadable : mapping of str to pyarrow.DataType
         Columns with unsupported types, and these types.
     """

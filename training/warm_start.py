@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierModel:
     """An earlier version to start from.
 
     Attributes
@@ -42,7 +42,7 @@ class Earlier:
     choice: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_earlier(folder: Path, schema: Schema, network: str) -> Earlier:
+def load_earlier(folder: Path, schema: Schema, network: str) -> EarlierModel:
     """Load a verified bundle to go on training from.
 
     Raises
@@ -68,4 +68,4 @@ def load_earlier(folder: Path, schema: Schema, network: str) -> Earlier:
         except InconsistentVersionWarning as warning:
             raise BundleError(f"{folder / PREPROCESSOR_FILE}: {warning}") from warning
     model = keras.saving.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
-    return Earlier(transformer, manifest.preprocessor, model, manifest.content["network"].get("choice", {}))
+    return EarlierModel(transformer, manifest.preprocessor, model, manifest.content["network"].get("choice", {}))

@@ -30,7 +30,7 @@ _PASSWORD = re.compile(r"//[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A path in a file system.
 
     Attributes
@@ -55,19 +55,19 @@ class Place:
         """Return the file system's information about the path."""
         return self.system.get_file_info([self.path])[0]
 
-    def is_same(self, other: Place) -> bool:
+    def is_same(self, other: Location) -> bool:
         """Return whether another location is the same file, even under a different name."""
         if self.is_local and other.is_local:
             return Path(self.path).exists() and Path(other.path).exists() and Path(self.path).samefile(other.path)
         return self.path == other.path and self.system.equals(other.system)
 
-    def with_ending(self, ending: str) -> Place:
+    def with_ending(self, ending: str) -> Location:
         """Return the location with `ending` appended to its name."""
-        return Place(self.system, self.path + ending, self.name + ending)
+        return Location(self.system, self.path + ending, self.name + ending)
 
-    def beside(self, bare: str) -> Place:
+    def beside(self, bare: str) -> Location:
         """Return the location with the name `bare` in the same folder."""
-        return Place(self.system, _join(self.path, bare), _join(self.name, bare))
+        return Location(self.system, _join(self.path, bare), _join(self.name, bare))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class InputFile:
 
     Attributes
     ----------
-    place : Place
+    place : Location
     size : int
         Size in bytes.
     modified : int
@@ -85,7 +85,7 @@ class InputFile:
         Columns and values from the names of folders, such as ``country=Spain/part-0.parquet``.
     """
 
-    place: Place
+    place: Location
     size: int
     modified: int
     partitions: tuple[tuple[str, str | None], ...] = ()
@@ -107,7 +107,7 @@ class InputFile:
         return (info.size, info.mtime_ns or 0) == (self.size, self.modified)
 
 
-def locate(name: str) -> Place:
+def locate(name: str) -> Location:
     """Find the file system of a path or URI.
 
     Raises
@@ -116,13 +116,13 @@ def locate(name: str) -> Place:
         If the URI is invalid or pyarrow does not support its file system.
     """
     if not _URI.match(name):
-        return Place(fs.LocalFileSystem(), name, name)
+        return Location(fs.LocalFileSystem(), name, name)
     told = hide_password(name.partition("?")[0])
     try:
         system, path = open_uri(name)
     except Exception as error:  # each file system raises its own
         raise TableError(f"{told}: can't be opened: {hide_password(str(error))}") from error
-    return Place(system, path, told)
+    return Location(system, path, told)
 
 
 def find_files(name: str) -> list[InputFile]:
@@ -156,7 +156,7 @@ def _require(files: list[InputFile], name: str, otherwise: str) -> list[InputFil
     return files
 
 
-def _find_in_folder(folder: Place) -> list[InputFile]:
+def _find_in_folder(folder: Location) -> list[InputFile]:
     files = []
     for info in _list(folder):
         inner = info.path[len(folder.path.rstrip("/")) + 1 :]
@@ -175,7 +175,7 @@ def _find_by_glob(name: str) -> list[InputFile]:
     for info in _list(folder):
         inner = info.path[len(folder.path.rstrip("/")) + 1 :]
         if wanted.fullmatch(inner):
-            place = _rename(folder, info.path) if base else Place(folder.system, inner, inner)
+            place = _rename(folder, info.path) if base else Location(folder.system, inner, inner)
             files.append(_describe(place, info, _read_partitions(inner)))
     return files
 
@@ -201,14 +201,14 @@ def _translate_part(part: str) -> str:
     return words.get(part) or re.escape(part)
 
 
-def _list(folder: Place) -> list[Any]:
+def _list(folder: Location) -> list[Any]:
     found = folder.system.get_file_info(fs.FileSelector(folder.path, recursive=True))
     return sorted((info for info in found if info.type == fs.FileType.File), key=lambda info: info.path)
 
 
-def _rename(folder: Place, path: str) -> Place:
+def _rename(folder: Location, path: str) -> Location:
     """Return the location of a file in a folder, with a name in the folder's notation."""
-    return Place(folder.system, path, folder.name.rstrip("/") + path[len(folder.path.rstrip("/")) :])
+    return Location(folder.system, path, folder.name.rstrip("/") + path[len(folder.path.rstrip("/")) :])
 
 
 def _is_hidden(inner: str) -> bool:
@@ -224,7 +224,7 @@ def _read_partitions(path: str) -> tuple[tuple[str, str | None], ...]:
     )
 
 
-def _describe(place: Place, info: fs.FileInfo, partitions: Sequence[tuple[str, str | None]]) -> InputFile:
+def _describe(place: Location, info: fs.FileInfo, partitions: Sequence[tuple[str, str | None]]) -> InputFile:
     return InputFile(place, info.size, info.mtime_ns or 0, tuple(partitions))
 
 

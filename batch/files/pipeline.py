@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from batch.files.source import Position, Source, Step
+    from batch.files.source import Position, Source, SourceBlock
     from churn.scorer import Scorer
 
     Encode = Callable[[pa.RecordBatch], Any]
@@ -31,7 +31,7 @@ MAX_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredBlock:
     """Result of scoring a block.
 
     Attributes
@@ -58,7 +58,7 @@ def count_workers() -> int:
 
 def score_in_order(
     scorer: Scorer, source: Source, encode: Encode, position: Position, rows_before: int
-) -> Generator[Scored, None, None]:
+) -> Generator[ScoredBlock, None, None]:
     """Yield the results of the blocks of a source, in order.
 
     Parameters
@@ -81,7 +81,7 @@ def score_in_order(
     count: Future[int] = Future()
     count.set_result(rows_before)
     with read_ahead(source.blocks(position)) as steps, ThreadPoolExecutor(workers, "score") as pool:
-        waiting: deque[Future[Scored]] = deque()
+        waiting: deque[Future[ScoredBlock]] = deque()
         try:
             for step in steps:
                 before, count = count, Future()
@@ -96,8 +96,8 @@ def score_in_order(
 
 
 def _work(
-    scorer: Scorer, source: Source, step: Step, encode: Encode, before: Future[int], after: Future[int]
-) -> Scored:
+    scorer: Scorer, source: Source, step: SourceBlock, encode: Encode, before: Future[int], after: Future[int]
+) -> ScoredBlock:
     """Parse, score and encode one block; report the number of rows up to its end as soon as it is known."""
     try:
         with explaining(step.source):
@@ -109,4 +109,4 @@ def _work(
         raise
     rows = replace(rows, batch=source.columns.widen_kept(rows.batch), first=first + 1)
     chunk = score_rows(scorer, rows, source.columns.keep)
-    return Scored(chunk, encode(chunk.scores), step.after, step.share)
+    return ScoredBlock(chunk, encode(chunk.scores), step.after, step.share)

@@ -21,7 +21,7 @@ from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
     from batch.files.journal import JobFolder, Journal
-    from batch.files.pipeline import Scored
+    from batch.files.pipeline import ScoredBlock
     from batch.files.source import Source
     from batch.files.target import Target
     from batch.job_options import RejectLimit
@@ -115,7 +115,7 @@ class FileRun:
                     self._commit()
                     committed = time.perf_counter()
 
-    def _take(self, scored: Scored) -> None:
+    def _take(self, scored: ScoredBlock) -> None:
         chunk = scored.chunk
         self._scores.append(scored.data, chunk.scores)
         if len(chunk.rejects):

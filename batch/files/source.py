@@ -47,7 +47,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class SourceBlock:
     """A block with its position.
 
     Attributes
@@ -128,7 +128,7 @@ class Source:
         """Whether the input can be read again."""
         return all(file.can_reopen for file in self.files)
 
-    def blocks(self, position: Position) -> Generator[Step, None, None]:
+    def blocks(self, position: Position) -> Generator[SourceBlock, None, None]:
         """Yield the blocks from a position on; the blocks depend only on the position.
 
         Raises
@@ -144,7 +144,7 @@ class Source:
                 with explaining(file.name):
                     for block, after, share in table.blocks(self.columns, offset):
                         read = (before + share * file.size) / total if total else float("nan")
-                        yield Step(block, file.name, Position(index, after), read)
+                        yield SourceBlock(block, file.name, Position(index, after), read)
             before += file.size
 
     def check_unchanged(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batch.files.locations import InputFile
     from batch.files.standard_streams import StandardInput
     from churn.schema import Schema
-    from churn.tables.cells import Block
+    from churn.tables.cells import RecordBlock
     from churn.tables.rows import Rows
 
 
@@ -31,7 +31,7 @@ class CsvBlock:
     """A block of complete records with its parser."""
 
     parser: CellParser
-    block: Block
+    block: RecordBlock
     columns: Columns
     file: InputFile | StandardInput
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pyarrow import fs
 
 from batch.files.formats import Format, find_format
-from batch.files.locations import InputFile, Place, locate
+from batch.files.locations import InputFile, Location, locate
 from churn.errors import TableError
 from churn.runtime.files import sync
 
@@ -28,13 +28,13 @@ class Target:
 
     Attributes
     ----------
-    scores, rejects : Place
+    scores, rejects : Location
     form : Format
         Format of the scores; rejects are CSV.
     """
 
-    scores: Place
-    rejects: Place
+    scores: Location
+    rejects: Location
     form: Format
 
     @classmethod
@@ -95,7 +95,7 @@ class Target:
         return (work or beside) / f".{self.scores.path.rpartition('/')[2]}.partial"
 
 
-def check_folder(place: Place) -> None:
+def check_folder(place: Location) -> None:
     """Raise an error if the folder of a location does not exist; object stores have no folders.
 
     Raises
@@ -107,7 +107,7 @@ def check_folder(place: Place) -> None:
         raise TableError(f"{place.name}: the folder {parent} does not exist")
 
 
-def publish(path: Path, place: Place) -> None:
+def publish(path: Path, place: Location) -> None:
     """Move a finished local file to its final location atomically; does nothing if it has been moved."""
     if not path.exists():
         return

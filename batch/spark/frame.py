@@ -22,7 +22,7 @@ from pyspark.sql.types import (
 from batch.chunk import name_answer
 from batch.columns import choose_columns
 from batch.spark.bundle import load_packed
-from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, TextForm, score_rows
+from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, TextFormat, score_rows
 from batch.spark.session import quiet_about_pandas
 from churn.names import ROW, normalize_names
 
@@ -52,7 +52,7 @@ def score_frame(
     packed: Broadcast[PackedBundle],
     schema: Schema,
     keep: Sequence[str] = (),
-    text: TextForm | None = None,
+    text: TextFormat | None = None,
 ) -> DataFrame:
     """Score every row of a DataFrame into one output row; `split` separates scores from rejects.
 
@@ -66,7 +66,7 @@ def score_frame(
         Schema of that model.
     keep : sequence of str
         Columns to copy to the scores.
-    text : TextForm, optional
+    text : TextFormat, optional
         Format of numbers and fields in text. Defaults to decimal points.
 
     Raises
@@ -90,7 +90,7 @@ def score_frame(
     # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.
     names = chosen.columns
     plain = chosen.toDF(*(f"c{position}" for position in range(len(names))))
-    score = partial(_score_partition, packed=packed, keep=keep, names=names, text=text or TextForm())
+    score = partial(_score_partition, packed=packed, keep=keep, names=names, text=text or TextFormat())
     with quiet_about_pandas():
         return plain.mapInArrow(score, StructType(form))
 
@@ -133,7 +133,7 @@ def _score_partition(
     packed: Broadcast[PackedBundle],
     keep: Sequence[str],
     names: Sequence[str],
-    text: TextForm,
+    text: TextFormat,
 ) -> Iterator[pa.RecordBatch]:
     """Score one partition in a Python worker."""
     scorer = load_packed(packed.value)

@@ -29,13 +29,13 @@ RAGGED = "__ragged_line__"
 """Column with the line of a CSV if it has too many or too few fields, otherwise null."""
 
 
-class TextForm(NamedTuple):
+class TextFormat(NamedTuple):
     """Format of the text in a table.
 
     Attributes
     ----------
     decimals : mapping of str to {".", ",", "?"}
-        Decimal separators of the columns; see `churn.tables.form.Form`.
+        Decimal separators of the columns; see `churn.tables.csv_format.CsvFormat`.
     delimiter : str
         Delimiter of a CSV.
     """
@@ -49,7 +49,7 @@ REASONS = pa.struct([field for field in REJECTS if field.name not in ("row", "id
 
 
 def score_rows(
-    scorer: Scorer, batch: pa.RecordBatch, first: int, part: int, keep: Sequence[str], text: TextForm
+    scorer: Scorer, batch: pa.RecordBatch, first: int, part: int, keep: Sequence[str], text: TextFormat
 ) -> Iterator[pa.RecordBatch]:
     """Score the rows of a batch.
 
@@ -64,7 +64,7 @@ def score_rows(
         Number of the partition.
     keep : sequence of str
         Columns to copy to the scores.
-    text : TextForm
+    text : TextFormat
 
     Yields
     ------
@@ -94,7 +94,7 @@ def score_rows(
         yield _gather(chunk.rejects, part, form)
 
 
-def _take_apart(batch: pa.RecordBatch, text: TextForm) -> Rows:
+def _take_apart(batch: pa.RecordBatch, text: TextFormat) -> Rows:
     """Separate lines with too many or too few fields from complete rows."""
     if RAGGED not in batch.schema.names:
         return Rows(batch, len(batch), decimals=text.decimals)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StringType, StructField, StructType
 
-from batch.spark.rows import RAGGED, TextForm
+from batch.spark.rows import RAGGED, TextFormat
 from churn.errors import TableError
 from churn.names import normalize_names
+from churn.tables.csv_format import find_csv_format
 from churn.tables.encoding import LONGEST_MARK, find_encoding
-from churn.tables.form import find_form
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -27,7 +27,7 @@ HEAD_LINES = 1000
 
 def read_table(
     spark: SparkSession, source: str, schema: Schema, decimal: str | None = None
-) -> tuple[DataFrame, TextForm]:
+) -> tuple[DataFrame, TextFormat]:
     """Read a file, a folder or a glob from any file system that Spark supports.
 
     Parameters
@@ -49,7 +49,7 @@ def read_table(
         return _read_csv(spark, source, schema, decimal)
     decimals: dict[str, Decimal] = dict.fromkeys(schema.names, ",") if decimal == "," else {}
     frame = spark.read.format(_kind(source)).load(source)
-    return frame.toDF(*normalize_names(frame.columns)), TextForm(decimals)
+    return frame.toDF(*normalize_names(frame.columns)), TextFormat(decimals)
 
 
 class Folder:
@@ -119,13 +119,13 @@ def _kind(source: str) -> str:
     return next((kind for kind in KINDS if kind in parts), "csv" if "txt" in parts else "parquet")
 
 
-def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | None) -> tuple[DataFrame, TextForm]:
+def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | None) -> tuple[DataFrame, TextFormat]:
     lines = [row[0] for row in spark.read.text(source).take(HEAD_LINES)]
     head = "\n".join(lines).removeprefix("\ufeff").encode()
     numeric = [feature.name for feature in schema.features if not feature.is_text]
     try:
         find_encoding(head[:LONGEST_MARK])
-        form = find_form(head, is_whole=True, wanted=schema.names, numeric=numeric, decimal=decimal)
+        form = find_csv_format(head, is_whole=True, wanted=schema.names, numeric=numeric, decimal=decimal)
     except TableError as error:
         raise TableError(f"{source}: can't be read: {error}") from None
     if form is None or any(line.strip() for line in lines[: form.header_line - 1]):
@@ -147,4 +147,4 @@ def _read_csv(spark: SparkSession, source: str, schema: Schema, decimal: str | N
     )
     folders = frame.columns[len(fields) :]  # partition columns
     named = frame.toDF(*form.names, RAGGED, *normalize_names(folders))
-    return named, TextForm(form.decimals, form.delimiter)
+    return named, TextFormat(form.decimals, form.delimiter)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from churn.schema import Feature
-    from churn.tables.form import Form
+    from churn.tables.csv_format import CsvFormat
 
 UNCLOSED = "has a quote that does not close"
 """Reason for a line with an unclosed quote."""
@@ -34,7 +34,7 @@ _WORDS = pa.dictionary(pa.int32(), pa.string())
 _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
-class Block(NamedTuple):
+class RecordBlock(NamedTuple):
     """A block of complete CSV records.
 
     Attributes
@@ -56,7 +56,7 @@ class CellParser:
 
     Parameters
     ----------
-    form : Form
+    form : CsvFormat
     names : sequence of str
         Columns to read, each of which occurs once.
     features : sequence of Feature
@@ -66,7 +66,7 @@ class CellParser:
     """
 
     def __init__(
-        self, form: Form, names: Sequence[str], features: Sequence[Feature] = (), as_text: Collection[str] = ()
+        self, form: CsvFormat, names: Sequence[str], features: Sequence[Feature] = (), as_text: Collection[str] = ()
     ) -> None:
         self._form = form
         kinds = {feature.name: feature for feature in features if feature.name not in as_text}
@@ -81,7 +81,7 @@ class CellParser:
             name: pa.string() if name not in kinds or kinds[name].is_numeric else _WORDS for name in self._wanted
         }
 
-    def parse(self, block: Block) -> Rows:
+    def parse(self, block: RecordBlock) -> Rows:
         """Parse a block."""
         data = drop_lines(block.data, block.unclosed)
         is_readable = data.isascii() or _is_utf8(data)
@@ -170,7 +170,7 @@ class CellParser:
         return batch
 
     def _insert_unclosed(
-        self, block: Block, is_whole: np.ndarray[Any, np.dtype[np.bool_]], broken: list[Violation]
+        self, block: RecordBlock, is_whole: np.ndarray[Any, np.dtype[np.bool_]], broken: list[Violation]
     ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[Violation]]:
         """Insert the lines with unclosed quotes at their positions."""
         begins = find_begins(block.data, find_quoted(block.data, self._form.delimiter.encode(), is_last=True))
@@ -198,7 +198,7 @@ class CellParser:
         return found
 
 
-def _choose_type(feature: Feature | None, form: Form) -> pa.DataType:
+def _choose_type(feature: Feature | None, form: CsvFormat) -> pa.DataType:
     """Return the type for reading a column; string if its numbers must be validated as they are written."""
     if feature is None:
         return pa.string()

@@ -6,24 +6,24 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from churn.errors import TableError
-from churn.tables.cells import Block
+from churn.tables.cells import RecordBlock
+from churn.tables.csv_format import HEAD_BYTES, SAMPLE_BYTES, find_csv_format
 from churn.tables.encoding import TextStream
-from churn.tables.form import HEAD_BYTES, SAMPLE_BYTES, find_form
 from churn.tables.records import count_lines, cut_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from churn.tables.form import Form
+    from churn.tables.csv_format import CsvFormat
 
 BLOCK_BYTES = 4 << 20
 """Approximate size of a block in bytes."""
 
 
-class Step(NamedTuple):
+class PositionedBlock(NamedTuple):
     """A block, and the offset of the next one in bytes of the table in UTF-8 without byte-order mark."""
 
-    block: Block
+    block: RecordBlock
     after: int
 
 
@@ -35,7 +35,7 @@ class CsvFile:
     open_stream : callable
         Returns a binary stream of the uncompressed table from its start.
     wanted, numeric, decimal
-        See `churn.tables.form.find_form`.
+        See `churn.tables.csv_format.find_csv_format`.
     can_reopen : bool
         Whether `open_stream` can be called again; otherwise the table can be read only once.
     can_seek : bool
@@ -43,7 +43,7 @@ class CsvFile:
 
     Attributes
     ----------
-    form : Form
+    form : CsvFormat
 
     Raises
     ------
@@ -51,7 +51,7 @@ class CsvFile:
         If the format can't be determined; the message does not name the file.
     """
 
-    form: Form
+    form: CsvFormat
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class CsvFile:
             text = TextStream(stream)
             head = text.read(HEAD_BYTES + SAMPLE_BYTES)
             is_whole = len(head) < HEAD_BYTES + SAMPLE_BYTES
-            form = find_form(head, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
+            form = find_csv_format(head, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
             if form is None:
                 raise TableError(f"the header has more than {HEAD_BYTES} bytes")
         finally:
@@ -80,13 +80,13 @@ class CsvFile:
         # A stream that can't be opened again is read further.
         self._opened = None if can_reopen else (text, head)
 
-    def blocks(self, offset: int = 0, *, counts_lines: bool = False) -> Iterator[Step]:
+    def blocks(self, offset: int = 0, *, counts_lines: bool = False) -> Iterator[PositionedBlock]:
         """Yield blocks of about `BLOCK_BYTES` from an offset on; the blocks depend only on the offset.
 
         Parameters
         ----------
         offset : int
-            Offset from a `Step`; 0 is the first row.
+            Offset from a `PositionedBlock`; 0 is the first row.
         counts_lines : bool
             Whether blocks have line numbers; only possible from the first row on.
         """
@@ -103,7 +103,7 @@ class CsvFile:
                 text.skip(position)
             yield from self._cut(text, b"", position, counts_lines=counts_lines and not offset)
 
-    def _cut(self, text: TextStream, data: bytes, position: int, *, counts_lines: bool) -> Iterator[Step]:
+    def _cut(self, text: TextStream, data: bytes, position: int, *, counts_lines: bool) -> Iterator[PositionedBlock]:
         """Yield the blocks of `data`, which starts at `position`, and of the rest of the stream."""
         delimiter = self.form.delimiter.encode()
         line = self.form.line if counts_lines else 0
@@ -118,7 +118,7 @@ class CsvFile:
                 wanted += BLOCK_BYTES
                 continue
             position += cut.end
-            block = Block(data[: cut.end], cut.unclosed, line)
+            block = RecordBlock(data[: cut.end], cut.unclosed, line)
             line += count_lines(block.data) if line else 0
             data, wanted = data[cut.end :], BLOCK_BYTES
-            yield Step(block, position)
+            yield PositionedBlock(block, position)

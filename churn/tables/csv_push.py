@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from churn.errors import TableError
-from churn.tables.cells import Block
+from churn.tables.cells import RecordBlock
+from churn.tables.csv_format import SAMPLE_BYTES, find_csv_format
 from churn.tables.encoding import LONGEST_MARK, find_encoding, make_recoder
-from churn.tables.form import SAMPLE_BYTES, find_form
 from churn.tables.records import count_lines, cut_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from churn.tables.form import Form
+    from churn.tables.csv_format import CsvFormat
 
 
 class RecordTooLongError(TableError):
@@ -28,11 +28,11 @@ class CsvPush:
     max_record : int
         Maximum length of a record in bytes.
     wanted, numeric, decimal
-        See `churn.tables.form.find_form`.
+        See `churn.tables.csv_format.find_csv_format`.
 
     Attributes
     ----------
-    form : Form or None
+    form : CsvFormat or None
         Set before the first block.
     """
 
@@ -43,7 +43,7 @@ class CsvPush:
         numeric: Collection[str] | None = None,
         decimal: str | None = None,
     ) -> None:
-        self.form: Form | None = None
+        self.form: CsvFormat | None = None
         self._max_record = max_record
         self._look = (wanted, numeric, decimal)
         self._recode: Callable[[bytes, bool], bytes] | None = None
@@ -56,7 +56,7 @@ class CsvPush:
         """Number of buffered bytes."""
         return len(self._rest)
 
-    def feed(self, data: bytes, *, last: bool) -> Iterator[Block]:
+    def feed(self, data: bytes, *, last: bool) -> Iterator[RecordBlock]:
         """Process more bytes and yield blocks of complete records.
 
         Raises
@@ -82,15 +82,15 @@ class CsvPush:
             return False
         self._needed = len(self._rest) * 5 // 4  # avoids scanning after each small piece
         wanted, numeric, decimal = self._look
-        self.form = find_form(self._rest, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
+        self.form = find_csv_format(self._rest, is_whole=is_whole, wanted=wanted, numeric=numeric, decimal=decimal)
         if self.form is not None:
             self._rest, self._line = self._rest[self.form.start :], self.form.line
         return self.form is not None
 
-    def _cut(self, *, last: bool) -> Iterator[Block]:
+    def _cut(self, *, last: bool) -> Iterator[RecordBlock]:
         assert self.form is not None  # noqa: S101
         cut = cut_records(self._rest, self.form.delimiter.encode(), is_last=last)
-        block, self._rest = Block(self._rest[: cut.end], cut.unclosed, self._line), self._rest[cut.end :]
+        block, self._rest = RecordBlock(self._rest[: cut.end], cut.unclosed, self._line), self._rest[cut.end :]
         self._line += count_lines(block.data)
         if len(self._rest) > self._max_record:
             raise RecordTooLongError(f"the record on line {self._line} has more than {self._max_record} bytes")

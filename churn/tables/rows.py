@@ -39,7 +39,7 @@ class Rows:
     places : ndarray of int64, shape (len(batch),), or None
         Position of each row of `batch` among all rows, counted from 0; None if all rows are complete.
     decimals : mapping of str to {".", ",", "?"}
-        Decimal separators of the columns; see `churn.tables.form.Form`.
+        Decimal separators of the columns; see `churn.tables.csv_format.CsvFormat`.
     reread : callable or None
         Returns the batch with the original text of the given columns; None if `batch` has it already.
     find_lines : callable or None

@@ -70,7 +70,7 @@ class TimedReceive:
         return message
 
 
-class Intake:
+class RequestProcessor:
     """Enforce the limits on request bodies for all scoring routes of a worker, and own the thread for large bodies.
 
     Parameters

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from service.guard.request_body import Intake
+    from service.guard.request_body import RequestProcessor
     from service.observe.metrics import Metrics
     from service.oip.tensors import Request as TensorRequest
     from service.predict.served_model import ServedModel
@@ -86,12 +86,12 @@ def respond(problem: Problem) -> Response:
     return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
 
 
-def make_router(state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> APIRouter:
+def make_router(state: ModelState, metrics: Metrics, processor: RequestProcessor, max_customers: int) -> APIRouter:
     """Create the routes; the last ones return errors for unknown paths in the format of the protocol."""
     router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
     _add_server_routes(router, state)
     _add_model_routes(router, state)
-    _add_infer_routes(router, InferEndpoint(state, metrics, intake, max_customers))
+    _add_infer_routes(router, InferEndpoint(state, metrics, processor, max_customers))
     known = list(router.routes)
 
     @router.api_route(ROOT, methods=METHODS, include_in_schema=False)
@@ -172,15 +172,15 @@ class InferEndpoint:
     ----------
     state : ModelState
     metrics : Metrics
-    intake : Intake
+    processor : RequestProcessor
     max_customers : int
         Maximum number of customers in one request.
     """
 
-    def __init__(self, state: ModelState, metrics: Metrics, intake: Intake, max_customers: int) -> None:
+    def __init__(self, state: ModelState, metrics: Metrics, processor: RequestProcessor, max_customers: int) -> None:
         self._state = state
         self._metrics = metrics
-        self._intake = intake
+        self._processor = processor
         self._max_customers = max_customers
 
     async def __call__(self, request: Request, version: str | None = None) -> Response:
@@ -191,7 +191,7 @@ class InferEndpoint:
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), scored = await self._intake.process(announced, request.receive, work, encoding)
+            (body, json_size), scored = await self._processor.process(announced, request.receive, work, encoding)
         except ClientLeftError:
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from service.guard.request_body import Intake
-    from service.media_types import Form
+    from service.guard.request_body import RequestProcessor
+    from service.media_types import TableFormat
     from service.observe.metrics import Metrics
     from service.observe.recorder import Recorder
     from service.observe.tracing import Tracing
@@ -56,7 +56,7 @@ class PredictEndpoint:
     state : ModelHolder
     metrics : Metrics
     recorder : Recorder
-    intake : Intake
+    processor : RequestProcessor
     bulk : BulkEndpoint
         Handles tables.
     tracing : Tracing or None
@@ -67,14 +67,14 @@ class PredictEndpoint:
         state: ModelHolder,
         metrics: Metrics,
         recorder: Recorder,
-        intake: Intake,
+        processor: RequestProcessor,
         bulk: BulkEndpoint,
         tracing: Tracing | None,
     ) -> None:
         self._state = state
         self._metrics = metrics
         self._recorder = recorder
-        self._intake = intake
+        self._processor = processor
         self._bulk = bulk
         self._tracing = tracing
 
@@ -93,7 +93,7 @@ class PredictEndpoint:
             announced = int(headers.get(b"content-length", 0))
             encoding = find_encoding(scope["headers"])
             score = partial(score_body, model, leniency=leniency)
-            body, scored = await self._intake.process(announced, receive, score, encoding)
+            body, scored = await self._processor.process(announced, receive, score, encoding)
         except ClientLeftError:
             self._metrics.count_request(PATH, "POST", STATUS_DISCONNECTED, perf_counter() - started)
             return
@@ -110,7 +110,7 @@ class PredictEndpoint:
                 self._tracing.add_stages(scored)
         await _send_whole(send, status, fields, body)
 
-    async def _answer_table(self, scope: Scope, receive: Receive, send: Send, form: Form) -> None:
+    async def _answer_table(self, scope: Scope, receive: Receive, send: Send, form: TableFormat) -> None:
         """Handle a table; the server closes the connection if the response is left incomplete."""
         started = perf_counter()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from churn.schema import Schema
-    from churn.tables.form import Form
+    from churn.tables.csv_format import CsvFormat
     from churn.tables.rows import Rows
 
 _ADVICE = "is one of its rows that long, or a quote not closed?"
@@ -77,7 +77,7 @@ class CsvReader:
         if last:
             self._open(self._bytes.form)  # a table without rows must have the columns, too
 
-    def _open(self, form: Form | None) -> CellParser:
+    def _open(self, form: CsvFormat | None) -> CellParser:
         assert form is not None  # noqa: S101  set before the first block
         if self._parser is None:
             self._names = check_columns(self._schema, form.names, form.described)

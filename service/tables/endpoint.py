@@ -14,7 +14,7 @@ from churn.numerals import MARKS
 from service.errors import Problem, report_failure
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
-from service.media_types import ARROW, CSV, Form, check_parameters
+from service.media_types import ARROW, CSV, TableFormat, check_parameters
 from service.query import read_parameter
 from service.tables.read_ahead import read_ahead
 from service.tables.response import StalledError, TableResponse
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from churn.scorer import Scorer
-    from service.guard.request_body import Intake
+    from service.guard.request_body import RequestProcessor
     from service.observe.metrics import Metrics
     from service.settings import Settings
-    from service.tables.job import Block, TableJob
+    from service.tables.job import ResponseBlock, TableJob
 
 BLOCK_BYTES = 512 * 1024
 """Size of a block in bytes: about 8,000 customers, so that intermediate results fit into the CPU cache and other
@@ -41,7 +41,7 @@ representations, and the next one, which arrives meanwhile."""
 
 ON_ERROR = ("fail", "reject")
 
-ANSWERS: dict[Form, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
+ANSWERS: dict[TableFormat, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
 """Content types of the responses."""
 
 
@@ -138,19 +138,19 @@ class BulkEndpoint:
     Parameters
     ----------
     metrics : Metrics
-    intake : Intake
+    processor : RequestProcessor
     settings : Settings
     """
 
-    def __init__(self, metrics: Metrics, intake: Intake, settings: Settings) -> None:
+    def __init__(self, metrics: Metrics, processor: RequestProcessor, settings: Settings) -> None:
         self._metrics = metrics
-        self._intake = intake
+        self._processor = processor
         self._max_part = settings.max_body_bytes
         self._budget = Budget(settings.max_held_bytes, settings.max_spilled_bytes)
         self._stall_seconds = settings.send_seconds
 
     async def answer(
-        self, scope: Scope, receive: Receive, send: Send, form: Form, scorer: Scorer, count: Callable[[], None]
+        self, scope: Scope, receive: Receive, send: Send, form: TableFormat, scorer: Scorer, count: Callable[[], None]
     ) -> None:
         """Respond to a request; `count` is called just before the end of the response is sent.
 
@@ -170,16 +170,16 @@ class BulkEndpoint:
         response = TableResponse(
             send,
             [(b"content-type", ANSWERS[form])],
-            Spool(self._budget, self._intake.run),
+            Spool(self._budget, self._processor.run),
             self._budget,
             may_begin_early=rejects and scope.get("http_version") != "1.0",
             stall_seconds=self._stall_seconds,
         )
         try:
-            with self._intake.reserve() as hold:
+            with self._processor.reserve() as hold:
                 hold(RESERVED_BYTES)
-                body = Body(receive, self._intake.limit(receive))
-                job = await self._intake.run(self._open, scorer, form, rejects, decimal)
+                body = Body(receive, self._processor.limit(receive))
+                job = await self._processor.run(self._open, scorer, form, rejects, decimal)
                 await self._score(job, body, response, hold)
 
                 def count_all() -> None:
@@ -196,7 +196,7 @@ class BulkEndpoint:
         finally:
             await response.close()
 
-    def _open(self, scorer: Scorer, form: Form, rejects: bool, decimal: str | None) -> TableJob:
+    def _open(self, scorer: Scorer, form: TableFormat, rejects: bool, decimal: str | None) -> TableJob:
         # pyarrow is imported with the first table, in the thread; a service without tables never loads it.
         from service.tables.job import TableJob
 
@@ -217,12 +217,12 @@ class BulkEndpoint:
 
     async def _work(
         self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]
-    ) -> AsyncGenerator[Block, None]:
+    ) -> AsyncGenerator[ResponseBlock, None]:
         """Yield the results block by block; other requests can use the thread between blocks."""
         async with read_ahead(body.pieces()) as pieces:
             async for piece, last in pieces:
                 blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
-                while (block := await self._intake.run(next, blocks, None)) is not None:
+                while (block := await self._processor.run(next, blocks, None)) is not None:
                     yield block
                 hold(RESERVED_BYTES + job.buffered)
 

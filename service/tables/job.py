@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
     from churn.tables.encode import Encoded
     from churn.tables.rows import Rows
-    from service.media_types import Form
+    from service.media_types import TableFormat
     from service.tables.rows import TableReader
 
 _CODEC = pa.Codec("zstd", compression_level=1)
 
 
-class Packed(NamedTuple):
+class ResponsePart(NamedTuple):
     """A part of a response, which may be compressed while it is held."""
 
     data: bytes
@@ -50,12 +50,12 @@ class Packed(NamedTuple):
         return data
 
 
-class Block(NamedTuple):
+class ResponseBlock(NamedTuple):
     """Results of a block of rows.
 
     Attributes
     ----------
-    answer : Packed
+    answer : ResponsePart
         Encoded part of the response.
     scored : ScoredRows or None
         None for the end of the response.
@@ -63,7 +63,7 @@ class Block(NamedTuple):
         As `service.observe.stages.Stamps`; empty for the end of the response.
     """
 
-    answer: Packed
+    answer: ResponsePart
     scored: ScoredRows | None = None
     stamps: Sequence[float] = ()
 
@@ -88,7 +88,9 @@ class TableJob:
         Counts of the rows read so far.
     """
 
-    def __init__(self, scorer: Scorer, form: Form, *, rejects: bool, max_part: int, decimal: str | None = None) -> None:
+    def __init__(
+        self, scorer: Scorer, form: TableFormat, *, rejects: bool, max_part: int, decimal: str | None = None
+    ) -> None:
         schema = scorer.schema
         self._scorer = scorer
         reader: type[CsvReader | ArrowReader] = CsvReader if form == "csv" else ArrowReader
@@ -104,7 +106,7 @@ class TableJob:
         """Number of buffered bytes of the table."""
         return self._reader.buffered
 
-    def work(self, data: bytes, *, last: bool, pack: Callable[[], bool]) -> Iterator[Block]:
+    def work(self, data: bytes, *, last: bool, pack: Callable[[], bool]) -> Iterator[ResponseBlock]:
         """Process received bytes and yield the results of complete rows.
 
         Parameters
@@ -131,7 +133,7 @@ class TableJob:
             if self._errors:
                 raise RequestProblem.invalid(self._errors, more=False)
             text = self._begin() + self._writer.end()
-            yield Block(Packed(text, len(text), is_compressed=False))
+            yield ResponseBlock(ResponsePart(text, len(text), is_compressed=False))
 
     def _begin(self) -> bytes:
         """Return the bytes before the first row; empty after the first call."""
@@ -149,7 +151,7 @@ class TableJob:
         )
         return self._writer.begin(self._form)
 
-    def _score(self, rows: Rows, received: float, *, pack: bool) -> Block | None:
+    def _score(self, rows: Rows, received: float, *, pack: bool) -> ResponseBlock | None:
         """Score rows; None if the table will be rejected."""
         rows = replace(rows, first=self.counts.rows + 1)
         encoded = encode_rows(self._scorer.schema, rows)
@@ -161,17 +163,17 @@ class TableJob:
             return None
         raw = encoded.accepted
 
-        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> tuple[Packed, ScoredRows]:
+        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> tuple[ResponsePart, ScoredRows]:
             scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
             text = self._begin() + self._writer.write(self._answer(rows, encoded, scored))
-            packed = Packed(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
+            packed = ResponsePart(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
             return packed, scored
 
         (answer, scored), _, stamps = run_stages(
             self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
         )
         self.counts.add(scored)
-        return Block(answer, scored, stamps)
+        return ResponseBlock(answer, scored, stamps)
 
     def _list(self, violations: list[Violation], rows: Rows) -> None:
         """Collect invalid values for the error response.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
-    from service.tables.job import Packed
+    from service.tables.job import ResponsePart
     from service.tables.spool import Budget, Spool
 
 
@@ -81,7 +81,7 @@ class TableResponse:
         self._is_abandoned = True
         self._changed.set()
 
-    async def put(self, block: Packed, rows: int) -> None:
+    async def put(self, block: ResponsePart, rows: int) -> None:
         """Hold or send a block; `rows` is the number of rows in the response so far.
 
         Raises

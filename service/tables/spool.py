@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from service.tables.job import Packed
+    from service.tables.job import ResponsePart
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Budget:
 class _Stored(NamedTuple):
     """A block stored in the file; `block` has no data."""
 
-    block: Packed
+    block: ResponsePart
     offset: int
     length: int
 
@@ -75,7 +75,7 @@ class Spool:
     def __init__(self, budget: Budget, run: Callable[..., Awaitable[Any]]) -> None:
         self._budget = budget
         self._run = run
-        self._blocks: deque[Packed | _Stored] = deque()
+        self._blocks: deque[ResponsePart | _Stored] = deque()
         self._file: IO[bytes] | None = None
         self._stored = 0  # number of blocks in the file
         self._has_disk = budget.file_limit > 0
@@ -84,7 +84,7 @@ class Spool:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    async def put(self, block: Packed) -> None:
+    async def put(self, block: ResponsePart) -> None:
         """Add a block; it is kept in memory if both limits are reached (see `Budget.is_exceeded`)."""
         self.size += block.size
         length = len(block.data)

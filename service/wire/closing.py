@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from service.errors import Problem
-    from service.wire.reading import Limits, Reading
+    from service.wire.reading import Limits, ReadState
     from service.wire.uvicorn_internals import Config, ServerState
 
 
@@ -35,7 +35,7 @@ class ClosingProtocol(ExchangingProtocol):
 
     Attributes
     ----------
-    reading : Reading
+    reading : ReadState
         What is expected from the client.
     fast_due : int
         Number of pending responses on the fast path of a subclass.
@@ -55,7 +55,7 @@ class ClosingProtocol(ExchangingProtocol):
         self._on_refusal = on_refusal
         self._last_response = b""
         self._watchdog = Watchdog(self, limits)
-        self.reading: Reading = IDLE
+        self.reading: ReadState = IDLE
         self.fast_due = 0
 
     @property

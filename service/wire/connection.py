@@ -37,7 +37,7 @@ from service.wire.uvicorn_internals import make_parser
 if TYPE_CHECKING:
     import asyncio
 
-    from service.wire.reading import Reading
+    from service.wire.reading import ReadState
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
@@ -111,7 +111,7 @@ class Connection(ClosingProtocol):
         if error is not None:
             self.refuse(find_problem(error))
 
-    def _wait_for_more(self, size: int, before: Reading) -> None:
+    def _wait_for_more(self, size: int, before: ReadState) -> None:
         """Handle data that end in the middle of a request."""
         if self.reading is FAST_BODY:
             self.leave_fast_path()

@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     """Maximum time in which the client reads nothing of a pending response."""
 
 
-class Reading(Enum):
+class ReadState(Enum):
     """Next input expected from a connection."""
 
     IDLE = auto()
@@ -46,7 +46,7 @@ class Reading(Enum):
 
 
 # Globals are looked up several times faster than members of an enum.
-IDLE, HEAD, FAST_BODY, BODY, ENDED, LINGERING = Reading
+IDLE, HEAD, FAST_BODY, BODY, ENDED, LINGERING = ReadState
 
 
 class RefusedError(Exception):

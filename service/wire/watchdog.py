@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from service.wire.reading import Limits, Reading
+    from service.wire.reading import Limits, ReadState
     from service.wire.uvicorn_internals import FlowControl
 
 LINGER_SECONDS = 30.0
@@ -27,7 +27,7 @@ class Watched(Protocol):
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     flow: FlowControl
-    reading: Reading
+    reading: ReadState
     timeout_keep_alive: int
     timeout_keep_alive_task: asyncio.TimerHandle | None
     """The timer."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from churn.schema import Feature, Schema
 from churn.tables import records
-from churn.tables.cells import UNCLOSED, Block, CellParser
+from churn.tables.cells import UNCLOSED, CellParser, RecordBlock
+from churn.tables.csv_format import CsvFormat
 from churn.tables.encode import encode_batch
 from churn.tables.encoding import NOT_UTF8
-from churn.tables.form import Form
 from churn.tables.records import cut_records
 from churn.tables.rows import Rows, encode_rows
 
@@ -41,9 +41,9 @@ def write(rows: list[list[str]], quoting: Any = csv.QUOTE_MINIMAL, delimiter: st
 def parse(
     data: bytes, as_text: tuple[str, ...] = (), names: tuple[str, ...] = NAMES, delimiter: str = ",", **decimals: Any
 ) -> Rows:
-    form = Form(names, delimiter, 0, 1, 1, decimals)
+    form = CsvFormat(names, delimiter, 0, 1, 1, decimals)
     cut = cut_records(data, delimiter.encode(), is_last=True)
-    return CellParser(form, (*NAMES, *as_text), SCHEMA.features, as_text).parse(Block(data, cut.unclosed, 1))
+    return CellParser(form, (*NAMES, *as_text), SCHEMA.features, as_text).parse(RecordBlock(data, cut.unclosed, 1))
 
 
 texts = st.one_of(
@@ -127,10 +127,12 @@ def test_blank_cells_that_are_handed_on_are_null_and_blank_lines_are_no_rows() -
 
 
 def test_a_column_that_is_wrong_once_is_told_as_it_is_written_and_read_on() -> None:
-    form = Form(NAMES, ",", 0, 1, 1, {})
+    form = CsvFormat(NAMES, ",", 0, 1, 1, {})
     parser = CellParser(form, NAMES, SCHEMA.features)
     for data in (b"a,1,2.50,1,Spain\n", b"a,900.0,2.50,1,Spain\n", b"a,1,2.50,1,Spain\n"):
-        encoded = encode_rows(SCHEMA, parser.parse(Block(data)))
+        encoded = encode_rows(SCHEMA, parser.parse(RecordBlock(data)))
         assert [one.sent for one in encoded.violations] == (["900.0"] if b"900" in data else [])
         assert encoded.raw[0, 1] == 2.5
-    assert encode_batch(SCHEMA, parser.parse(Block(b"a,1,2,1,Spain\n")).batch).raw.tolist() == [[1.0, 2.0, 1.0, 1.0]]
+    assert encode_batch(SCHEMA, parser.parse(RecordBlock(b"a,1,2,1,Spain\n")).batch).raw.tolist() == [
+        [1.0, 2.0, 1.0, 1.0]
+    ]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from churn.scorer import PROBABILITY_DECIMALS
 from training.evaluate import CALIBRATION_BINS, Scores
 from training.histograms import count_between, count_scores, find_edges
-from training.publication import Whole
+from training.publication import FullStatistics
 from training.report import weighted
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ProbabilityCounts:
         )
 
 
-def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> Whole:
+def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> FullStatistics:
     """Score every row, and count probabilities and feature values.
 
     Features use the bin edges of the sample.
@@ -88,7 +88,7 @@ def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> Whole:
             bar.update(len(labels))
     train = counts["train"].counts.sum(axis=0)
     seen = np.flatnonzero(train)
-    return Whole(
+    return FullStatistics(
         scores={name: one.score(threshold) for name, one in counts.items()},
         histograms=histograms,
         score_histogram=count_scores(seen / STEPS, train[seen]),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.streaming.records import Records
-    from training.streaming.sample import Start
+    from training.streaming.sample import SampleFit
     from training.streaming.settings import Streaming
 
 STEPS_AN_EPOCH = 200
@@ -50,7 +50,7 @@ def choose_batch(rows: int, most: int, devices: int) -> int:
 
 
 def fit_streamed(
-    start: Start,
+    start: SampleFit,
     records: Records,
     matrix: NDArray[np.float32],
     labels: NDArray[np.float32],
@@ -61,7 +61,7 @@ def fit_streamed(
 
     Parameters
     ----------
-    start : Start
+    start : SampleFit
         Its model is not modified.
     records : Records
         Training rows with all columns of the matrix.

@@ -16,10 +16,10 @@ from churn.tables.encoding import NOT_UTF8, advise_conversion
 from training.cells import count_distinct
 from training.exclusions import RowChooser, parse_exclusions
 from training.infer import Inference, document, find_label, infer, list_categories
-from training.labels import Place, choose_classes, read_words
+from training.labels import Occurrence, choose_classes, read_words
 from training.second_header import SECOND_HEADER, has_second_header
 from training.streaming import keys
-from training.streaming.facts import Facts
+from training.streaming.column_statistics import ColumnStatistics
 from training.tables import Table, find_doubtful, make_columns
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def inspect(
     sample = _Sample(seed)
     categories = normalize_names(category)
     texts = {*categories, *(schema.unlisted if schema else ())}
-    facts = {name: Facts(as_text=name in texts) for name in source.names if name != label}
+    facts = {name: ColumnStatistics(as_text=name in texts) for name in source.names if name != label}
     columns = list(source.names)
     if schema is not None:
         wanted = {label, *schema.unlisted, *(one.column for one in exclusions)}
@@ -140,7 +140,7 @@ def inspect(
     return Inspected(found.schema, classes, exclusions, found.has_identifier, sample.rows, notes, found.dropped)
 
 
-def _list_categories(schema: Schema, facts: Mapping[str, Facts], sample: _Sample, path: Path) -> Schema:
+def _list_categories(schema: Schema, facts: Mapping[str, ColumnStatistics], sample: _Sample, path: Path) -> Schema:
     """Return the schema with the levels of the table for categories without a list."""
     if not schema.unlisted:
         return schema
@@ -155,7 +155,9 @@ def _list_categories(schema: Schema, facts: Mapping[str, Facts], sample: _Sample
     return replace(schema, features=tuple(features))
 
 
-def _widen(found: Inference, facts: Mapping[str, Facts], table: Table, rows: int, keep: Collection[str]) -> Inference:
+def _widen(
+    found: Inference, facts: Mapping[str, ColumnStatistics], table: Table, rows: int, keep: Collection[str]
+) -> Inference:
     """Correct the schema of the sample by the statistics of all rows."""
     features, dropped, notes = [], dict(found.dropped), list(found.notes)
     for feature in found.schema.features:
@@ -197,7 +199,7 @@ class _Words:
     """Distinct label values with their first occurrences."""
 
     def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, Occurrence] = {}
 
     def see(self, label: str, batch: Batch, chosen: NDArray[np.bool_]) -> None:
         column = batch.usable.column(label)
@@ -205,7 +207,7 @@ class _Words:
         for word in words.unique().drop_null().to_pylist():
             if word not in self._places and len(self._places) < MOST_WORDS:
                 row = compute.index(words, word).as_py()
-                self._places[word] = Place(str(column[row]).strip(), f"line {batch.find_lines()[row]}")
+                self._places[word] = Occurrence(str(column[row]).strip(), f"line {batch.find_lines()[row]}")
 
     def tell(self, path: Path, label: str, positive: str | None, negative: str | None) -> Classes:
         """Return the two classes of the label."""

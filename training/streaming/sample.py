@@ -36,7 +36,7 @@ DOUBT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class SampleFit:
     """Initial state of streamed training.
 
     Attributes
@@ -60,7 +60,9 @@ class Start:
     details: Mapping[str, Any]
 
 
-def fit_on_sample(table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None) -> Start:
+def fit_on_sample(
+    table: StreamedTable, config: Config, streaming: Streaming, seed: int, earlier: Path | None
+) -> SampleFit:
     """Fit the default network on a sample of the training set.
 
     Raises
@@ -89,7 +91,7 @@ def fit_on_sample(table: StreamedTable, config: Config, streaming: Streaming, se
         fitted = fit(context)
         # Ensures that there are layers to train further, whatever their weight in the stack of the sample.
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, preprocessor.width, keep=KINDS[0])
-    return Start(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, context))
+    return SampleFit(transformer, preprocessor, model, fitted.notes, fitted.warnings, describe(fitted, context))
 
 
 def least_importance(wanted: float, share: float) -> float:

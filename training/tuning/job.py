@@ -66,7 +66,7 @@ class TuningOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TuningResult:
     """Result of a search.
 
     Attributes
@@ -104,7 +104,7 @@ class Found:
         return [*words, f"Difference to the default on other folds: {self.comparison}: {judgement}."]
 
 
-def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[str], None]) -> Found:
+def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[str], None]) -> TuningResult:
     """Run the search, writing the best configuration after each improvement; then compare it with the default.
 
     Parameters
@@ -141,7 +141,7 @@ def tune(dataset: Dataset, output: Path, options: TuningOptions, say: Callable[[
             seeds = [options.seed + 1 + index for index in range(options.confirm)]
             with tqdm(total=len(seeds), desc="comparing on other folds", unit="seed", disable=None) as bar:
                 comparison = confirm(judging, found.config, options.base, len(labels), seeds, bar.update)
-            found = Found(found.config, found.value, found.base_value, found.trials, comparison)
+            found = TuningResult(found.config, found.value, found.base_value, found.trials, comparison)
     _write(output, found)
     return found
 
@@ -171,13 +171,13 @@ def _run(study: optuna.Study, judge: Judge, output: Path, options: TuningOptions
         )
 
 
-def _sum_up(study: optuna.Study, options: TuningOptions) -> Found:
+def _sum_up(study: optuna.Study, options: TuningOptions) -> TuningResult:
     first = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))[0]
     config = suggest(FixedTrial(study.best_params), options.base)
-    return Found(config, study.best_value, float(first.values[0]), count_finished(study))
+    return TuningResult(config, study.best_value, float(first.values[0]), count_finished(study))
 
 
-def _write(output: Path, found: Found) -> None:
+def _write(output: Path, found: TuningResult) -> None:
     write_config(output, found.config, ["For churn train --config, written by churn tune.", *found.describe()])
 
 

@@ -13,7 +13,7 @@ from pyarrow import csv, parquet
 
 from batch.chunk import REJECTS
 from batch.chunk import score_rows as score_rows_of_table
-from batch.spark.rows import RAGGED, WRONG, TextForm, score_rows
+from batch.spark.rows import RAGGED, WRONG, TextFormat, score_rows
 from churn.errors import BundleError, EngineError, TableError, TooManyRejectsError
 from churn.tables.rows import Rows
 
@@ -279,7 +279,7 @@ def test_each_row_gives_one_row(scorer: Scorer, customers: pd.DataFrame) -> None
     lines: list[str | None] = [None] * LINES
     lines[4] = "a;line"
     batch = batch.append_column(RAGGED, pa.array(lines))
-    found = pa.Table.from_batches(list(score_rows(scorer, batch, 100, 7, (), TextForm())))
+    found = pa.Table.from_batches(list(score_rows(scorer, batch, 100, 7, (), TextFormat())))
     assert sorted(found.column("__index").to_pylist()) == list(range(100, 100 + LINES))
     assert set(found.column("__part").to_pylist()) == {7}
     wrong = {row["__index"]: row[WRONG] for row in found.to_pylist() if row[WRONG] is not None}

@@ -291,13 +291,13 @@ def test_a_large_batch_is_scored_in_the_thread(client: TestClient) -> None:
 
 def test_too_much_waiting_is_answered_with_retry_after(bank_models: Path) -> None:
     with start(bank_models, max_body_bytes=10_000, max_pending_bytes=10_000) as client:
-        client.app.intake._pending = 9_900  # type: ignore[attr-defined]
+        client.app.processor._pending = 9_900  # type: ignore[attr-defined]
         body = json.dumps(CUSTOMER).encode()
         sent = send_in_parts(client, [body[:50], body[50:]])
         assert sent[0]["status"] == 503
         assert (b"retry-after", b"1") in sent[0]["headers"]
         assert json.loads(sent[1]["body"])["type"] == "urn:churn:overloaded"
-        assert client.app.intake._pending == 9_900  # type: ignore[attr-defined]
+        assert client.app.processor._pending == 9_900  # type: ignore[attr-defined]
         assert client.post("/predict", json=CUSTOMER).status_code == 200
 
 

@@ -311,7 +311,7 @@ def test_limits_are_kept_and_named(bank_models: Path, monkeypatch: pytest.Monkey
         answer = post(client, many, query="?on_error=reject")
         assert (answer.status_code, len(read_csv(answer.content))) == (200, 2000)
         assert client.app.predict._bulk._budget.memory == 0  # type: ignore[attr-defined]
-        client.app.intake._pending = 2**26  # type: ignore[attr-defined]
+        client.app.processor._pending = 2**26  # type: ignore[attr-defined]
         assert post(client, b"").headers["retry-after"] == "1"
 
 

@@ -72,7 +72,7 @@ def post(
 
 
 def held(service: Running) -> tuple[int, int]:
-    return service.app.intake._pending, service.app.predict._bulk._budget.memory
+    return service.app.processor._pending, service.app.predict._bulk._budget.memory
 
 
 def test_with_rejects_the_answer_begins_early_only_when_no_more_can_be_held(bank_models: Path) -> None:

@@ -15,7 +15,7 @@ from waiting import DEADLINE, wait_until
 from wires import Wire, feed, list_answers
 
 from service.wire import watchdog
-from service.wire.reading import Limits, Reading
+from service.wire.reading import Limits, ReadState
 
 if TYPE_CHECKING:
     import socket
@@ -141,13 +141,13 @@ def test_a_body_that_can_not_be_read_is_answered_once() -> None:
 def test_no_idle_timer_fires_while_an_answer_is_due(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(bank_models) as service:
         service.server.config.timeout_keep_alive = 0.2  # type: ignore[assignment]
-        infer, go = service.app.intake.run, asyncio.Event()
+        infer, go = service.app.processor.run, asyncio.Event()
 
         async def wait(*arguments: Any) -> Any:
             await go.wait()
             return await infer(*arguments)
 
-        monkeypatch.setattr(service.app.intake, "run", wait)
+        monkeypatch.setattr(service.app.processor, "run", wait)
         with service.connect() as connection:
             connection.sendall(request(BODY) + request(to_csv([CUSTOMER]), f"Content-Type: {CSV}\r\n"))
             assert read_answers(connection, 1)[0][0] == 200
@@ -191,7 +191,7 @@ def test_shutdown_is_told(bank_models: Path, sent: bytes, ends: bool) -> None:
     with service.connect() as connection:
         connection.sendall(sent)
         connections: set[Any] = service.server.server_state.connections
-        wait_until(lambda: any(one.reading is Reading.BODY for one in connections))
+        wait_until(lambda: any(one.reading is ReadState.BODY for one in connections))
         service.server.handle_exit(15, None)
         if ends:
             wait_until(lambda: (b"connection", b"close") in service.server.server_state.default_headers)

@@ -63,7 +63,7 @@ def test_what_is_not_ended_gets_a_408_and_the_end(hasty: Running, sent: bytes) -
     document = json.loads(body)
     assert "(CHURN_" in document["detail" if headers["content-type"] == "application/problem+json" else "error"]
     wait_until(lambda: read(hasty, "churn_requests_in_flight") == 0)
-    assert not hasty.app.intake._pending
+    assert not hasty.app.processor._pending
 
 
 @pytest.mark.parametrize("sent", [request(b" " * 300), request(b" " * 300, f"Content-Type: {CSV}\r\n")])
@@ -91,9 +91,9 @@ def test_places_for_tables_come_back(bank_models: Path) -> None:
         silent = [service.connect() for _ in range(2)]
         for connection in silent:
             connection.sendall(table[:-1])
-        wait_until(lambda: service.app.intake._pending == 2 * RESERVED_BYTES)
+        wait_until(lambda: service.app.processor._pending == 2 * RESERVED_BYTES)
         assert service.send(table)[0][0] == 503
-        wait_until(lambda: not service.app.intake._pending)
+        wait_until(lambda: not service.app.processor._pending)
         assert service.send(table)[0][0] == 200
         for connection in silent:
             assert read_answers(connection, 1)[0][0] == 408
@@ -168,7 +168,7 @@ def test_a_client_that_does_not_read_is_cut_off(hasty: Running, sent: bytes, tim
         pushing.join()
     wait_until(lambda: not hasty.server.server_state.connections)
     wait_until(lambda: read(hasty, "churn_requests_in_flight") == 0)
-    assert not hasty.app.intake._pending
+    assert not hasty.app.processor._pending
 
 
 def test_the_kernel_probes_silent_connections() -> None:

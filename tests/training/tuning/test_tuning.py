@@ -19,7 +19,7 @@ from training.default.config import Config, read_config
 from training.tuning import job, space
 from training.tuning.confirm import compare, confirm
 from training.tuning.errors import TuningError, check_output
-from training.tuning.job import Found, TuningOptions
+from training.tuning.job import TuningOptions, TuningResult
 from training.tuning.objective import Objective
 from training.tuning.pruning import BLOCKS, is_worse
 from training.tuning.search import search
@@ -222,12 +222,12 @@ def test_both_are_judged_on_the_same_folds_of_each_other_seed() -> None:
 
 def test_a_result_that_may_be_chance_is_described_as_such() -> None:
     def says(**more: Any) -> str:
-        return Found(Config(), 0.32, 0.33, 9, **more).describe()[-1]
+        return TuningResult(Config(), 0.32, 0.33, 9, **more).describe()[-1]
 
     assert says().startswith("It was not compared")
     assert "better than the default" in says(comparison=compare(np.array([[-0.1, -0.2, -0.15]]), [1]))
     assert "keep the default" in says(comparison=compare(np.array([[-0.1, 0.2, -0.15]]), [1]))
-    assert Found(Config(), 0.33, 0.33, 9).describe()[-1] == "No configuration is better than the default."
+    assert TuningResult(Config(), 0.33, 0.33, 9).describe()[-1] == "No configuration is better than the default."
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Facts:
+class ColumnStatistics:
     """Statistics of one column.
 
     Attributes

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from churn.errors import TableError
 from churn.numerals import find_decimal, read_number
 from churn.schema import Feature
-from churn.tables import form
+from churn.tables import csv_format
+from churn.tables.csv_format import CsvFormat, find_csv_format
 from churn.tables.encoding import find_encoding
-from churn.tables.form import Form, find_form
 
 
-def find(text: str | bytes, **chosen: Any) -> Form:
-    found = find_form(text.encode() if isinstance(text, str) else text, is_whole=True, **chosen)
+def find(text: str | bytes, **chosen: Any) -> CsvFormat:
+    found = find_csv_format(text.encode() if isinstance(text, str) else text, is_whole=True, **chosen)
     assert found is not None
     return found
 
@@ -84,12 +84,12 @@ def test_columns_and_separators_are_told() -> None:
 
 @pytest.mark.parametrize("text", ["a;b\n1;2\n", '"a\nb";c\n', "sep=;\na;b\n", "# x\na;b\n1;2\n", "\n\na|b\n"])
 def test_a_head_that_ends_too_early_is_not_guessed_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form, "SAMPLE_BYTES", 3)
+    monkeypatch.setattr(csv_format, "SAMPLE_BYTES", 3)
     whole = find(text)
     for size in range(whole.start):
-        assert find_form(text.encode()[:size], is_whole=False) is None
+        assert find_csv_format(text.encode()[:size], is_whole=False) is None
     rest = text.encode() + b"1;2\n1;2\n"
-    assert find_form(rest, is_whole=False) == find(rest)
+    assert find_csv_format(rest, is_whole=False) == find(rest)
 
 
 @pytest.mark.parametrize(("head", "name"), [("a", "utf-8"), ("\ufeffa", "utf-8")])

@@ -40,7 +40,7 @@ _BLANK = re.compile(rb"[ \t]*(\r\n|\r|\n)")
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class CsvFormat:
     """Format of a CSV.
 
     Attributes
@@ -74,14 +74,14 @@ class Form:
         return f"{names} (line {self.header_line}, read with the separator {separator}; tried: {tried})"
 
 
-def find_form(
+def find_csv_format(
     head: bytes,
     *,
     is_whole: bool,
     wanted: Collection[str] = (),
     numeric: Collection[str] | None = None,
     decimal: str | None = None,
-) -> Form | None:
+) -> CsvFormat | None:
     """Detect the format of a CSV from its first bytes.
 
     Blank lines, ``sep=;`` as written by Excel, and lines that start with ``#`` are allowed above the header.
@@ -101,7 +101,7 @@ def find_form(
 
     Returns
     -------
-    Form or None
+    CsvFormat or None
         None if more bytes are needed.
 
     Raises
@@ -146,7 +146,7 @@ def _skip_to_header(head: bytes, start: int = 0) -> tuple[int, str | None]:
 
 def _find_header(
     head: bytes, start: int, delimiters: Sequence[str], wanted: Collection[str], *, is_whole: bool
-) -> Form | None:
+) -> CsvFormat | None:
     """Parse the header with the best delimiter, below comment lines; None if it is incomplete."""
     if start == len(head):
         return None
@@ -166,7 +166,7 @@ def _find_header(
     return own if len(own.names) == len(below.names) > 1 else below
 
 
-def _rank(form: Form, head: bytes, wanted: Collection[str], *, is_whole: bool) -> tuple[int, bool, bool, int]:
+def _rank(form: CsvFormat, head: bytes, wanted: Collection[str], *, is_whole: bool) -> tuple[int, bool, bool, int]:
     """Return the sort key of a delimiter, with the most important criterion first."""
     has_quotes = any('"' in name for name in form.names)  # a sign of fields split inside quotes
     start = _skip_to_header(head, form.start)[0]
@@ -175,7 +175,7 @@ def _rank(form: Form, head: bytes, wanted: Collection[str], *, is_whole: bool) -
     return len({*wanted} & {*form.names}), not has_quotes, is_like_row, len(form.names)
 
 
-def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> Form | None:
+def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> CsvFormat | None:
     """Parse a header with one delimiter; None if it is incomplete."""
     header = _split(head, start, delimiter, is_whole=is_whole)
     if not header:
@@ -187,7 +187,9 @@ def _read_header(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> 
         raise NotUtf8Error(f"line {line}: the header is not UTF-8: byte {start + error.start}") from None
     except csv.Error as error:
         raise TableError(f"line {line}: the header can't be read: {error}") from None
-    return Form(tuple(normalize_names(cells)), delimiter, start + len(header), line + count_lines(header), line, {})
+    return CsvFormat(
+        tuple(normalize_names(cells)), delimiter, start + len(header), line + count_lines(header), line, {}
+    )
 
 
 def _split(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> bytes:
@@ -207,7 +209,7 @@ def _refuse_open_quote(header: bytes, delimiters: Sequence[str], line: int) -> N
 
 
 def _find_decimals(
-    form: Form, rows: bytes, numeric: Collection[str] | None, decimal: str | None, *, is_whole: bool
+    form: CsvFormat, rows: bytes, numeric: Collection[str] | None, decimal: str | None, *, is_whole: bool
 ) -> dict[str, Decimal]:
     """Return the columns with another decimal separator than a point.
 
