@@ -71,7 +71,12 @@ class Scores:
     confusion_matrix: list[list[int]]
 
 
-def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], threshold: float = 0.5) -> Scores:
+def score(
+    labels: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    threshold: float = 0.5,
+    weights: NDArray[np.float64] | None = None,
+) -> Scores:
     """Compute the metrics of probabilities.
 
     Parameters
@@ -81,6 +86,8 @@ def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], thres
     probabilities : ndarray of float64, shape (n,)
     threshold : float
         A customer is predicted to leave above this probability.
+    weights : ndarray of float64, shape (n,), optional
+        Number of customers that each row stands for. Defaults to one.
 
     Raises
     ------
@@ -88,43 +95,56 @@ def score(labels: NDArray[np.float64], probabilities: NDArray[np.float64], thres
         If only one class is present, or a probability is not finite.
     """
     said = probabilities > threshold
-    matrix = confusion_matrix(labels, said)
+    (stayed_stayed, stayed_left), (left_stayed, left_left) = matrix = confusion_matrix(labels, said, weights)
+    customers = stayed_stayed + stayed_left + left_stayed + left_left
     return Scores(
-        customers=len(labels),
-        log_loss=float(log_loss(labels, probabilities)),
-        roc_auc=float(roc_auc_score(labels, probabilities)),
-        average_precision=float(average_precision_score(labels, probabilities)),
-        accuracy=float((said == (labels == 1)).mean()),
-        brier_score=float(brier_score_loss(labels, probabilities)),
-        calibration_error=calibration_error(labels, probabilities),
-        lift=lift(labels, probabilities),
+        customers=customers,
+        log_loss=float(log_loss(labels, probabilities, sample_weight=weights)),
+        roc_auc=float(roc_auc_score(labels, probabilities, sample_weight=weights)),
+        average_precision=float(average_precision_score(labels, probabilities, sample_weight=weights)),
+        accuracy=(stayed_stayed + left_left) / customers,
+        brier_score=float(brier_score_loss(labels, probabilities, sample_weight=weights)),
+        calibration_error=calibration_error(labels, probabilities, weights=weights),
+        lift=lift(labels, probabilities, weights=weights),
         confusion_matrix=matrix,
     )
 
 
-def confusion_matrix(labels: NDArray[np.float64], said: NDArray[np.bool_]) -> list[list[int]]:
+def confusion_matrix(
+    labels: NDArray[np.float64], said: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> list[list[int]]:
     """Return counts of customers: rows stayed and left, columns predicted to stay and predicted to leave."""
-    left = labels == 1
-    return [
-        [int((~left & ~said).sum()), int((~left & said).sum())],
-        [int((left & ~said).sum()), int((left & said).sum())],
-    ]
+    counts = np.bincount(2 * (labels == 1) + said, weights, minlength=4).astype(np.int64)
+    matrix: list[list[int]] = counts.reshape(2, 2).tolist()
+    return matrix
 
 
 def calibration_error(
-    labels: NDArray[np.float64], probabilities: NDArray[np.float64], bins: int = CALIBRATION_BINS
+    labels: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    bins: int = CALIBRATION_BINS,
+    weights: NDArray[np.float64] | None = None,
 ) -> float:
     """Return the expected calibration error (Naeini et al., 2015; binary form, equal-width bins).
 
     The mean over customers of the absolute difference between mean probability and share of leavers in their bin.
     """
     index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(index, weights=probabilities - labels, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    counts = np.ones(len(labels)) if weights is None else weights
+    gaps = np.bincount(index, weights=counts * (probabilities - labels), minlength=bins)
+    return float(np.abs(gaps).sum() / counts.sum())
 
 
-def lift(labels: NDArray[np.float64], probabilities: NDArray[np.float64], share: float = LIFT_SHARE) -> float:
+def lift(
+    labels: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    share: float = LIFT_SHARE,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the share of leavers among the customers ranked highest, relative to the share among all customers."""
-    count = max(1, round(share * len(labels)))
-    top = np.argsort(-probabilities, kind="stable")[:count]
-    return float(labels[top].mean() / labels.mean())
+    order = np.argsort(-probabilities, kind="stable")
+    counts = np.ones(len(labels)) if weights is None else weights[order]
+    before = np.cumsum(counts) - counts
+    size = max(1, round(share * counts.sum()))
+    left = labels[order]
+    return float((np.clip(size - before, 0, counts) @ left / size) / (counts @ left / counts.sum()))

@@ -12,16 +12,16 @@ import numpy as np
 from tqdm import tqdm
 
 from churn.scorer import PROBABILITY_DECIMALS
-from training.evaluate import CALIBRATION_BINS, Scores
+from training.evaluate import score
 from training.histograms import count_between, count_scores, find_edges
 from training.publication import FullStatistics
-from training.report import weighted
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
 
+    from training.evaluate import Scores
     from training.publication import FittedModel
     from training.streaming.spread import StreamedTable
 
@@ -47,27 +47,10 @@ class ProbabilityCounts:
             self.counts[value, found] += counts
 
     def score(self, threshold: float) -> Scores:
-        """Return the result of `training.evaluate.score`; for the lift, ties at the limit count proportionally."""
+        """Return the metrics of the customers."""
         values, steps = np.nonzero(self.counts)
-        labels, probabilities = values.astype(np.float64), steps / STEPS
         weights = self.counts[values, steps].astype(np.float64)
-        total, said, left = weights.sum(), probabilities > threshold, labels == 1
-        ranking = weighted.Ranking.of(labels, probabilities)
-        ordered = weights[np.argsort(-probabilities, kind="stable")]
-        right = np.where(left, probabilities, 1 - probabilities)
-        bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-        gaps = np.bincount(bins, weights * (probabilities - labels), CALIBRATION_BINS)
-        return Scores(
-            customers=int(total),
-            log_loss=float(-(weights @ np.log(np.maximum(right, np.finfo(np.float64).eps))) / total),
-            roc_auc=weighted.roc_auc(ranking, ordered),
-            average_precision=weighted.average_precision(ranking, ordered),
-            accuracy=float(weights @ (said == left) / total),
-            brier_score=float(weights @ (1 - right) ** 2 / total),
-            calibration_error=float(np.abs(gaps).sum() / total),
-            lift=weighted.lift(ranking, ordered),
-            confusion_matrix=[[int(weights @ (row & column)) for column in (~said, said)] for row in (~left, left)],
-        )
+        return score(values.astype(np.float64), steps / STEPS, threshold, weights)
 
 
 def count(table: StreamedTable, fitted: FittedModel, threshold: float) -> FullStatistics:
