@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +59,21 @@ class ServiceProcess:
         wait_until(lambda: text in self.log or self.process.poll() is not None, f"the log line {text!r}")
         assert text in self.log
 
-    def connect(self) -> http.client.HTTPConnection:
+    @property
+    def port(self) -> int:
         found = re.search(r"http://127.0.0.1:(\d+)", self.log)
         assert found
-        return http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=DEADLINE)
+        return int(found[1])
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+    def send_part(self, part: bytes) -> socket.socket:
+        """Send the beginning of a request to score; return its connection once the service is reading it."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        connection.sendall(part)
+        wait_until(lambda: self.metrics()["churn_requests_in_flight"] == 1, "the request")
+        return connection
 
     def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
         connection = self.connect()
@@ -77,10 +89,22 @@ class ServiceProcess:
             return self.request("GET", "/health/ready")[0] == 200
         return False
 
+    def is_closed(self) -> bool:
+        try:
+            self.request("GET", "/health/live")
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # it was still in the listener's queue
+            return False
+        return False
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.request("GET", "/metrics")[1].splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
     def count_ready(self) -> int:
         with suppress(OSError, http.client.HTTPException):
-            found = re.search(r"^churn_ready_workers (\S+)$", self.request("GET", "/metrics")[1], re.MULTILINE)
-            return int(float(found[1])) if found else 0
+            return int(self.metrics().get("churn_ready_workers", 0))
         return 0
 
     def workers(self) -> list[int]:
@@ -89,6 +113,9 @@ class ServiceProcess:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
         return self.process.wait(DEADLINE)
 
     def kill(self) -> None:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
-import re
 import signal
 import socket
-import subprocess
 import threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from bundles import CUSTOMER
-from processes import run_python, start_python
-from waiting import DEADLINE, wait_until
+from processes import run_python
+from service_process import BODY, running_service
+from waiting import wait_until
 
 from churn.errors import BundleError, EngineError, RegistryError
 from service.server import ServeError, serve
 from service.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BODY = json.dumps(CUSTOMER)
 LEAN = """
 import sys
 from churn.runtime.imports import TRAINING_ONLY, block_imports
@@ -36,109 +28,6 @@ with block_imports():
 import matplotlib, pandas, sklearn
 """
 ROOT = Path(__file__).parents[2]
-START = """
-import sys
-from pathlib import Path
-from service.server import serve
-from service.settings import Settings
-if __name__ == "__main__":
-    serve(Settings(models=Path(sys.argv[1]), engine="onnx"), port=0, workers=int(sys.argv[2]))
-"""
-
-
-class Service:
-    """A running service and what it logs."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.log = ""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        wait_until(lambda: "serving model" in self.log)
-        found = re.search(r"http://127.0.0.1:(\d+)", self.log)
-        assert found
-        self.port = int(found[1])
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.log += line
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-
-    def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-        connection = self.connect()
-        try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def is_ready(self) -> bool:
-        try:
-            return self.request("GET", "/health/ready")[0] == 200
-        except OSError:
-            return False
-
-    def is_closed(self) -> bool:
-        try:
-            self.request("GET", "/health/live")
-        except ConnectionRefusedError:
-            return True
-        except OSError:  # it was still in the listener's queue
-            return False
-        return False
-
-    def metrics(self) -> dict[str, float]:
-        lines = self.request("GET", "/metrics")[1].splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
-
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-    def end(self, signal_number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(signal_number)
-        return self.wait()
-
-    def wait(self) -> int:
-        status = self.process.wait(DEADLINE)
-        self._reader.join()
-        return status
-
-    def send_part(self, part: bytes) -> socket.socket:
-        """Send the beginning of a request to score; return its connection once the service is reading it."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
-        connection.sendall(part)
-        wait_until(lambda: self.metrics()["churn_requests_in_flight"] == 1, "the request")
-        return connection
-
-
-@contextmanager
-def running(models: Path, folder: Path, workers: int = 1, **variables: str) -> Iterator[Service]:
-    script = folder / "start.py"
-    script.write_text(START)
-    environment = {"CHURN_DRAIN_SECONDS": "0.5"} | variables
-    process = start_python(
-        script, models, workers, stderr=subprocess.PIPE, variables=environment, start_new_session=True
-    )
-    service: Service | None = None
-    try:
-        service = Service(process)
-        wait_until(service.is_ready)
-        if workers > 1:
-            wait_until(lambda: service.metrics()["churn_ready_workers"] == workers)
-        yield service
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # workers hold its pipe
-        process.wait()
-        if service is not None:
-            service._reader.join()
-        if process.stderr:
-            process.stderr.close()
 
 
 @pytest.mark.slow
@@ -179,7 +68,7 @@ def test_a_service_keeps_tensorflow_from_importing_what_it_has_no_use_for() -> N
 def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> None:
     # Were the idle connection to hold the end up, it would do so for longer than the test waits.
     variables = {"CHURN_DRAIN_SECONDS": "3", "CHURN_SHUTDOWN_SECONDS": "3600"}
-    with running(bank_models, tmp_path, 1, **variables) as service:
+    with running_service(bank_models, tmp_path, 1, **variables) as service:
         statuses: list[int] = []
         stop = threading.Event()
         failures: list[BaseException] = []
@@ -221,7 +110,7 @@ def test_sigterm_under_load_loses_nothing(bank_models: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_request_in_flight_is_finished_after_sigterm(bank_models: Path, tmp_path: Path) -> None:
-    with running(bank_models, tmp_path, CHURN_DRAIN_SECONDS="0") as service:
+    with running_service(bank_models, tmp_path, CHURN_DRAIN_SECONDS="0") as service:
         head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(BODY)}\r\n\r\n"
         connection = service.send_part((head + BODY[:50]).encode())
@@ -244,7 +133,7 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
         ({"CHURN_SHUTDOWN_SECONDS": "1"}, 1, 0),
         ({"CHURN_SHUTDOWN_SECONDS": "3600"}, 2, -signal.SIGTERM),
     ):
-        with running(bank_models, tmp_path, 1, **variables) as service:
+        with running_service(bank_models, tmp_path, 1, **variables) as service:
             connection = service.send_part(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                                            b"Content-Length: 100\r\n\r\n{")  # fmt: skip
             for _ in range(signals):
@@ -256,7 +145,7 @@ def test_a_client_that_never_finishes_is_cut_off_and_a_second_signal_does_not_wa
 
 @pytest.mark.slow
 def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models: Path, tmp_path: Path) -> None:
-    with running(bank_models, tmp_path, workers=2, TMPDIR=str(tmp_path)) as service:
+    with running_service(bank_models, tmp_path, workers=2, TMPDIR=str(tmp_path)) as service:
         assert len(list(tmp_path.glob("churn-metrics-*"))) == 1
         ok = 'churn_requests_total{method="POST",route="/predict",status="200"}'
         seen: list[float] = []
@@ -290,13 +179,13 @@ def test_two_workers_share_the_work_and_one_death_is_not_the_others(bank_models:
 
 @pytest.mark.slow
 def test_workers_end_when_their_parent_is_gone_or_cut_short(bank_models: Path, tmp_path: Path) -> None:
-    with running(bank_models, tmp_path, workers=2) as service:
+    with running_service(bank_models, tmp_path, workers=2) as service:
         workers = service.workers()
         assert len(workers) == 2
         service.process.kill()
         service.process.wait()
         wait_until(lambda: not any(is_alive(pid) for pid in workers))
-    with running(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="3600") as service:
+    with running_service(bank_models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="3600") as service:
         workers = service.workers()
         service.process.send_signal(signal.SIGINT)
         wait_until(lambda: service.log.count("shutting down") == 2)
