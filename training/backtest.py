@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from churn.engines import EngineChoice
     from churn.scorer import Scorer
     from training.customers import Customers
-    from training.dataset import OnBadRow
+    from training.table_options import OnBadRow
 
 REPORT_ROWS = 100_000
 """Maximum number of customers for figures, intervals and tables of the report; scores use all customers."""
@@ -40,7 +40,7 @@ class Choices:
     Attributes
     ----------
     label, positive, negative : str or None
-        See `training.dataset.load_dataset`. Default to those of the model's training.
+        See `training.table_options.TableOptions`. Default to those of the model's training.
     drop_rows : sequence of str
     decimal : {".", ","} or None
     on_bad_row : {"refuse", "drop"}

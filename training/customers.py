@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,12 @@ from training.second_header import SECOND_HEADER, has_second_header
 from training.tables import Fault, Table, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from churn.schema import Schema
     from training.labels import Classes
+    from training.table_options import TableOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,43 +57,27 @@ class Customers:
     notes: tuple[str, ...]
 
 
-def read_customers(
-    path: Path,
-    *,
-    label: str | None = None,
-    schema: Schema | None = None,
-    positive: str | None = None,
-    negative: str | None = None,
-    drop_rows: Sequence[str] = (),
-    decimal: str | None = None,
-) -> Customers:
+def read_customers(path: Path, **options: Unpack[TableOptions]) -> Customers:
     """Read a table, exclude rows, and read the label.
 
     Parameters
     ----------
     path : Path
         A CSV or Parquet file.
-    label : str or None
-        Label column. Defaults to that of the schema, or is found by name.
-    schema : Schema or None
-        Selects the columns to read in addition to the label and those of `drop_rows`. Defaults to all columns.
-    positive, negative : str or None
-        Label values that mean leaving and staying. Detected by default. If both are given, rows with other values are
-        excluded.
-    drop_rows : sequence of str
-        Further exclusions as ``"COLUMN=VALUE"``.
-    decimal : {".", ","}, optional
-        Decimal separator of a CSV. Detected in the first rows by default.
+    **options
+        See `TableOptions`. The schema selects the columns to read in addition to the label and those of `drop_rows`;
+        by default, all columns are read. Those that concern the features are ignored.
 
     Raises
     ------
     TableError
         If the table, the label or an option is invalid.
     """
+    schema, label, drop_rows = options.get("schema"), options.get("label"), options.get("drop_rows", ())
+    positive, negative = options.get("positive"), options.get("negative")
     if schema is not None and label is not None:
         schema = replace(schema, label=label.strip())
-    whole = read_table(path, schema, decimal, find_columns(drop_rows))
-    table = _take_out_second_header(whole)
+    table = _take_out_second_header(read_table(path, schema, options.get("decimal"), find_columns(drop_rows)))
     rows = len(table.lines) + len({fault.line for fault in table.faults})
     label = find_label(path, list(table.columns), schema.label if schema is not None else label)
     chooser = RowChooser(label, positive, negative, parse_exclusions(path, drop_rows, list(table.columns)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +19,13 @@ from training.source import refuse_unreadable
 from training.tables import Fault, Table, has_other_encoding, list_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from churn.schema import Schema
-
-OnBadRow = Literal["refuse", "drop"]
+    from training.table_options import OnBadRow, TableOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,65 +53,29 @@ class Dataset:
     notes: tuple[str, ...]
 
 
-def load_dataset(
-    path: Path,
-    *,
-    label: str | None = None,
-    positive: str | None = None,
-    negative: str | None = None,
-    identifier: str | None = None,
-    schema: Schema | None = None,
-    keep: Collection[str] = (),
-    drop: Collection[str] = (),
-    category: Collection[str] = (),
-    drop_rows: Sequence[str] = (),
-    on_bad_row: OnBadRow = "refuse",
-    decimal: str | None = None,
-) -> Dataset:
+def load_dataset(path: Path, **options: Unpack[TableOptions]) -> Dataset:
     """Read a table, infer or check its schema, and encode it.
 
     Parameters
     ----------
     path : Path
         A CSV or Parquet file.
-    label, identifier : str or None
-        Label column and identifier column. Detected by default.
-    positive, negative : str or None
-        Label values that mean leaving and staying. Detected by default. If both are given, rows with other values are
-        excluded.
-    schema : Schema or None
-        Schema of the columns. Inferred by default.
-    keep, drop : collections of str
-        Columns to keep or to drop, regardless of their content.
-    category : collection of str
-        Numeric columns to use as categories.
-    drop_rows : sequence of str
-        Exclusions as ``"COLUMN=VALUE"``.
-    on_bad_row : {"refuse", "drop"}
-        Whether an invalid row is an error or is dropped and counted.
-    decimal : {".", ","}, optional
-        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
+    **options
+        See `TableOptions`.
 
     Raises
     ------
     TableError
         If the table is invalid; the message names file, line and column.
     """
+    schema, keep, drop = options.get("schema"), options.get("keep", ()), options.get("drop", ())
     if schema is not None:
-        schema = schema.without(normalize_names(drop))
-    found = read_customers(
-        path,
-        label=label,
-        schema=schema,
-        positive=positive,
-        negative=negative,
-        drop_rows=drop_rows,
-        decimal=decimal,
-    )
+        options["schema"] = schema = schema.without(normalize_names(drop))
+    found = read_customers(path, **options)
     table, labels, notes = found.table, found.labels, found.notes
     dropped: Mapping[str, str] = {}
     if schema is None:
-        inference = infer(table, found.label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
+        inference = infer(table, found.label, labels, options)
         schema, notes, dropped = inference.schema, (*notes, *inference.notes), inference.dropped
         has_identifier = inference.has_identifier
     else:
@@ -121,7 +84,7 @@ def load_dataset(
     refuse_unreadable(path, schema, table.unreadable)
     raw, faults = encode_table(table, schema)
     faults = [*found.faults, *faults]
-    check_faults(path, faults, on_bad_row)
+    check_faults(path, faults, options.get("on_bad_row", "refuse"))
     good = ~np.isin(table.lines, [fault.line for fault in faults])
     ragged = len({fault.line for fault in table.faults})
     bad = ragged + int((~good).sum())

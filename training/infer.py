@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from churn.dates import DetectedFormat
+    from training.table_options import TableOptions
     from training.tables import Table
 
 LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
@@ -93,16 +94,7 @@ def find_label(path: Path, names: Sequence[str], label: str | None) -> str:
     return found[0]
 
 
-def infer(
-    table: Table,
-    label: str,
-    labels: np.ndarray[Any, Any],
-    *,
-    identifier: str | None,
-    keep: Collection[str],
-    drop: Collection[str],
-    category: Collection[str] = (),
-) -> Inference:
+def infer(table: Table, label: str, labels: np.ndarray[Any, Any], options: TableOptions) -> Inference:
     """Infer the schema of a table.
 
     Parameters
@@ -112,12 +104,8 @@ def infer(
         Label column.
     labels : ndarray of float64, shape (n,)
         0 or 1, NaN for unusable rows.
-    identifier : str or None
-        Identifier column given by the user.
-    keep, drop : collections of str
-        Columns to keep or to drop, regardless of their content.
-    category : collection of str
-        Numeric columns to use as categories.
+    options : TableOptions
+        Of which the identifier, and the columns to keep, to drop and to use as categories concern the features.
 
     Raises
     ------
@@ -125,8 +113,10 @@ def infer(
         If no feature is left, a given column does not exist, or a column has an invalid name.
     """
     names = [name for name in table.columns if name != label]
-    keep, drop, category = map(normalize_names, (keep, drop, category))
-    identifier = normalize(identifier.strip()) if identifier else None
+    keep, drop = normalize_names(options.get("keep", ())), normalize_names(options.get("drop", ()))
+    category = normalize_names(options.get("category", ()))
+    told = options.get("identifier")
+    identifier = normalize(told.strip()) if told else None
     for name in (*keep, *drop, *category, *([identifier] if identifier else [])):
         if name not in names:
             raise TableError(f"{table.path}: there is no column {name!r} to use; found: {', '.join(names)}")
@@ -151,16 +141,16 @@ def infer(
         raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
     check_names(table.path, usable, label, chosen or DEFAULT_IDENTIFIER)
     features = [_describe(name, table.columns[name], dates.get(name), as_category=name in category) for name in usable]
-    told = [
+    doubts = [
         doubt
         for feature in features
         for doubt in find_doubts(
             select_present(table.columns[feature.name]), feature, as_told=feature.name in (*keep, *category)
         )
     ]
-    told += find_remarks(table, features, labels, as_told=(*keep, *category))
+    doubts += find_remarks(table, features, labels, as_told=(*keep, *category))
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
-    notes += told
+    notes += doubts
     notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
     schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
     return Inference(document(schema), chosen is not None, tuple(notes), dropped)

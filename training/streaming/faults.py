@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from training.dataset import OnBadRow
     from training.source import Source
+    from training.table_options import OnBadRow
 
 
 class FaultLog:

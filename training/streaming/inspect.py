@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from training.streaming.column_statistics import ColumnStatistics
 from training.tables import Table, find_doubtful, make_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from training.exclusions import Exclusion
     from training.labels import Classes
     from training.source import Batch, Source
+    from training.table_options import TableOptions
 
 INFER_ROWS = 100_000
 """Number of rows in the sample."""
@@ -74,28 +75,25 @@ class Inspected:
     dropped: Mapping[str, str]
 
 
-def inspect(
-    source: Source,
-    *,
-    label: str | None = None,
-    positive: str | None = None,
-    negative: str | None = None,
-    identifier: str | None = None,
-    schema: Schema | None = None,
-    keep: Collection[str] = (),
-    drop: Collection[str] = (),
-    category: Collection[str] = (),
-    drop_rows: Sequence[str] = (),
-    seed: int = 0,
-) -> Inspected:
-    """Read a table once and infer its schema; parameters as for `training.dataset.load_dataset`.
+def inspect(source: Source, seed: int = 0, **options: Unpack[TableOptions]) -> Inspected:
+    """Read a table once and infer its schema.
+
+    Parameters
+    ----------
+    source : Source
+    seed : int
+        Draws the sample.
+    **options
+        See `TableOptions`; how invalid rows are treated and numbers are written is of no concern here.
 
     Raises
     ------
     TableError
         If the table is invalid; the message names file, line and column.
     """
-    label = find_label(source.path, source.names, schema.label if schema is not None else label)
+    schema, drop_rows = options.get("schema"), options.get("drop_rows", ())
+    positive, negative = options.get("positive"), options.get("negative")
+    label = find_label(source.path, source.names, schema.label if schema is not None else options.get("label"))
     absent = [name for name in schema.names if name not in source.names] if schema else []
     if absent:
         raise TableError(f"{source.path}: line 1: columns of the schema are missing: {', '.join(absent)}")
@@ -103,7 +101,7 @@ def inspect(
     chooser = RowChooser(label, positive, negative, exclusions)
     words = _Words()
     sample = _Sample(seed)
-    categories = normalize_names(category)
+    categories = normalize_names(options.get("category", ()))
     texts = {*categories, *(schema.unlisted if schema else ())}
     facts = {name: ColumnStatistics(as_text=name in texts) for name in source.names if name != label}
     columns = list(source.names)
@@ -134,8 +132,8 @@ def inspect(
         )
     table = sample.as_table(source.path)
     labels = classes.encode(read_words(table.columns[label]))
-    found = infer(table, label, labels, identifier=identifier, keep=keep, drop=drop, category=category)
-    found = _widen(found, facts, table, sample.rows, (*keep, *categories))
+    found = infer(table, label, labels, options)
+    found = _widen(found, facts, table, sample.rows, (*options.get("keep", ()), *categories))
     notes = (*chooser.describe(), *found.notes)
     return Inspected(found.schema, classes, exclusions, found.has_identifier, sample.rows, notes, found.dropped)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from tqdm import tqdm
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.schema import Schema
-    from training.dataset import OnBadRow
     from training.source import Batch, Source
     from training.streaming.inspect import Inspected
+    from training.table_options import OnBadRow, TableOptions
 
 REPORT_ROWS = 100_000
 """Maximum number of customers per set for the figures of the report."""
@@ -90,13 +90,7 @@ class StreamedTable:
 
 @contextmanager
 def open_streamed(
-    path: Path,
-    split: Split,
-    *,
-    scratch: Path | None = None,
-    on_bad_row: OnBadRow = "refuse",
-    decimal: str | None = None,
-    **told: Any,  # noqa: ANN401  parameters of `inspect`
+    path: Path, split: Split, *, scratch: Path | None = None, **options: Unpack[TableOptions]
 ) -> Iterator[StreamedTable]:
     """Read a table twice: to infer its schema, and to encode it into a scratch folder that is deleted after the block.
 
@@ -107,28 +101,24 @@ def open_streamed(
     split : Split
     scratch : Path or None
         Parent of the scratch folder. Defaults to the system's temporary folder.
-    on_bad_row : {"refuse", "drop"}
-        Whether an invalid row is an error or is dropped and counted.
-    decimal : {".", ","}, optional
-        Decimal separator of numbers in text. Detected in the first rows of a CSV by default.
-    **told
-        Parameters of `inspect`: label, positive, negative, identifier, schema, keep, drop, category, drop_rows.
+    **options
+        See `TableOptions`.
 
     Raises
     ------
     TableError
         If the table is invalid, with file, line and column, or if a set has too few customers.
     """
-    schema = told.get("schema")
+    schema = options.get("schema")
     if schema is not None:
-        told["schema"] = schema = schema.without(normalize_names(told.get("drop", ())))
-    source = open_source(path, schema, decimal, find_columns(told.get("drop_rows", ())))
-    inspected = inspect(source, **told, seed=split.seed)
+        options["schema"] = schema = schema.without(normalize_names(options.get("drop", ())))
+    source = open_source(path, schema, options.get("decimal"), find_columns(options.get("drop_rows", ())))
+    inspected = inspect(source, split.seed, **options)
     refuse_unreadable(path, inspected.schema, source.unreadable)
     with TemporaryDirectory(prefix=PREFIX, dir=scratch) as folder:
         shards = Shards.plan(Path(folder), inspected.rows, len(inspected.schema.features), split.seed)
-        table = _spread(source, inspected, split, shards, on_bad_row)
-        refuse_leaks(path, table.sample.schema, table.sample.raw, table.sample.labels, told.get("keep", ()))
+        table = _spread(source, inspected, split, shards, options.get("on_bad_row", "refuse"))
+        refuse_leaks(path, table.sample.schema, table.sample.raw, table.sample.labels, options.get("keep", ()))
         yield table
 
 
