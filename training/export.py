@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import time
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +10,7 @@ import numpy as np
 from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE
 from churn.engines import OnnxEngine, TensorFlowEngine
 from churn.errors import BundleError
+from training.onnx_network import write_onnx
 from training.preprocess import quiet_about_gaps
 
 if TYPE_CHECKING:
@@ -31,20 +28,15 @@ EQUAL_TOLERANCE = 1e-6
 
 
 def export_network(model: keras.Model, folder: Path) -> None:
-    """Write a network in both formats into a folder."""
+    """Write a network in both formats into a folder.
+
+    Raises
+    ------
+    BundleError
+        If the network has a layer that `training.onnx_network` does not know.
+    """
     model.save(folder / KERAS_FILE)
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    # The converter prints to three channels, none of which is useful to a user.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            model.export(folder / ONNX_FILE, format="onnx", verbose=False)
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    write_onnx(model, folder / ONNX_FILE)
 
 
 def verify_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:

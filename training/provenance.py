@@ -7,7 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "tf2onnx")
+LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy")
 
 
 def library_versions() -> dict[str, str]:

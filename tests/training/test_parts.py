@@ -102,7 +102,7 @@ def test_the_versions_of_all_libraries_are_kept() -> None:
     assert versions["keras"] == metadata.version("keras")
     assert versions["tensorflow"].startswith("2.")
     assert versions["python"].startswith("3.")
-    assert {"numpy", "onnx", "onnxruntime", "scikit-learn", "tf2onnx"} <= set(versions)
+    assert {"numpy", "onnx", "onnxruntime", "scikit-learn"} <= set(versions)
 
 
 def test_the_commit_is_named_and_whether_files_were_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,131 @@
+"""The ONNX file is written by hand: it is compared with the oracle and with Keras, bit by bit where sums are exact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import onnx
+import oracle
+import pytest
+
+from churn.engines import OnnxEngine, TensorFlowEngine
+from churn.errors import BundleError
+from churn.layers import ObliviousTrees, PiecewiseLinear
+from training import onnx_trees
+from training.default.oblivious import to_fixed_point
+from training.onnx_network import write_onnx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+WIDTH = 7
+
+
+def draw_trees(depth: int, count: int, seed: int = 0) -> list[NDArray[Any]]:
+    """Draw columns, borders and leaves: a column of one border, borders shared by trees, levels that are not there."""
+    draw = np.random.default_rng([seed, depth, count])
+    columns = draw.integers(0, WIDTH, (depth, count)).astype(np.int32)
+    borders = draw.choice(draw.normal(size=40).astype(np.float32), (depth, count))
+    borders[columns == 2] = 0.5
+    borders[draw.random((depth, count)) < 0.1] = np.inf
+    return [columns, borders, to_fixed_point(draw.normal(size=(count, 1 << depth)))]
+
+
+def make_layer(weights: list[NDArray[Any]]) -> keras.Model:
+    inputs = keras.Input((WIDTH,), name="customer")
+    depth, count = weights[0].shape
+    layer = ObliviousTrees(count, depth)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights(weights)
+    return model
+
+
+def draw_matrix(borders: NDArray[np.float32], rows: int = 400) -> NDArray[np.float32]:
+    """Draw rows of which half stand exactly on borders, where > and >= differ."""
+    draw = np.random.default_rng(1)
+    matrix = draw.normal(size=(rows, WIDTH)).astype(np.float32)
+    finite = borders[np.isfinite(borders)]
+    if len(finite):
+        matrix[: rows // 2] = draw.choice(finite, (rows // 2, WIDTH))
+    matrix[0], matrix[1], matrix[2] = 0, np.finfo(np.float32).max, np.finfo(np.float32).min
+    return matrix
+
+
+@pytest.mark.parametrize("together", [2048, 7])
+@pytest.mark.parametrize(("depth", "count"), [(1, 1), (1, 50), (3, 9), (5, 100), (6, 30), (8, 20), (10, 5)])
+def test_trees_add_up_to_the_last_bit_as_by_hand(
+    depth: int, count: int, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_trees, "TREES_TOGETHER", together)
+    weights = draw_trees(depth, count)
+    model, matrix = make_layer(weights), draw_matrix(weights[1])
+    write_onnx(model, tmp_path / "model.onnx")
+    expected = oracle.predict(model, matrix)
+    engine = OnnxEngine(tmp_path / "model.onnx")
+    assert np.array_equal(engine.predict(matrix), expected)
+    assert np.array_equal(engine.predict(matrix[5:6]), expected[5:6])
+    assert len(np.unique(expected)) > 1
+
+
+def test_trees_that_compare_nothing_are_a_constant(tmp_path: Path) -> None:
+    columns, borders, leaves = draw_trees(2, 3)
+    borders[:] = np.inf
+    model = make_layer([columns, borders, leaves])
+    write_onnx(model, tmp_path / "model.onnx")
+    found = OnnxEngine(tmp_path / "model.onnx").predict(draw_matrix(borders))
+    assert np.array_equal(found, np.full(len(found), leaves[:, 0].sum()))
+
+
+def test_a_value_that_is_no_number_is_above_no_border_in_either_engine(tmp_path: Path) -> None:
+    weights = draw_trees(4, 20)
+    model = make_layer(weights)
+    model.save(tmp_path / "model.keras")
+    write_onnx(model, tmp_path / "model.onnx")
+    matrix = np.full((3, WIDTH), np.nan, np.float32)
+    matrix[1:, ::2] = [[1], [-1]]
+    found = OnnxEngine(tmp_path / "model.onnx").predict(matrix)
+    assert np.array_equal(found, TensorFlowEngine(tmp_path / "model.keras").predict(matrix))
+
+
+def make_network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((WIDTH,), name="customer")
+    bins = PiecewiseLinear([2, 0], [1, 6], [[-1.0, 0.0], [0.5, 0.5]], [[1.0, 0.5], [4.0, 0.0]])(inputs)
+    hidden = keras.layers.Dense(5, activation="silu", bias_initializer="random_normal")(bins)
+    others = keras.layers.Dense(4, activation="relu")(PiecewiseLinear([], [3, 5], [], [])(inputs))
+    layer = ObliviousTrees(30, 5)
+    parts = [layer(inputs), keras.layers.Dense(1, use_bias=False)(hidden), keras.layers.Dense(1)(others)]
+    layer.set_weights(draw_trees(5, 30))
+    return keras.Model(inputs, keras.layers.Activation("sigmoid")(keras.layers.Add()(parts)))
+
+
+def test_a_network_of_every_layer_gives_the_same_in_onnx_by_hand_and_in_tensorflow(tmp_path: Path) -> None:
+    model, matrix = make_network(), draw_matrix(draw_trees(5, 30)[1])[3:]
+    model.save(tmp_path / "model.keras")
+    write_onnx(model, tmp_path / "model.onnx")
+    found = OnnxEngine(tmp_path / "model.onnx").predict(matrix)
+    assert np.abs(found - oracle.predict(model, matrix)).max() <= 1e-6
+    assert np.abs(found - TensorFlowEngine(tmp_path / "model.keras").predict(matrix)).max() <= 1e-6
+
+
+def test_only_operators_of_the_standard_sets_are_written(tmp_path: Path) -> None:
+    write_onnx(make_network(), tmp_path / "model.onnx")
+    proto = onnx.load(tmp_path / "model.onnx")
+    assert {node.domain for node in proto.graph.node} == {"", "ai.onnx.ml"}
+    assert {opset.domain for opset in proto.opset_import} == {"", "ai.onnx.ml"}
+    onnx.checker.check_model(proto, full_check=True)
+
+
+def test_what_can_not_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    inputs = keras.Input((2,))
+    unknown = keras.Model(inputs, keras.layers.UnitNormalization(name="unit")(inputs))
+    with pytest.raises(BundleError, match=r"layer unit: UnitNormalization can't be written to model.onnx; allowed: "):
+        write_onnx(unknown, tmp_path / "model.onnx")
+    unusual = keras.Model(inputs, keras.layers.Dense(1, activation="mish", name="odd")(inputs))
+    with pytest.raises(BundleError, match="layer odd: activation mish can't be written to ONNX; allowed: linear, relu"):
+        write_onnx(unusual, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
