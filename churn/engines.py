@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EngineChoice = Literal["auto", "onnx", "tensorflow"]
 
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 1024
 """Number of rows run together, so that activations fit into the CPU cache and memory is constant."""
 
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
