@@ -148,15 +148,17 @@ class ObliviousTrees(keras.layers.Layer):  # type: ignore[misc]
     def call(self, matrix: Any) -> Any:  # noqa: ANN401  tensors
         """Return the sum over the trees, float32 of shape (n, 1), for a matrix of shape (n, width)."""
         columns, borders = keras.ops.convert_to_tensor(self.columns), keras.ops.convert_to_tensor(self.borders)
+        # A row per column, so that what is gathered for a tree is copied in one piece, not customer by customer.
+        rows = keras.ops.transpose(matrix)
         # As floats, which are exact here: a network has far fewer than 2^24 leaves.
-        leaf = np.arange(self.trees, dtype=np.float32) * (1 << self.depth)
+        leaf = np.arange(self.trees, dtype=np.float32)[:, None] * (1 << self.depth)
         for level in range(self.depth):
-            above = tf.gather(matrix, columns[level], axis=1) > borders[level]
+            above = tf.gather(rows, columns[level]) > borders[level][:, None]
             leaf = leaf + keras.ops.cast(above, "float32") * float(1 << level)
         leaves = keras.ops.reshape(keras.ops.convert_to_tensor(self.leaves), (-1,))
         # Not `keras.ops.take`, which would look for negative places first.
         added = tf.gather(leaves, keras.ops.cast(leaf, "int32"))
-        return keras.ops.sum(added, axis=1, keepdims=True)
+        return keras.ops.expand_dims(keras.ops.sum(added, axis=0), 1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Return the shape of what `call` returns."""
