@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPEATS = 6
-MAX_SCORED = 200_000
+MAX_SCORED = 100_000
 """Maximum number of rows scored in total; a random sample is used for large parts or many columns."""
 MIN_SAMPLE = 200
 
