@@ -89,14 +89,21 @@ def fit_linear_family(encoded: Encoded, labels: NDArray[np.float32], folds: list
 def fit_network_families(
     choices: list[Encoded], labels: NDArray[np.float32], folds: list[Fold], config: Config, seed: int
 ) -> list[Networks]:
-    """Fit networks of each kind on each choice of features; keep of each kind the choice that is best out of fold."""
-    families = []
+    """Fit networks of each kind on each choice of features; keep of each kind the choice that is best out of fold.
+
+    The second kind sees the same bins as the first, so it takes over what was best there.
+    """
+    families: list[Networks] = []
+    best = 0
     for number, kind in enumerate(KINDS[: config.networks]):
+        offered = choices if kind != KINDS[1] else choices[best : best + 1]
         fitted = [
             Networks(kind, _fit_kind(kind, encoded, labels, folds, config, seed + number), encoded.bins, encoded.own)
-            for encoded in choices
+            for encoded in offered
         ]
-        families.append(min(fitted, key=lambda family: float(losses_of(labels, family.bag.logits).mean())))
+        losses = [float(losses_of(labels, family.bag.logits).mean()) for family in fitted]
+        best = int(np.argmin(losses))
+        families.append(fitted[best])
     return families
 
 

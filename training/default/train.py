@@ -72,13 +72,13 @@ def fit(context: TrainingContext) -> Fitted:
     config, labels, folds, seed = context.config, context.labels, context.folds, context.seed
     views = Views(context.matrix, context.preprocessor, context.inner)
     earlier = context.earlier.choice if context.earlier else {}
-    bag, importances = fit_trees(views, labels, folds, _narrow(config, earlier), seed, _read_left_out(context, earlier))
+    bag, weighed = fit_trees(views, labels, folds, _narrow(config, earlier), seed, _read_left_out(context, earlier))
     kept = bag.choice.kept
-    strict = kept & keep_features(importances, config.strict_importance)
+    strict = kept & keep_features(weighed.importances, config.strict_importance)
     most = limit_bins(int(np.isin(views.quantities, views.columns_kept(kept)).sum()), config.bins)
     encoded = [Encoded(views, folds, kept, most)]
     linear = fit_linear_family(encoded[0], labels, folds)
-    if (strict != kept).any():
+    if (strict != kept).any() and weighed.suffices(strict):
         encoded.append(Encoded(views, folds, strict, most))
     networks = fit_network_families(encoded, labels, folds, config, seed)
     logits = {TREES: bag.logits, LINEAR: linear.logits} | {family.kind: family.bag.logits for family in networks}
@@ -105,7 +105,7 @@ def fit_trees(
     config: Config,
     seed: int,
     offered: NDArray[np.bool_] | None = None,
-) -> tuple[trees.TreeBag, NDArray[np.float64]]:
+) -> tuple[trees.TreeBag, trees.Weighed]:
     """Choose on a sample, if rows are many, and fit on all rows with the learning rate that the budget allows.
 
     Parameters
@@ -119,14 +119,14 @@ def fit_trees(
         rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[: config.search_rows])
     inside = [tuple(np.flatnonzero(np.isin(rows, part)) for part in fold) for fold in folds]
     searched = views if len(rows) == len(labels) else views.take(rows)
-    bag, importances = trees.choose(searched, labels[rows], inside, config, seed, offered)  # type: ignore[arg-type]
+    bag, weighed = trees.choose(searched, labels[rows], inside, config, seed, offered)  # type: ignore[arg-type]
     choice = trees.spend_budget(bag.choice, bag.trees.comparisons, config)
     for _ in range(REFITS):
         bag = trees.fit_bag(views, labels, folds, choice, config, seed)
         if bag.trees.comparisons <= OVERSPENT * config.tree_comparisons or choice.rate >= trees.MOST_RATE:
             break
         choice = trees.spend_budget(choice, bag.trees.comparisons, config)
-    return bag, importances
+    return bag, weighed
 
 
 def _narrow(config: Config, earlier: Mapping[str, Any]) -> Config:

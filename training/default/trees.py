@@ -30,6 +30,8 @@ LEAST_RATE, MOST_RATE = 0.03, 0.4
 PATIENCE = 3.0
 """Trees without progress after which boosting stops, times the learning rate."""
 L2 = 5.0
+CLEARLY = 2.0
+"""Standard errors of the loss out of fold by which features are clearly missed: no fewer are tried."""
 SEARCH_BORDERS, BORDERS = 64, 254
 """Borders of a column that are tried: fewer while choosing, which is a third quicker."""
 
@@ -71,6 +73,26 @@ class TreeBag:
     trees: ObliviousTrees
     logits: NDArray[np.float64]
     rises: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What choosing the trees found out about the features.
+
+    Attributes
+    ----------
+    importances : ndarray of float64, shape (features,)
+        In standard errors.
+    too_few : list of ndarray of bool, shape (features,)
+        Sets of features on which the trees are clearly worse.
+    """
+
+    importances: NDArray[np.float64]
+    too_few: list[NDArray[np.bool_]]
+
+    def suffices(self, kept: NDArray[np.bool_]) -> bool:
+        """Whether a set of features is not within one that was found too small."""
+        return not any((kept <= few).all() for few in self.too_few)
 
 
 def fit_bag(
@@ -135,35 +157,40 @@ def choose(
     config: Config,
     seed: int,
     offered: NDArray[np.bool_] | None = None,
-) -> tuple[TreeBag, NDArray[np.float64]]:
+) -> tuple[TreeBag, Weighed]:
     """Choose depth and columns out of fold.
 
-    A feature is left out only where the trees without it have a lower loss by more than `config.doubt` standard
-    errors.
+    Depths are tried in their order until one has a higher loss than the one before. A feature is left out only where
+    the trees without it have a lower loss by more than `config.doubt` standard errors.
 
     Returns
     -------
     bag : TreeBag
         The best found, at `SEARCH_RATE`.
-    importances : ndarray of float64, shape (features,)
-        In standard errors.
+    weighed : Weighed
     """
     every = np.ones(len(views.groups), dtype=bool) if offered is None else offered
-    bags = [
-        fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, searching=True)
-        for depth in config.tree_depths
-    ]
-    best = min(bags, key=lambda bag: float(losses_of(labels, bag.logits).mean()))
-    importances = in_standard_errors(best.rises)
+    bags: list[TreeBag] = []
+    losses: list[float] = []
+    for depth in config.tree_depths:
+        bags.append(fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, searching=True))
+        losses.append(float(losses_of(labels, bags[-1].logits).mean()))
+        if losses[-1] > min(losses):
+            break
+    best = bags[int(np.argmin(losses))]
+    weighed, tried = Weighed(in_standard_errors(best.rises), []), [every]
     for least in config.importance_steps:
-        kept = keep_features(importances, least) & every
-        if (kept == best.choice.kept).all():
+        kept = keep_features(weighed.importances, least) & every
+        if not weighed.suffices(kept) or any((kept == earlier).all() for earlier in tried):
             continue
+        tried.append(kept)
         bag = fit_bag(views, labels, folds, replace(best.choice, kept=kept), config, seed, searching=True)
         gain, error = mean_and_error(losses_of(labels, best.logits) - losses_of(labels, bag.logits))
         if gain > config.doubt * error:
             best = bag
-    return best, importances
+        elif gain < -CLEARLY * error:
+            weighed.too_few.append(kept)
+    return best, weighed
 
 
 def spend_budget(choice: TreeChoice, comparisons: int, config: Config) -> TreeChoice:
