@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
 
 from training.default.folds import losses_of
 
@@ -108,6 +107,14 @@ def fit_networks(
     return _Fit(inside, held_out, labels, folds, noisy, fan_in, recipe, seed).run()
 
 
+def _sigmoid(values: Floats) -> Floats:
+    """Return 1 / (1 + e^-x): by the hyperbolic tangent, which NumPy vectorises, a fifth of the time of SciPy's."""
+    gate: Floats = np.tanh(values * np.float32(0.5))
+    gate *= np.float32(0.5)
+    gate += np.float32(0.5)
+    return gate
+
+
 class _Fit:
     """Members while they are fitted. Weights, gradients and moments are one long array each, and views into it."""
 
@@ -117,7 +124,7 @@ class _Fit:
     ) -> None:  # fmt: skip
         self._inside, self._held_out, self._labels, self._folds = inside, held_out, labels, folds
         self._recipe, self._generator = recipe, np.random.default_rng(seed)
-        self._noise = recipe.noise * noisy if recipe.noise and noisy.any() else None
+        self._noisy = np.flatnonzero(noisy) if recipe.noise else np.empty(0, np.int64)
         drawn = self._draw(held_out.shape[1], fan_in)
         self._shapes = [array.shape for array in drawn]
         self._flat = np.concatenate([array.ravel() for array in drawn]).astype(np.float32)
@@ -177,13 +184,15 @@ class _Fit:
         recipe, layers = self._recipe, len(self._recipe.hidden)
         batch = np.stack([inside[place] for inside, place in zip(self._inside, places, strict=True)])
         target = np.stack([self._labels[rows[place]] for (rows, _), place in zip(self._folds, places, strict=True)])
-        if self._noise is not None:
-            batch += self._noise * self._generator.standard_normal(batch.shape, dtype=np.float32)
+        if len(self._noisy):
+            # For these columns alone: normal numbers for a whole batch take longer than all matrix products.
+            noise = self._generator.standard_normal((*batch.shape[:2], len(self._noisy)), dtype=np.float32)
+            batch[..., self._noisy] += np.float32(recipe.noise) * noise
         hidden, sums, gates, masks = [batch], [], [], []
         for layer in range(layers):
             added = np.matmul(hidden[-1], weights[2 * layer])
             added += weights[2 * layer + 1]
-            gate = expit(added)
+            gate = _sigmoid(added)
             output = added * gate
             if recipe.dropout:
                 # A byte a unit: drawing floats would take as long as the matrix product.
@@ -196,7 +205,7 @@ class _Fit:
             hidden.append(output)
         logit = np.matmul(hidden[-1], weights[-2])
         logit += weights[-1]
-        error = (expit(logit) - target[..., None]) / np.float32(target.shape[1])
+        error = (_sigmoid(logit) - target[..., None]) / np.float32(target.shape[1])
         for layer in range(layers, -1, -1):
             np.matmul(hidden[layer].transpose(0, 2, 1), error, out=slopes[2 * layer])
             np.sum(error, axis=1, keepdims=True, out=slopes[2 * layer + 1])
@@ -232,6 +241,6 @@ class _Fit:
             hidden = self._held_out[rows]
             for layer in range(len(self._recipe.hidden)):
                 added = hidden @ weights[2 * layer][member] + weights[2 * layer + 1][member]
-                hidden = added * expit(added)
+                hidden = added * _sigmoid(added)
             logits[rows] = (hidden @ weights[-2][member] + weights[-1][member])[:, 0]
         return logits
