@@ -101,10 +101,7 @@ def _oblivious_trees(graph: Graph, layer: keras.layers.Layer, matrix: str) -> st
 
 
 def _add(graph: Graph, layer: keras.layers.Add, *parts: str) -> str:  # noqa: ARG001  all layers alike
-    total = parts[0]
-    for part in parts[1:]:
-        total = graph.add("Add", total, part)
-    return total
+    return graph.add("Sum", *parts)  # one node: for a single row, nodes cost more than what they work out
 
 
 ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
