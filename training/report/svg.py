@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ _STYLE = {
     "lines.linewidth": 1.8,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "savefig.facecolor": "none",
 }
 
 _COLOUR = re.compile(r"(fill|stroke): (#[0-9a-f]{6})")
@@ -89,7 +89,8 @@ def render(
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
+        # `Figure.savefig` draws twice.
+        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return _embed(written.getvalue(), name, title, description)
 
 
