@@ -104,6 +104,7 @@ def fit_bag(
     seed: int,
     *,
     searching: bool = False,
+    weighing: bool = False,
 ) -> TreeBag:
     """Fit one boosted model a fold, stopped by the rows held out.
 
@@ -111,7 +112,9 @@ def fit_bag(
     ----------
     views, labels, folds, choice, config, seed
     searching : bool
-        Whether it is done to choose: then the features are weighed as well.
+        Whether it is done to choose: then fewer borders are tried.
+    weighing : bool
+        Whether the features are weighed as well.
     """
     logits = np.zeros(len(labels))
     rises = np.zeros((len(labels), len(views.groups)))
@@ -140,7 +143,7 @@ def fit_bag(
         model.fit(inside[:, columns], labels[fitted], eval_set=(outside[:, columns], labels[held_out]))
         bag.append(read_trees(model, columns))
         logits[held_out] = _ask(model, columns, outside)
-        if searching:
+        if weighing:
             ask, generator = functools.partial(_ask, model, columns), np.random.default_rng([seed, number])
             rises[held_out] = permute_features(ask, outside, labels[held_out], views.groups, generator)
     return TreeBag(choice, average(bag), logits, rises)
@@ -173,7 +176,8 @@ def choose(
     bags: list[TreeBag] = []
     losses: list[float] = []
     for depth in config.tree_depths:
-        bags.append(fit_bag(views, labels, folds, TreeChoice(depth, SEARCH_RATE, every), config, seed, searching=True))
+        choice = TreeChoice(depth, SEARCH_RATE, every)
+        bags.append(fit_bag(views, labels, folds, choice, config, seed, searching=True, weighing=True))
         losses.append(float(losses_of(labels, bags[-1].logits).mean()))
         if losses[-1] > min(losses):
             break
