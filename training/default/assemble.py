@@ -10,8 +10,8 @@ import numpy as np
 
 from churn.layers import ObliviousTrees as TreesLayer
 from churn.layers import PiecewiseLinear
-from training.default.members import KINDS
-from training.default.oblivious import to_fixed_point
+from training.default.members import KINDS, STANDARD
+from training.default.oblivious import join, to_fixed_point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.default.members import Networks
     from training.default.oblivious import ObliviousTrees
 
-TREES, LINEAR = "trees", "linear"
+TREES, LINEAR, TAILS = "trees", "linear", "tails"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,16 @@ class Families:
 
     Attributes
     ----------
-    trees : ObliviousTrees
+    trees, tails : ObliviousTrees
     bins : Bins
-        Of all features that the linear model and the networks look at.
+        Of all features that the linear model and the networks on these bins use.
     linear : LinearBag
     networks : list of Networks
+        Those on standard scores have their own bins.
     """
 
     trees: ObliviousTrees
+    tails: ObliviousTrees
     bins: Bins
     linear: LinearBag
     networks: list[Networks]
@@ -63,27 +65,26 @@ def assemble(
     """
     inputs = keras.Input((width,), name="customer")
     parts = []
-    if weights[TREES] and len(families.trees):
-        trees = families.trees
-        leaves = to_fixed_point(weights[TREES] * trees.leaves)
+    trees = join([families.trees.times(weights[TREES]), families.tails.times(weights.get(TAILS, 0.0))])
+    if len(trees):
         layer = TreesLayer(len(trees), trees.columns.shape[0], name=TREES)
         parts.append(layer(inputs))
-        layer.set_weights([trees.columns, trees.borders, leaves])
-    bias += weights[TREES] * families.trees.bias
+        layer.set_weights([trees.columns, trees.borders, to_fixed_point(trees.leaves)])
+    bias += trees.bias
     dense = [family for family in families.networks if weights[family.kind] or family.kind == keep]
-    if weights[LINEAR] or dense:
-        bins = families.bins
-        encoded = PiecewiseLinear(
-            bins.columns.tolist(), bins.others.tolist(), bins.lower.tolist(), bins.inverse.tolist(), name="bins"
-        )(inputs)
-        if weights[LINEAR]:
-            kernel, start = weights[LINEAR] * families.linear.weights, weights[LINEAR] * families.linear.bias
-            parts.append(_dense(encoded, kernel[:, None], None, LINEAR))
-            bias += start
-        for family in dense:
-            part, start = _add_networks(encoded, family, bins, weights[family.kind])
-            parts.append(part)
-            bias += start
+    if weights[LINEAR] or any(family.kind != STANDARD for family in dense):
+        encoded = _encode(inputs, families.bins, "bins")
+    if weights[LINEAR]:
+        kernel, start = weights[LINEAR] * families.linear.weights, weights[LINEAR] * families.linear.bias
+        parts.append(_dense(encoded, kernel[:, None], None, LINEAR))
+        bias += start
+    for family in dense:
+        own = family.kind == STANDARD
+        bins = family.inputs.bins if own else families.bins
+        seen = _encode(inputs, bins, "standard_bins") if own else encoded
+        part, start = _add_networks(seen, family, bins, weights[family.kind])
+        parts.append(part)
+        bias += start
     if not parts:
         parts.append(_dense(inputs, np.zeros((width, 1)), None, "nothing"))
     logit = keras.layers.Add(name="sum")(parts) if len(parts) > 1 else parts[0]
@@ -91,13 +92,18 @@ def assemble(
     return keras.Model(inputs, keras.layers.Activation("sigmoid", name="probability")(logit))
 
 
+def _encode(inputs: keras.KerasTensor, bins: Bins, name: str) -> keras.KerasTensor:
+    ends = (bins.columns.tolist(), bins.others.tolist(), bins.lower.tolist(), bins.inverse.tolist())
+    return PiecewiseLinear(*ends, name=name)(inputs)
+
+
 def _add_networks(encoded: keras.KerasTensor, family: Networks, bins: Bins, weight: float
 ) -> tuple[keras.KerasTensor, float]:  # fmt: skip
     """Return the mean of the family's logits times its weight, without its bias, and that bias."""
     bag, name = family.bag, f"network_{KINDS.index(family.kind)}"
     members = len(bag.kernels[0])
-    firsts = [family.kernel_on_bins(member) for member in range(members)]
-    places = bins.positions_of(family.bins)
+    firsts = [family.merge_inputs(member) for member in range(members)]
+    places = bins.positions_of(family.inputs.bins)
     kernel = np.zeros((bins.width, sum(first.shape[1] for first, _ in firsts)))
     kernel[places] = np.concatenate([first for first, _ in firsts], axis=1)
     hidden = _dense(encoded, kernel, np.concatenate([start for _, start in firsts]), f"{name}_0", "silu")

@@ -65,11 +65,6 @@ class Bins:
         bins = np.clip((values - self.lower) * self.inverse, 0, 1).reshape(len(matrix), -1)
         return np.concatenate([bins, matrix[:, self.others]], axis=1, dtype=np.float32)
 
-    def score(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the normal scores of the quantities, shape (n, q), from what `encode` gave."""
-        bins = encoded[:, : self.lower.size].reshape(len(encoded), *self.lower.shape)
-        return np.asarray(np.einsum("nqk,qk->nq", bins, self.rises) + self.start, dtype=np.float32)
-
 
 def limit_bins(quantities: int, most: int) -> int:
     """Return the bins of a quantity, at most `most`, that keep a wide table's within `MOST_INPUTS`."""

@@ -44,6 +44,7 @@ _ALLOWED: dict[str, _Allowed] = {
     "search_rows": _COUNT,
     "bins": ("a whole number of 2 or more", lambda value: value >= 2),
     "strict_importance": ("a finite number", math.isfinite),
+    "network_importances": _STEPS,
     "networks": _COUNT_OR_NONE,
     "hidden": _LAYERS,
     "multiplications": _COUNT,
@@ -80,9 +81,12 @@ class Config:
     bins : int
         Piecewise-linear bins of a quantity, at most.
     strict_importance : float
-        The networks also try the features with at least this importance alone.
+        Networks on bins also try only the features with at least this importance.
+    network_importances : tuple of float
+        Networks on standard scores also try only the features with at least each of these importances.
     networks : int
-        Kinds of networks that are fitted, of 3: one hidden layer, two on bins, two on normal scores. 0: none.
+        Kinds of networks that are fitted, of 4: one hidden layer on bins, two on bins, two on normal scores, two on
+        standard scores. 0: none.
     hidden : tuple of int
         Units of a member's hidden layer: with one layer, and each with two.
     multiplications : int
@@ -104,12 +108,13 @@ class Config:
     doubt: float = 0.5
     tree_depths: tuple[int, ...] = (5, 6, 8)
     importance_steps: tuple[float, ...] = (0.0, 2.0, 4.0)
-    tree_comparisons: int = 5000
+    tree_comparisons: int = 8000
     tree_passes: float = 100.0
     search_rows: int = 20_000
     bins: int = 14
     strict_importance: float = 4.0
-    networks: int = 3
+    network_importances: tuple[float, ...] = (2.0, 3.0, 5.0)
+    networks: int = 4
     hidden: tuple[int, ...] = (64, 32)
     multiplications: int = 60_000
     epochs: int = 40

@@ -1,71 +1,71 @@
-"""The families on the bins: networks of several kinds, and the linear model, cross-validated."""
+"""The families on bins, cross-validated: networks of several kinds, and the linear model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.default.bins import Bins, find_bins
+from training.default.bins import find_bins
 from training.default.folds import losses_of
+from training.default.inputs import Inputs, read_bins, read_scores, standardise
 from training.default.linear import LinearBag, fit_linear
 from training.default.networks import NetworkBag, Recipe, fit_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from training.default.bins import Bins
     from training.default.config import Config
     from training.default.folds import Fold
     from training.default.views import Views
 
-KINDS = ("one hidden layer", "two hidden layers", "smooth, two hidden layers")
+    Features = NDArray[np.bool_]
+
+STANDARD = "standard scores, two hidden layers"
+SMOOTH = "normal scores, two hidden layers"
+ONE_LAYER, TWO_LAYERS = "bins, one hidden layer", "bins, two hidden layers"
+KINDS = (ONE_LAYER, TWO_LAYERS, SMOOTH, STANDARD)
 LEAST_UNITS = 8
+STANDARD_UNITS = (64, 64)
+STANDARD_VISITS = 250_000
+"""Rows shown to a member on standard scores, at most: it is fitted several times, to choose its features."""
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Fitted networks of one kind, on the bins or the normal scores alone.
+    """Fitted networks of one kind.
 
     Attributes
     ----------
     kind : str
         One of `KINDS`.
     bag : NetworkBag
-    bins : Bins
-        What they look at.
+    inputs : Inputs
     own : list of ndarray of float32, shape (bins.width,)
-        1 for columns that a fold's member looks at, else 0.
+        1 for columns that a fold's member uses, else 0.
     """
 
     kind: str
     bag: NetworkBag
-    bins: Bins
+    inputs: Inputs
     own: list[NDArray[np.float32]]
 
-    def kernel_on_bins(self, fold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return a member's first kernel and bias on bins and other columns, shape (bins.width, units).
-
-        A normal score is a sum of bins, so what a unit makes of it can be said in bins.
-        """
-        bins, width, kernel = self.bins, self.bins.width, self.bag.kernels[0][fold].astype(np.float64)
-        quantities, cells = bins.lower.shape
-        smooth = self.kind == KINDS[2]
-        scores = kernel[:quantities] if smooth else kernel[width : width + quantities]
-        on_bins = (bins.rises[:, :, None] * scores[:, None, :]).reshape(quantities * cells, -1)
-        rest = kernel[quantities:] if smooth else kernel[quantities * cells : width]
-        if not smooth:
-            on_bins = on_bins + kernel[: quantities * cells]
-        bias = self.bag.biases[0][fold][0] + bins.start.astype(np.float64) @ scores
-        return np.concatenate([on_bins, rest]) * self.own[fold][:, None], bias
+    def merge_inputs(self, fold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a member's first kernel and bias on the bins and other columns, shape (bins.width, units)."""
+        kernel, bias = self.inputs.merge(self.bag.kernels[0][fold], self.bag.biases[0][fold][0])
+        return kernel * self.own[fold][:, None], bias
 
 
 class Encoded:
-    """Bins of the features kept, as each fold sees them."""
+    """Bins of some features, as each fold sees them."""
 
-    def __init__(self, views: Views, folds: list[Fold], kept: NDArray[np.bool_], most_bins: int) -> None:
-        self.bins = find_bins(views.matrix, views.quantities, views.columns_kept(kept), most_bins)
-        # Columns that belong to a fold say nothing to the others, and are 0 for them.
+    def __init__(self, views: Views, folds: list[Fold], bins: Bins) -> None:
+        self.bins = bins
+        # A column that belongs to one fold tells the others nothing, and is 0 for them.
         self.own = [self._mask(views, fold) for fold in range(len(folds))]
         self.inside = [
             self.bins.encode(views.fitted(fold, rows)) * own
@@ -81,6 +81,11 @@ class Encoded:
         return np.isin(owners, (-1, fold)).astype(np.float32)
 
 
+def encode(views: Views, folds: list[Fold], kept: Features, most_bins: int) -> Encoded:
+    """Encode the features kept as bins between quantiles."""
+    return Encoded(views, folds, find_bins(views.matrix, views.quantities, views.columns_kept(kept), most_bins))
+
+
 def fit_linear_family(encoded: Encoded, labels: NDArray[np.float32], folds: list[Fold]) -> LinearBag:
     """Fit the linear model of each fold on bins and other columns."""
     return fit_linear(encoded.inside, encoded.held_out, labels, folds)
@@ -89,50 +94,89 @@ def fit_linear_family(encoded: Encoded, labels: NDArray[np.float32], folds: list
 def fit_network_families(
     choices: list[Encoded], labels: NDArray[np.float32], folds: list[Fold], config: Config, seed: int
 ) -> list[Networks]:
-    """Fit networks of each kind on each choice of features; keep of each kind the choice that is best out of fold.
+    """Fit the kinds on bins for each choice of features; keep the choice with the lowest loss out of fold.
 
-    The second kind sees the same bins as the first, so it takes over what was best there.
+    The kind of two layers on bins uses the choice of the first, which has the same inputs.
     """
     families: list[Networks] = []
     best = 0
-    for number, kind in enumerate(KINDS[: config.networks]):
-        offered = choices if kind != KINDS[1] else choices[best : best + 1]
-        fitted = [
-            Networks(kind, _fit_kind(kind, encoded, labels, folds, config, seed + number), encoded.bins, encoded.own)
-            for encoded in offered
-        ]
-        losses = [float(losses_of(labels, family.bag.logits).mean()) for family in fitted]
-        best = int(np.argmin(losses))
+    for number, kind in enumerate(KINDS[: min(config.networks, KINDS.index(STANDARD))]):
+        offered = choices[best : best + 1] if kind == TWO_LAYERS else choices
+        fitted = []
+        for encoded in offered:
+            inputs = read_scores(encoded.bins) if kind == SMOOTH else read_bins(encoded.bins)
+            recipe = _make_recipe(kind, inputs, len(folds), config)
+            fitted.append(_fit_kind(kind, encoded, inputs, labels, folds, recipe, seed + number))
+        best = _find_best(fitted, labels)
         families.append(fitted[best])
     return families
 
 
+def fit_standard_family(
+    views: Views,
+    choices: Sequence[Features],
+    labels: NDArray[np.float32],
+    folds: list[Fold],
+    config: Config,
+    seed: int,
+) -> Networks:
+    """Fit networks on standard scores for each choice of features; keep the choice with the lowest loss out of fold."""
+    fitted = []
+    for kept in choices:
+        inputs = standardise(views.matrix, views.quantities, views.columns_kept(kept), int(kept.sum()))
+        recipe = _make_recipe(STANDARD, inputs, len(folds), config)
+        encoded = Encoded(views, folds, inputs.bins)
+        fitted.append(_fit_kind(STANDARD, encoded, inputs, labels, folds, recipe, seed))
+    return fitted[_find_best(fitted, labels)]
+
+
+def _find_best(fitted: list[Networks], labels: NDArray[np.float32]) -> int:
+    return int(np.argmin([losses_of(labels, family.bag.logits).mean() for family in fitted]))
+
+
 def _fit_kind(
-    kind: str, encoded: Encoded, labels: NDArray[np.float32], folds: list[Fold], config: Config, seed: int
-) -> NetworkBag:
-    bins, smooth = encoded.bins, kind == KINDS[2]
-    quantities, cells = len(bins.columns), int(bins.lower.size)
+    kind: str,
+    encoded: Encoded,
+    inputs: Inputs,
+    labels: NDArray[np.float32],
+    folds: list[Fold],
+    recipe: Recipe,
+    seed: int,
+) -> Networks:
+    inside = [inputs.read(part) for part in encoded.inside]
+    bag = fit_networks(inside, inputs.read(encoded.held_out), labels, folds, inputs.noisy, inputs.fan_in, recipe, seed)
+    return Networks(kind, bag, inputs, encoded.own)
 
-    def see(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        scores = bins.score(matrix)
-        return np.concatenate([scores, matrix[:, cells:]] if smooth else [matrix, scores], axis=1)
 
-    held_out = see(encoded.held_out)
-    noisy = np.zeros(held_out.shape[1], np.float32)
-    noisy[: quantities if smooth else 0] = noisy[0 if smooth else bins.width : quantities if smooth else None] = 1
-    units = _afford(bins.width, len(folds), config.hidden[0] if kind == KINDS[0] else config.hidden[-1], config)
-    recipe = Recipe(
-        hidden=(units,) if kind == KINDS[0] else (units, units),
-        dropout=config.dropout if kind == KINDS[0] else config.dropout / 2 if not smooth else 0.0,
+def _make_recipe(kind: str, inputs: Inputs, folds: int, config: Config) -> Recipe:
+    common = Recipe(
+        hidden=(),
+        dropout=config.dropout,
         noise=config.noise,
         weight_decay=config.weight_decay,
-        learning_rate=2 * config.learning_rate if smooth else config.learning_rate,
+        learning_rate=config.learning_rate,
         averaging=config.averaging,
         epochs=config.epochs,
         batch_size=config.batch_size,
     )
-    fan_in = quantities + len(bins.others)
-    return fit_networks([see(part) for part in encoded.inside], held_out, labels, folds, noisy, fan_in, recipe, seed)
+    width = inputs.bins.width
+    if kind == STANDARD:
+        first, second = (_afford(width, folds, units, config) for units in STANDARD_UNITS)
+        return replace(
+            common,
+            hidden=(first, second),
+            weight_decay=0.3 * config.weight_decay,
+            learning_rate=3 * config.learning_rate,
+            epochs=-(-config.epochs // 2),
+            batch_size=2 * config.batch_size,
+            row_visits=STANDARD_VISITS,
+        )
+    units = _afford(width, folds, config.hidden[0] if kind == ONE_LAYER else config.hidden[-1], config)
+    if kind == ONE_LAYER:
+        return replace(common, hidden=(units,))
+    if kind == TWO_LAYERS:
+        return replace(common, hidden=(units, units), dropout=config.dropout / 2)
+    return replace(common, hidden=(units, units), dropout=0.0, learning_rate=2 * config.learning_rate)
 
 
 def _afford(width: int, folds: int, wanted: int, config: Config) -> int:

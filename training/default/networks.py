@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LEAST_STEPS = 500
 ROW_VISITS = 1_000_000
-"""Rows shown to a member in all, at most: a large table takes fewer epochs."""
 FEWEST_EPOCHS = 6
 LOOKS = 20
 """Times the rows held out are looked at."""
@@ -46,6 +45,8 @@ class Recipe:
         Units of each hidden layer.
     dropout, noise, weight_decay, learning_rate, averaging : float
     epochs, batch_size : int
+    row_visits : int
+        Rows shown to a member in all, at most: a large table takes fewer epochs.
     """
 
     hidden: tuple[int, ...]
@@ -56,6 +57,7 @@ class Recipe:
     averaging: float
     epochs: int
     batch_size: int
+    row_visits: int = ROW_VISITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class _Fit:
         fewest = min(len(rows) for rows, _ in folds)
         self._batch = min(recipe.batch_size, fewest)
         self._steps = max(1, fewest // self._batch)
-        affordable = max(FEWEST_EPOCHS, ROW_VISITS // fewest)
+        affordable = max(FEWEST_EPOCHS, recipe.row_visits // fewest)
         self._epochs = min(max(recipe.epochs, -(-LEAST_STEPS // self._steps)), affordable)
 
     def _draw(self, width: int, fan_in: int) -> list[NDArray[np.float64]]:

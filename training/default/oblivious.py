@@ -47,6 +47,12 @@ class ObliviousTrees:
         """Comparisons a row costs."""
         return int(self.columns.size)
 
+    def times(self, weight: float) -> ObliviousTrees:
+        """Return the trees with leaves and bias multiplied; none if the weight is 0."""
+        if not weight:
+            return ObliviousTrees(self.columns[:, :0], self.borders[:, :0], self.leaves[:0], 0.0)
+        return ObliviousTrees(self.columns, self.borders, weight * self.leaves, weight * self.bias)
+
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return logits, shape (n,)."""
         logits = np.full(len(matrix), self.bias)
@@ -92,13 +98,18 @@ def no_trees(share: float) -> ObliviousTrees:
 
 def average(bag: Sequence[ObliviousTrees]) -> ObliviousTrees:
     """Return the trees whose sum is the mean of the bag's."""
-    depth = max(trees.columns.shape[0] for trees in bag)
-    padded = [_pad(trees, depth) for trees in bag]
+    return join(bag).times(1 / len(bag))
+
+
+def join(several: Sequence[ObliviousTrees]) -> ObliviousTrees:
+    """Return all trees together: their sum is the sum of the sums."""
+    depth = max(trees.columns.shape[0] for trees in several)
+    padded = [_pad(trees, depth) for trees in several]
     return ObliviousTrees(
         np.concatenate([trees.columns for trees in padded], axis=1),
         np.concatenate([trees.borders for trees in padded], axis=1),
-        np.concatenate([trees.leaves for trees in padded]) / len(bag),
-        float(np.mean([trees.bias for trees in bag])),
+        np.concatenate([trees.leaves for trees in padded]),
+        float(sum(trees.bias for trees in padded)),
     )
 
 

@@ -11,12 +11,20 @@ from threadpoolctl import threadpool_limits
 
 from training.context import Result, TrainingContext
 from training.default import trees
-from training.default.assemble import LINEAR, TREES, Families, assemble
+from training.default.assemble import LINEAR, TAILS, TREES, Families, assemble
 from training.default.bins import limit_bins
 from training.default.columns import keep_features
 from training.default.folds import losses_of, mean_and_error
-from training.default.members import Encoded, fit_linear_family, fit_network_families
+from training.default.members import (
+    KINDS,
+    STANDARD,
+    encode,
+    fit_linear_family,
+    fit_network_families,
+    fit_standard_family,
+)
 from training.default.stack import Stack, fit_stack
+from training.default.tails import fit_tails
 from training.default.views import Views
 
 if TYPE_CHECKING:
@@ -76,19 +84,25 @@ def fit(context: TrainingContext) -> Fitted:
     kept = bag.choice.kept
     strict = kept & keep_features(weighed.importances, config.strict_importance)
     most = limit_bins(int(np.isin(views.quantities, views.columns_kept(kept)).sum()), config.bins)
-    encoded = [Encoded(views, folds, kept, most)]
+    encoded = [encode(views, folds, kept, most)]
     linear = fit_linear_family(encoded[0], labels, folds)
     if (strict != kept).any() and weighed.suffices(strict):
-        encoded.append(Encoded(views, folds, strict, most))
+        encoded.append(encode(views, folds, strict, most))
     networks = fit_network_families(encoded, labels, folds, config, seed)
+    if config.networks > KINDS.index(STANDARD):
+        choices = _list_choices(kept, weighed, config)
+        networks.append(fit_standard_family(views, choices, labels, folds, config, seed))
     logits = {TREES: bag.logits, LINEAR: linear.logits} | {family.kind: family.bag.logits for family in networks}
+    tails = fit_tails(views.matrix, labels, fit_stack(logits, labels).logits, views.quantities, folds, seed)
+    if len(tails.trees):
+        logits[TAILS] = tails.logits
     stack = fit_stack(logits, labels)
     plain = _fit_plain_logistic(views, labels, folds)
     share = np.full(len(labels), np.log(labels.mean() / (1 - labels.mean())))
     said = logits | {"stack": stack.logits, "logistic regression": plain, "share of leavers": share}
     losses = {name: losses_of(labels, one) for name, one in said.items()}
     return Fitted(
-        families=Families(bag.trees, encoded[0].bins, linear, networks),
+        families=Families(bag.trees, tails.trees, encoded[0].bins, linear, networks),
         stack=stack,
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
@@ -96,6 +110,16 @@ def fit(context: TrainingContext) -> Fitted:
         notes=_note(context, kept),
         warnings=_warn(labels, stack, losses),
     )
+
+
+def _list_choices(kept: NDArray[np.bool_], weighed: trees.Weighed, config: Config) -> list[NDArray[np.bool_]]:
+    """Return the sets of features that networks on standard scores are tried with, each once."""
+    choices = [kept]
+    for least in config.network_importances:
+        found = kept & keep_features(weighed.importances, least)
+        if weighed.suffices(found) and not any((found == known).all() for known in choices):
+            choices.append(found)
+    return choices
 
 
 def fit_trees(

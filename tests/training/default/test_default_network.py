@@ -15,15 +15,22 @@ from churn.schema import Feature, Schema
 from training import job
 from training.context import TrainingContext
 from training.dataset import Dataset
-from training.default.assemble import LINEAR, TREES, assemble
+from training.default.assemble import LINEAR, TAILS, TREES, assemble
 from training.default.bins import find_bins, limit_bins
 from training.default.columns import in_standard_errors, keep_features, permute_features
 from training.default.config import Config, ConfigError, read_config, write_config
 from training.default.folds import losses_of, split_folds
+from training.default.inputs import read_scores
 from training.default.linear import fit_linear
-from training.default.members import KINDS, Encoded, Networks, fit_network_families
+from training.default.members import (
+    KINDS,
+    Networks,
+    encode,
+    fit_network_families,
+    fit_standard_family,
+)
 from training.default.networks import Recipe, fit_networks
-from training.default.oblivious import average, no_trees, read_trees, to_fixed_point
+from training.default.oblivious import ObliviousTrees, average, no_trees, read_trees, to_fixed_point
 from training.default.stack import fit_scaling, fit_stack
 from training.default.train import fit
 from training.default.views import Views
@@ -135,7 +142,7 @@ def test_bins_are_zero_below_one_above_and_linear_between() -> None:
 def test_normal_scores_are_normal_and_keep_the_order_however_heavy_the_tail() -> None:
     values = np.exp(8 * np.random.default_rng(0).normal(size=(4000, 1))).astype(np.float32)
     bins = find_bins(values, np.array([0]), np.array([0]), 14)
-    scores = bins.score(bins.encode(values))[:, 0]
+    scores = read_scores(bins).read(bins.encode(values))[:, 0]
     assert abs(scores.mean()) < 0.2
     assert 0.7 < scores.std() < 1.3
     assert (np.diff(scores[np.argsort(values[:, 0])]) >= 0).all()
@@ -238,7 +245,7 @@ def test_scaling_undoes_logits_that_are_too_steep() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("networks", [0, 3])
+@pytest.mark.parametrize("networks", [0, 3, 4])
 def test_the_network_is_the_stack_itself(networks: int) -> None:
     """The mean of the members, whatever is weighed."""
     raw, labels, schema = make_cities(6)
@@ -248,12 +255,15 @@ def test_the_network_is_the_stack_itself(networks: int) -> None:
     context = TrainingContext(
         views.matrix, labels, views.preprocessor, config, 0, None, folds, views.inner, schema.names
     )
-    families = fit(context).families
-    weights = {TREES: 0.5, LINEAR: 0.3} | dict.fromkeys(KINDS[:networks], 0.25)
+    families = replace(fit(context).families, tails=ObliviousTrees(
+        np.array([[0, 1]], np.int32), np.array([[-2, 1.5]], np.float32), np.array([[0.7, 0], [0, -0.4]]), 0.0
+    ))  # fmt: skip
+    weights = {TREES: 0.5, LINEAR: 0.3, TAILS: 1.5} | dict.fromkeys(KINDS[:networks], 0.25)
     model = assemble(families, weights, -0.2, views.matrix.shape[1])
     encoded = families.bins.encode(views.matrix)
     expected = -0.2 + 0.5 * families.trees.predict(views.matrix)
     expected += 0.3 * (encoded @ families.linear.weights + families.linear.bias)
+    expected += 1.5 * (0.7 * (views.matrix[:, 0] <= -2) - 0.4 * (views.matrix[:, 1] > 1.5))
     for family in families.networks:
         said = [ask_member(family, member, views.matrix) for member in range(2)]
         expected += 0.25 * np.mean(said, axis=0)
@@ -262,8 +272,8 @@ def test_the_network_is_the_stack_itself(networks: int) -> None:
 
 
 def ask_member(family: Networks, member: int, matrix: np.ndarray) -> np.ndarray:
-    kernel, bias = family.kernel_on_bins(member)
-    hidden = family.bins.encode(matrix) @ kernel + bias
+    kernel, bias = family.merge_inputs(member)
+    hidden = family.inputs.bins.encode(matrix) @ kernel + bias
     for layer in range(1, len(family.bag.kernels)):
         hidden = hidden / (1 + np.exp(-hidden)) @ family.bag.kernels[layer][member] + family.bag.biases[layer][member]
     return hidden[:, 0]
@@ -276,8 +286,9 @@ def test_what_is_judged_out_of_fold_is_what_ships() -> None:
     folds = split_folds(labels, 2, 0)
     views = view_cities(raw, labels, schema, folds)
     assert views.owners.tolist() == [-1, -1, -1, 0, 1]
-    encoded = Encoded(views, folds, np.ones(4, dtype=bool), 6)
-    families = fit_network_families([encoded], labels, folds, Config.from_dict({**CONFIG, "networks": 3}), 0)
+    every, config = np.ones(4, dtype=bool), Config.from_dict({**CONFIG, "networks": 4})
+    families = fit_network_families([encode(views, folds, every, 6)], labels, folds, config, 0)
+    families.append(fit_standard_family(views, [every], labels, folds, config, 0))
     assert [family.kind for family in families] == list(KINDS)
     for family in families:
         for member, (_, rows) in enumerate(folds):

@@ -71,7 +71,7 @@ def test_every_configuration_that_may_be_tried_can_be_held_and_keeps_what_is_not
 
     run(tmp_path / "a.sqlite", 12, remember)
     assert len({config.dropout for config in tried}) == 12
-    assert {(config.folds, config.tree_comparisons, config.networks) for config in tried} == {(5, 5000, 3)}
+    assert {(config.folds, config.tree_comparisons, config.networks) for config in tried} == {(5, 8000, 4)}
     assert len({config.tree_depths for config in tried}) > 3
     assert all(Config.from_dict(config.to_dict()) == config for config in tried)
 
