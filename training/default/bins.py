@@ -1,4 +1,4 @@
-"""Piecewise-linear bins of quantities: how networks and the linear model see a number.
+"""Piecewise-linear bins of quantities: the encoding of numbers for networks and the linear model.
 
 Piecewise-linear encoding (Gorishniy et al., 2022, "On embeddings for numerical features in tabular deep learning"):
 bin k of a quantity is 0 below its lower edge, 1 above its upper one, and linear in between.
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 TAIL_QUANTILES = (0.01, 0.99)
 LEAST_SHARE = 1e-3
-"""Ranks are kept so far from 0 and 1, so that no normal score is beyond 3.1."""
+"""Minimum distance of a rank from 0 and 1, which limits normal scores to 3.1."""
 MOST_INPUTS = 480
-"""Bins of all quantities together, about: a wide table gets fewer bins a quantity."""
+"""Approximate number of bins of all quantities together; a wide table gets fewer bins per quantity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Bins:
 
     @property
     def width(self) -> int:
-        """Columns that `encode` gives."""
+        """Number of columns of `encode`."""
         return int(self.lower.size) + len(self.others)
 
     def positions_of(self, some: Bins) -> NDArray[np.int64]:
-        """Return where the columns that `some` encodes stand among those that this one encodes."""
+        """Return the positions of the encoded columns of `some` among those of this object."""
         cells = self.lower.shape[1]
         rows = np.searchsorted(self.columns, some.columns)
         binned = (rows[:, None] * cells + np.arange(cells)).reshape(-1)
@@ -74,7 +74,7 @@ def limit_bins(quantities: int, most: int) -> int:
 def find_bins(
     matrix: NDArray[np.float32], quantities: NDArray[np.int64], columns: NDArray[np.int64], most: int
 ) -> Bins:
-    """Put edges at quantiles, and at every value where a quantity has few.
+    """Choose edges at quantiles, or at every value of a quantity with few values.
 
     Parameters
     ----------

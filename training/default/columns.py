@@ -1,4 +1,4 @@
-"""Which columns of the matrix belong to one feature, and how much each feature matters."""
+"""Columns of the matrix by feature, and the permutation importance of features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def group_columns(preprocessor: Preprocessor) -> list[NDArray[np.int64]]:
-    """Return the columns of the matrix that each feature has, in the order of the raw matrix."""
+    """Return the columns of the matrix of each feature, in the order of the raw matrix."""
     sources = preprocessor.sources
     return [np.flatnonzero(sources == feature) for feature in np.unique(sources)]
 
@@ -29,7 +29,7 @@ def permute_features(
     groups: list[NDArray[np.int64]],
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return by how much each row's loss rises when a feature is shuffled, shape (n, features).
+    """Return the rise of each row's loss when a feature is shuffled, shape (n, features).
 
     Permutation importance (Breiman, 2001, "Random forests"), on rows that `predict` was not fitted on.
 

@@ -1,4 +1,4 @@
-"""Folds of the cross-validation, and the losses that everything is chosen by."""
+"""Folds of the cross-validation, and the log losses by which choices are made."""
 
 from __future__ import annotations
 

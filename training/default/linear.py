@@ -46,7 +46,7 @@ def fit_linear(
     folds: list[Fold],
     strengths: Sequence[float] = STRENGTHS,
 ) -> LinearBag:
-    """Fit one logistic regression a fold, with the penalty that is best on the rows held out.
+    """Fit one logistic regression per fold, with the penalty that is best on the rows held out.
 
     Parameters
     ----------

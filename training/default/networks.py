@@ -1,9 +1,9 @@
-"""A bag of small multilayer perceptrons, one a fold, fitted side by side with NumPy.
+"""A bag of small multilayer perceptrons, one per fold, fitted together with NumPy.
 
-Each has SiLU units, dropout, and noise on the quantities' normal scores while it is fitted; AdamW (Loshchilov & Hutter,
-2019) on a warm-up and a cosine; the running mean of the weights is kept (Polyak & Juditsky, 1992), of the epoch in
-which the rows held out liked it best. Members are so small that NumPy's matrix products are faster than a compiled
-graph, whose compilation alone takes longer than a small table's fit.
+Members have SiLU units, and dropout and input noise during training. The optimizer is AdamW (Loshchilov & Hutter, 2019)
+with a warm-up and a cosine schedule. The weights kept are a running mean (Polyak & Juditsky, 1992), at the epoch with
+the lowest loss on the rows held out. Members are so small that matrix products in NumPy are faster than a compiled
+graph, whose compilation takes longer than fitting a small table.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ LEAST_STEPS = 500
 ROW_VISITS = 1_000_000
 FEWEST_EPOCHS = 6
 LOOKS = 20
-"""Times the rows held out are looked at."""
+"""Number of evaluations on the rows held out."""
 WARM_UP = 0.05
 PATIENCE = 0.25
-"""Share of the epochs after which a member stops that got no better."""
+"""Share of the epochs after which training stops if the loss on the rows held out does not fall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How members are built and fitted.
+    """Architecture and hyperparameters of the members.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class NetworkBag:
     Attributes
     ----------
     kernels, biases : list of ndarray of float32
-        Of each layer, the last one's output a logit: shapes (members, fan in, fan out) and (members, 1, fan out).
+        For each layer, of shapes (members, fan in, fan out) and (members, 1, fan out). The last layer returns a logit.
     logits : ndarray of float64, shape (n,)
         Of each row by the member that was not fitted on it.
     losses : list of float
@@ -90,13 +90,13 @@ def fit_networks(
     recipe: Recipe,
     seed: int,
 ) -> NetworkBag:
-    """Fit one member a fold.
+    """Fit one member per fold.
 
     Parameters
     ----------
     inside : sequence of ndarray of float32, shape (rows fitted on, width)
     held_out : ndarray of float32, shape (n, width)
-        All rows as those members see them that are not fitted on them.
+        All rows, as inputs of the member that is not fitted on them.
     labels : ndarray of float32, shape (n,)
     folds : list of Fold
     noisy : ndarray of float32, shape (width,)
@@ -110,7 +110,7 @@ def fit_networks(
 
 
 def _sigmoid(values: Floats) -> Floats:
-    """Return 1 / (1 + e^-x): by the hyperbolic tangent, which NumPy vectorises, a fifth of the time of SciPy's."""
+    """Return 1 / (1 + e^-x), computed from tanh, which NumPy vectorises: a fifth of the time of SciPy's expit."""
     gate: Floats = np.tanh(values * np.float32(0.5))
     gate *= np.float32(0.5)
     gate += np.float32(0.5)
@@ -118,7 +118,7 @@ def _sigmoid(values: Floats) -> Floats:
 
 
 class _Fit:
-    """Members while they are fitted. Weights, gradients and moments are one long array each, and views into it."""
+    """State of the fit. Weights, gradients and moments are one flat array each, with a view per layer."""
 
     def __init__(
         self, inside: Sequence[Floats], held_out: Floats, labels: Floats, folds: list[Fold], noisy: Floats,
@@ -158,7 +158,7 @@ class _Fit:
         return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), self._shapes, strict=True)]
 
     def run(self) -> NetworkBag:
-        """Fit all members; return them as they were when the rows held out liked them best."""
+        """Fit all members; return their weights at the epoch with the lowest loss on the rows held out."""
         weights, slopes, kept = self._view(self._flat), self._view(self._gradient), self._mean.copy()
         losses: list[float] = []
         best, best_epoch, step, total = np.inf, 0, 0, self._steps * self._epochs
@@ -171,10 +171,10 @@ class _Fit:
                 self._move(step, total)
                 step += 1
             if (self._epochs - 1 - epoch) % every == 0:
-                said = self._ask_held_out()
-                losses.append(float(losses_of(self._labels, said).mean()))
+                predicted = self._ask_held_out()
+                losses.append(float(losses_of(self._labels, predicted).mean()))
                 if losses[-1] < best:
-                    best, best_epoch, logits = losses[-1], epoch, said
+                    best, best_epoch, logits = losses[-1], epoch, predicted
                     kept[:] = self._mean
                 elif epoch - best_epoch > max(4, PATIENCE * self._epochs):
                     break
@@ -182,7 +182,7 @@ class _Fit:
         return NetworkBag(parts[::2], parts[1::2], logits, losses)
 
     def _descend(self, weights: list[Floats], slopes: list[Floats], places: list[NDArray[np.int64]]) -> None:
-        """Work out the gradient of the mean log loss on a batch for each member."""
+        """Compute the gradient of the mean log loss on a batch, for each member."""
         recipe, layers = self._recipe, len(self._recipe.hidden)
         batch = np.stack([inside[place] for inside, place in zip(self._inside, places, strict=True)])
         target = np.stack([self._labels[rows[place]] for (rows, _), place in zip(self._folds, places, strict=True)])
@@ -219,7 +219,7 @@ class _Fit:
                 error *= gate * (1 + sums[layer - 1] * (1 - gate))
 
     def _move(self, step: int, total: int) -> None:
-        """Take one step of AdamW, and follow it with the running mean."""
+        """Take one step of AdamW and update the running mean."""
         recipe, gradient = self._recipe, self._gradient
         warm_up = max(1, round(WARM_UP * total))
         cosine = 0.5 * (1 + np.cos(np.pi * max(0, step - warm_up) / max(1, total - warm_up)))

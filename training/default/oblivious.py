@@ -44,7 +44,7 @@ class ObliviousTrees:
 
     @property
     def comparisons(self) -> int:
-        """Comparisons a row costs."""
+        """Number of comparisons per row."""
         return int(self.columns.size)
 
     def times(self, weight: float) -> ObliviousTrees:
@@ -91,7 +91,7 @@ def read_trees(model: CatBoostClassifier, columns: NDArray[np.int64]) -> Oblivio
 
 
 def no_trees(share: float) -> ObliviousTrees:
-    """Return what says the share of leavers of every row."""
+    """Return trees that predict the share of leavers for every row."""
     bias = float(np.log(share / (1 - share)))
     return ObliviousTrees(np.zeros((1, 0), np.int32), np.zeros((1, 0), np.float32), np.zeros((0, 2)), bias)
 
@@ -126,10 +126,10 @@ def _pad(trees: ObliviousTrees, depth: int) -> ObliviousTrees:
 
 
 def to_fixed_point(leaves: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round leaves to multiples of a power of two, so fine that every sum over trees is exact in float32.
+    """Round leaves to multiples of a power of two, fine enough that every sum over trees is exact in float32.
 
-    The order in which an engine adds them up then does not matter: alone, in a batch, in either engine, the sum is the
-    same to the last bit.
+    The sum then does not depend on the order of additions: it is the same to the last bit for one row, in a batch, and
+    in either engine.
     """
     largest = float(np.abs(leaves).max(axis=1).sum())
     step = 2.0 ** np.ceil(np.log2(max(largest, 2.0**-20) / 2**23))

@@ -1,4 +1,4 @@
-"""Weights of the families: one logit from several, fitted on rows that none of them was fitted on."""
+"""Weights that combine the logits of the families into one, fitted on logits out of fold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RIDGE = 1.0
-"""Pull of the weights towards equal ones that add up to 1, in nats over all rows: it decides where rows are few."""
+"""Penalty on the squared distance from equal weights that add up to 1, in nats over all rows; for small tables."""
 LEAST_WEIGHT = 0.04
-"""A family with less is left out, and the weights are fitted again: it would cost time in serving for nothing."""
+"""A family with a lower weight is left out and the others are fitted again: it would cost inference time for little."""
 
 LEAST_GAIN = 2.0
-"""Standard errors by which the stack must be better than the share of leavers: families and features were chosen on the
-same rows, so one would be reached by chance too often."""
+"""Standard errors by which the stack must be better than the share of leavers. Families and features are chosen on the
+same rows, so a gain of one standard error is often chance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,8 @@ def fit(context: TrainingContext) -> Fitted:
     stack = fit_stack(logits, labels)
     plain = _fit_plain_logistic(views, labels, folds)
     share = np.full(len(labels), np.log(labels.mean() / (1 - labels.mean())))
-    said = logits | {"stack": stack.logits, "logistic regression": plain, "share of leavers": share}
-    losses = {name: losses_of(labels, one) for name, one in said.items()}
+    predicted = logits | {"stack": stack.logits, "logistic regression": plain, "share of leavers": share}
+    losses = {name: losses_of(labels, one) for name, one in predicted.items()}
     return Fitted(
         families=Families(bag.trees, tails.trees, encoded[0].bins, linear, networks),
         stack=stack,

@@ -1,7 +1,7 @@
-"""Boosted trees, cross-validated: CatBoost's, on the network's own matrix, so that they can be part of the network.
+"""Cross-validated boosted trees: CatBoost on the preprocessor's matrix, so that the network can contain them.
 
-Depth, columns and learning rate are chosen on the held-out rows. A higher learning rate makes fewer trees, which cost
-less in serving; it is set so that the bag has about as many as the budget allows.
+Depth, features and learning rate are chosen on the rows held out. A higher learning rate gives fewer trees, which are
+faster in serving; it is set so that the bag has about as many comparisons as the budget allows.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from training.default.views import Views
 
 SEARCH_RATE = 0.1
-"""Learning rate while depth and columns are chosen."""
+"""Learning rate during the search for depth and features."""
 LEAST_RATE, MOST_RATE = 0.03, 0.4
 PATIENCE = 3.0
-"""Trees without progress after which boosting stops, times the learning rate."""
+"""Number of trees without improvement after which boosting stops, times the learning rate."""
 L2 = 5.0
 CLEARLY = 2.0
-"""Standard errors of the loss out of fold by which features are clearly missed: no fewer are tried."""
+"""Standard errors by which the loss out of fold must rise without some features for no smaller set to be tried."""
 SEARCH_BORDERS, BORDERS = 64, 254
-"""Borders of a column that are tried: fewer while choosing, which is a third quicker."""
+"""Maximum number of borders of a column. Fewer during the search, which then takes a third less time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeChoice:
-    """What was chosen for the trees.
+    """Hyperparameters and features chosen for the trees.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class TreeBag:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What choosing the trees found out about the features.
+    """Importance of the features, as found by the search.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Weighed:
     too_few: list[NDArray[np.bool_]]
 
     def suffices(self, kept: NDArray[np.bool_]) -> bool:
-        """Whether a set of features is not within one that was found too small."""
+        """Return whether a set of features is not part of one on which the trees are clearly worse."""
         return not any((kept <= few).all() for few in self.too_few)
 
 
@@ -106,13 +106,13 @@ def fit_bag(
     searching: bool = False,
     weighing: bool = False,
 ) -> TreeBag:
-    """Fit one boosted model a fold, stopped by the rows held out.
+    """Fit one boosted model per fold, stopped early on the rows held out.
 
     Parameters
     ----------
     views, labels, folds, choice, config, seed
     searching : bool
-        Whether it is done to choose: then fewer borders are tried.
+        Whether this is part of the search, which uses fewer borders.
     weighing : bool
         Whether the features are weighed as well.
     """

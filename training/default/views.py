@@ -1,4 +1,4 @@
-"""The matrix as each fold of the cross-validation sees it."""
+"""The inputs of each fold of the cross-validation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Views:
     """The preprocessor's matrix, with the label statistics of categories kept apart fold by fold.
 
-    A column of label statistics belongs to one fold: it was worked out on the rows that this fold is fitted on. For
+    A column of label statistics belongs to one fold: it was computed on the rows that this fold is fitted on. For
     those rows themselves it would tell their own label, so they get statistics of an inner cross-validation instead.
 
     Attributes
@@ -63,7 +63,7 @@ class Views:
         return np.sort(np.concatenate([group for group, keep in zip(self.groups, kept, strict=True) if keep]))
 
     def columns_of(self, kept: NDArray[np.bool_], fold: int) -> NDArray[np.int64]:
-        """Return the columns of the features kept that a fold looks at."""
+        """Return the columns of the features kept that a fold uses."""
         columns = self.columns_kept(kept)
         return columns[np.isin(self.owners[columns], (-1, fold))]
 
