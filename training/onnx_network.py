@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    from numpy.typing import NDArray
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 9
 """The oldest that goes with the operator sets, for old runtimes."""
+MOST_PRODUCTS = 4096
+"""Multiplications for selecting columns up to which a product is quicker than gathering them."""
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
@@ -80,6 +83,9 @@ def _dense(graph: Graph, layer: keras.layers.Dense, values: str) -> str:
 
 
 def _piecewise_linear(graph: Graph, layer: keras.layers.Layer, matrix: str) -> str:
+    width, bins = layer.input.shape[1], len(layer.columns) * len(layer.lower[0]) if layer.columns else 0
+    if width * (bins + len(layer.others)) <= MOST_PRODUCTS:
+        return _select_by_product(graph, layer, matrix, width)
     parts = []
     if layer.columns:
         columns = graph.add("Gather", matrix, graph.constant(np.array(layer.columns)), axis=1)
@@ -89,11 +95,33 @@ def _piecewise_linear(graph: Graph, layer: keras.layers.Layer, matrix: str) -> s
         )
         risen = graph.add("Mul", distance, graph.constant(inverse))
         ends = [graph.constant(np.array(end, np.float32)) for end in (0, 1)]
-        bins = graph.add("Clip", risen, *ends)
-        parts.append(graph.add("Reshape", bins, graph.constant(np.array([-1, lower.size]))))
+        clipped = graph.add("Clip", risen, *ends)
+        parts.append(graph.add("Reshape", clipped, graph.constant(np.array([-1, lower.size]))))
     if layer.others:
         parts.append(graph.add("Gather", matrix, graph.constant(np.array(layer.others)), axis=1))
     return graph.add("Concat", *parts, axis=1)
+
+
+def _select_by_product(graph: Graph, layer: keras.layers.Layer, matrix: str, width: int) -> str:
+    """Select the columns of bins and others by one product, which is exact: each sum has one nonzero term.
+
+    For one row of few columns, fewer operations matter more than multiplications.
+    """
+    lower, inverse = (np.array(part, np.float32).reshape(-1) for part in (layer.lower, layer.inverse))
+    bins, others = lower.size, len(layer.others)
+    sources = [*np.repeat(layer.columns, bins // len(layer.columns) if bins else 0), *layer.others]
+    picker = np.zeros((width, bins + others), np.float32)
+    picker[np.array(sources, np.int64), np.arange(bins + others)] = 1
+
+    def extend(values: NDArray[np.float32], other: float) -> str:
+        return graph.constant(np.append(values, np.full(others, other, np.float32)))
+
+    risen = graph.add("Gemm", matrix, graph.constant(picker), extend(-lower, 0))
+    if bins:
+        risen = graph.add("Mul", risen, extend(inverse, 1))
+        risen = graph.add("Max", risen, extend(np.zeros(bins, np.float32), -np.inf))
+        risen = graph.add("Min", risen, extend(np.ones(bins, np.float32), np.inf))
+    return risen
 
 
 def _oblivious_trees(graph: Graph, layer: keras.layers.Layer, matrix: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from churn.engines import OnnxEngine, TensorFlowEngine
 from churn.errors import BundleError
 from churn.layers import ObliviousTrees, PiecewiseLinear
-from training import onnx_trees
+from training import onnx_network, onnx_trees
 from training.default.oblivious import to_fixed_point
 from training.onnx_network import write_onnx
 
@@ -103,13 +103,38 @@ def make_network() -> keras.Model:
     return keras.Model(inputs, keras.layers.Activation("sigmoid")(keras.layers.Add()(parts)))
 
 
-def test_a_network_of_every_layer_gives_the_same_in_onnx_by_hand_and_in_tensorflow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("products", [0, 4096], ids=["columns are gathered", "columns are multiplied"])
+def test_a_network_of_every_layer_gives_the_same_in_onnx_by_hand_and_in_tensorflow(
+    products: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_network, "MOST_PRODUCTS", products)
     model, matrix = make_network(), draw_matrix(draw_trees(5, 30)[1])[3:]
     model.save(tmp_path / "model.keras")
     write_onnx(model, tmp_path / "model.onnx")
     found = OnnxEngine(tmp_path / "model.onnx").predict(matrix)
     assert np.abs(found - oracle.predict(model, matrix)).max() <= 1e-6
     assert np.abs(found - TensorFlowEngine(tmp_path / "model.keras").predict(matrix)).max() <= 1e-6
+
+
+def test_bins_are_the_same_to_the_last_bit_however_columns_are_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, draw = keras.Input((WIDTH,), name="customer"), np.random.default_rng(2)
+    lower, inverse = draw.normal(size=(3, 4)), np.exp(draw.normal(size=(3, 4)) * 5)
+    bins = PiecewiseLinear([5, 0, 2], [1, 6], lower.tolist(), inverse.tolist())(inputs)
+    matrix = draw_matrix(lower.astype(np.float32))
+    for place in range(14):
+        kernel = np.eye(14, 1, -place, dtype=np.float32)
+        layer = keras.layers.Dense(1, use_bias=False)
+        model = keras.Model(inputs, layer(bins))
+        layer.set_weights([kernel])
+        found = []
+        for products in (0, 4096):
+            monkeypatch.setattr(onnx_network, "MOST_PRODUCTS", products)
+            write_onnx(model, tmp_path / "model.onnx")
+            found.append(OnnxEngine(tmp_path / "model.onnx").predict(matrix))
+        assert np.array_equal(found[0], found[1])
+        assert len(np.unique(found[0])) > 1
 
 
 def test_only_operators_of_the_standard_sets_are_written(tmp_path: Path) -> None:
