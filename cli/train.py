@@ -77,7 +77,8 @@ if TYPE_CHECKING:
     "--budget",
     type=click.FloatRange(5, 10_000),
     metavar="MICROSECONDS",
-    help="Approximate time limit of the network for a single row on one core.  [default: 60]",
+    help="Time limit of the network for a single row on one core. A stack that takes longer is distilled into a small "
+    "network, with a warning if that can't follow it.  [default: none; the stack takes up to about 60]",
 )
 @click.option(
     "--warm-start",
@@ -193,9 +194,14 @@ def _print_stack(outcome: Outcome) -> None:
         weight = details["stack"].get(name)
         click.echo(f"{name:<28}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
     size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
+    if "student" in details:
+        kind = (
+            f"a student of the stack: hidden layers of {' and '.join(map(str, details['student']['hidden']))} units, "
+        )
+    else:
+        kind = f"the stack itself: {details['trees']:,} trees of depth {choice['depth']} at most, "
     click.echo(
-        f"the network is the stack itself: {details['trees']:,} trees of depth {choice['depth']} at most, "
-        f"{outcome.trained.fitted.result.model.count_params():,} weights, {size:.1f} MB, "
+        f"the network is {kind}{outcome.trained.fitted.result.model.count_params():,} weights, {size:.1f} MB, "
         f"{outcome.microseconds:.0f} µs per row"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from training.default.budget import STUDENT
 from training.default.presets import list_better
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def fit_best(
             break
         fitted = fit(candidate)
         longest = max(longest, time.monotonic() - began)
-        loss = float(fitted.result.details["out_of_fold"]["stack"])
+        losses = fitted.result.details["out_of_fold"]
+        loss = float(losses.get(STUDENT, losses["stack"]))
         say(f"configuration {number} of {len(candidates)}: log loss {loss:.4f} out of fold")
         if best is None or loss < best[0]:
             best = loss, fitted, candidate

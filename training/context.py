@@ -65,7 +65,8 @@ class Result:
     history : dict of str to list of float
         Losses per epoch in nats: ``loss``, and ``val_loss`` if rows were held out.
     out_of_fold : ndarray of float64, shape (n,), or None
-        Out-of-fold probabilities, if the network is cross-validated.
+        Of each row by a network that has not seen it, if the network is cross-validated. Where a student replaces the
+        stack, they are those of students of the members that were not fitted on the row.
     notes : tuple of str
         What a person should know of this network, a sentence each.
     warnings : tuple of str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +16,6 @@ from training.onnx_network import write_onnx
 from training.preprocess import quiet_about_gaps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import keras
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
@@ -71,9 +71,23 @@ def verify_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.
     return expected, difference
 
 
-def time_row(folder: Path, matrix: NDArray[np.float32]) -> float:
-    """Return the microseconds of one core that a row alone takes in ONNX Runtime: the best of some runs."""
-    engine, rows = OnnxEngine(folder / ONNX_FILE), [matrix[row : row + 1] for row in range(len(matrix))]
+def load_onnx(model: keras.Model) -> OnnxEngine:
+    """Return a network that isn't published yet in ONNX Runtime.
+
+    Raises
+    ------
+    BundleError
+        If the network has a layer that `training.onnx_network` does not know.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, ONNX_FILE)
+        write_onnx(model, path)
+        return OnnxEngine(path)
+
+
+def time_engine(engine: OnnxEngine, matrix: NDArray[np.float32]) -> float:
+    """Return the microseconds of one core that a row of the matrix takes alone: the best of some runs."""
+    rows = [matrix[row : row + 1] for row in range(len(matrix))]
     best = np.inf
     for _ in range(TIMED_RUNS):
         start = time.process_time()

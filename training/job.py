@@ -10,12 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from churn.bundle import ONNX_FILE
+from churn.engines import OnnxEngine
 from churn.registry import Registry
 from training.best import fit_best
 from training.context import TrainingContext
 from training.default.config import Config
 from training.default.folds import split_folds
-from training.export import time_row
+from training.export import time_engine
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics
@@ -165,7 +167,7 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
     )
     folder = registry.folder(version)
     raw = trained.dataset.raw[trained.rows["train"][:TIMED_ROWS]]
-    microseconds = time_row(folder, trained.fitted.preprocessor.transform(raw))
+    microseconds = time_engine(OnnxEngine(folder / ONNX_FILE), trained.fitted.preprocessor.transform(raw))
     return Outcome(version, folder, trained, differences[0], microseconds, promoted=promote)
 
 

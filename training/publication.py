@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 
 from churn import __version__
-from churn.bundle import ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
-from churn.engines import OnnxEngine
+from churn.bundle import PREPROCESSOR_FILE, REPORT_FILE, write_manifest
 from churn.scorer import PROBABILITY_DECIMALS
 from training import evaluate, export, golden, histograms, provenance
-from training.onnx_network import write_onnx
 from training.preprocess import as_objects
 from training.report import ReportData, write_model_card, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
+    from churn.engines import OnnxEngine
     from churn.preprocessing import Preprocessor
     from training.context import Result
     from training.dataset import Dataset
@@ -57,10 +55,7 @@ class FittedModel:
 
     def __post_init__(self) -> None:
         # Not Keras, which takes fifty times as long a row: the report asks for every column shuffled.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, ONNX_FILE)
-            write_onnx(self.result.model, path)
-            object.__setattr__(self, "_engine", OnnxEngine(path))
+        object.__setattr__(self, "_engine", export.load_onnx(self.result.model))
 
     def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probabilities of a raw matrix, shape (n,), rounded as the scorer rounds them."""

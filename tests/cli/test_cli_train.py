@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,6 +91,8 @@ def test_quick_and_the_budget_shape_the_configuration(
 ) -> None:
     from churn.errors import ChurnError
     from training import job
+    from training.default.config import Config
+    from training.default.presets import make_quick
 
     told = []
 
@@ -100,8 +103,7 @@ def test_quick_and_the_budget_shape_the_configuration(
     monkeypatch.setattr(job, "train", train)
     for options in (("--quick",), ("--budget", 30), ("--best", "--minutes", 2)):
         assert churn("train", bank_csv, *options).code == 1
-    assert [options.config.networks for options in told] == [0, 3, 3]
-    assert [options.config.tree_comparisons for options in told] == [5000, 2500, 5000]
+    assert [options.config for options in told] == [make_quick(Config()), replace(Config(), budget=30.0), Config()]
     assert [options.minutes for options in told] == [None, None, 2]
 
 

@@ -12,7 +12,7 @@ from quick import CONFIG
 
 from training import best, job
 from training.default.config import Config
-from training.default.presets import limit_time, list_better, make_quick
+from training.default.presets import limit_time, list_better, make_quick, thin_stack
 
 
 def test_quick_asks_less_than_the_default_and_best_begins_with_it() -> None:
@@ -25,11 +25,19 @@ def test_quick_asks_less_than_the_default_and_best_begins_with_it() -> None:
     assert all(Config.from_dict(config.to_dict()) == config for config in candidates)
 
 
-def test_half_the_time_is_half_the_comparisons_and_products() -> None:
-    half = limit_time(Config(), 30)
+def test_more_time_is_spent_on_the_stack_and_less_on_a_student() -> None:
+    double = limit_time(Config(), 120)
+    assert double.tree_comparisons == 2 * Config().tree_comparisons
+    assert double.multiplications == 2 * Config().multiplications
+    assert limit_time(Config(), 30) == replace(Config(), budget=30.0)
+
+
+def test_a_stack_that_no_student_replaces_is_thinned() -> None:
+    half = thin_stack(limit_time(Config(), 30))
     assert half.tree_comparisons == Config().tree_comparisons // 2
     assert half.multiplications == Config().multiplications // 2
-    assert limit_time(Config(), 60) == Config()
+    assert thin_stack(Config()) == Config()
+    assert thin_stack(limit_time(Config(), 120)) == limit_time(Config(), 120)
 
 
 def fit_best(
@@ -60,6 +68,14 @@ def test_the_best_out_of_fold_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, tried = fit_best(monkeypatch, losses, seconds=1, minutes=10)
     assert tried == candidates
     assert fitted.config == candidates[int(np.argmin(losses))]
+
+
+def test_what_would_be_published_decides_not_the_stack() -> None:
+    found = [{"stack": 0.3, "student": 0.4}, {"stack": 0.35, "student": 0.36}]
+    results = [SimpleNamespace(result=SimpleNamespace(details={"out_of_fold": losses})) for losses in found]
+    waiting = iter([*results, *[SimpleNamespace(result=SimpleNamespace(details={"out_of_fold": {"stack": 0.5}}))] * 4])
+    fitted, _ = best.fit_best(lambda _: next(waiting), Config(), 10, lambda _: None)  # type: ignore[arg-type,return-value]
+    assert fitted.result.details["out_of_fold"] == found[1]
 
 
 @pytest.mark.parametrize(("minutes", "fits"), [(0.1, 1), (2.0, 2), (3.1, 3)])

@@ -55,6 +55,7 @@ _ALLOWED: dict[str, _Allowed] = {
     "dropout": _SHARE,
     "noise": _SIZE,
     "averaging": _SHARE,
+    "budget": _SIZE,
 }
 
 
@@ -102,6 +103,9 @@ class Config:
         Standard deviation of the normal noise added to quantities' normal scores while fitting.
     averaging : float
         Decay of the running mean of the weights, which is what is kept (Polyak & Juditsky, 1992).
+    budget : float
+        Microseconds that the network may take for a row alone on one core: a student is published where the stack
+        takes more. 0: no limit.
     """
 
     folds: int = 5
@@ -124,6 +128,7 @@ class Config:
     dropout: float = 0.2
     noise: float = 0.1
     averaging: float = 0.98
+    budget: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (wanted, allows) in _ALLOWED.items():

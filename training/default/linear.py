@@ -32,11 +32,19 @@ class LinearBag:
     bias : float
     logits : ndarray of float64, shape (n,)
         Of each row by the fold that was not fitted on it.
+    members : list of (ndarray of float64, float)
+        Weights and bias of each fold.
     """
 
     weights: NDArray[np.float64]
     bias: float
     logits: NDArray[np.float64]
+    members: list[tuple[NDArray[np.float64], float]]
+
+    def of_fold(self, fold: int) -> LinearBag:
+        """Return the model of one fold alone."""
+        weights, bias = self.members[fold]
+        return LinearBag(weights, bias, self.logits, [(weights, bias)])
 
 
 def fit_linear(
@@ -59,15 +67,17 @@ def fit_linear(
     strengths : sequence of float
         Tried in this order until one is worse than the one before.
     """
-    best = LinearBag(np.zeros(held_out.shape[1]), 0.0, np.zeros(len(labels)))
+    nothing = np.zeros(held_out.shape[1])
+    best = LinearBag(nothing, 0.0, np.zeros(len(labels)), [(nothing, 0.0) for _ in folds])
     for strength in strengths:
-        logits, weights, biases = np.zeros(len(labels)), [], []
+        logits = np.zeros(len(labels))
+        members: list[tuple[NDArray[np.float64], float]] = []
         for inside, (fitted, left) in zip(encoded, folds, strict=True):
             model = LogisticRegression(C=strength, max_iter=STEPS, tol=1e-3).fit(inside, labels[fitted])
             logits[left] = model.decision_function(held_out[left])
-            weights.append(model.coef_[0])
-            biases.append(model.intercept_[0])
-        bag = LinearBag(np.mean(weights, axis=0), float(np.mean(biases)), logits)
+            members.append((model.coef_[0], float(model.intercept_[0])))
+        weights, biases = zip(*members, strict=True)
+        bag = LinearBag(np.mean(weights, axis=0), float(np.mean(biases)), logits, members)
         if losses_of(labels, logits).mean() >= losses_of(labels, best.logits).mean():
             break
         best = bag

@@ -59,6 +59,13 @@ class Networks:
         kernel, bias = self.inputs.merge(self.bag.kernels[0][fold], self.bag.biases[0][fold][0])
         return kernel * self.own[fold][:, None], bias
 
+    def of_fold(self, fold: int) -> Networks:
+        """Return the member of one fold alone."""
+        kernels, biases = ([part[fold : fold + 1] for part in parts] for parts in (self.bag.kernels, self.bag.biases))
+        return Networks(
+            self.kind, replace(self.bag, kernels=kernels, biases=biases), self.inputs, self.own[fold : fold + 1]
+        )
+
 
 class Encoded:
     """Bins of some features, as each fold sees them."""

@@ -66,11 +66,14 @@ class TailBag:
     ----------
     trees : ObliviousTrees
         The mean of the folds', as trees of one comparison; empty if no fold has a tail.
+    members : list of ObliviousTrees
+        Of each fold.
     logits : ndarray of float64, shape (n,)
         Shift of each row by the fold that was not fitted on it.
     """
 
     trees: ObliviousTrees
+    members: list[ObliviousTrees]
     logits: NDArray[np.float64]
 
 
@@ -103,7 +106,7 @@ def fit_tails(
         for tail, shift in zip(tails, found, strict=True):
             shifts[held_out] += shift * tail.mark(matrix[held_out])
         bag.append(_to_trees(tails, found))
-    return TailBag(_merge(average(bag)), shifts)
+    return TailBag(_merge(average(bag)), bag, shifts)
 
 
 def find_tails(

@@ -13,6 +13,7 @@ from training.context import Result, TrainingContext
 from training.default import trees
 from training.default.assemble import LINEAR, TAILS, TREES, Families, assemble
 from training.default.bins import limit_bins
+from training.default.budget import STUDENT, Replacement, fit_to_budget
 from training.default.columns import keep_features
 from training.default.folds import losses_of, mean_and_error
 from training.default.members import (
@@ -30,6 +31,7 @@ from training.default.views import Views
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import keras
     from numpy.typing import NDArray
 
     from training.default.config import Config
@@ -47,6 +49,8 @@ class Fitted:
     Attributes
     ----------
     families : Families
+    members : list of Families
+        Of each fold alone: the rows it holds out are new to all of them.
     stack : Stack
     out_of_fold : dict of str to float
         Mean log loss of each family, of the stack, of the share of leavers and of a plain logistic regression.
@@ -56,6 +60,7 @@ class Fitted:
     """
 
     families: Families
+    members: list[Families]
     stack: Stack
     out_of_fold: dict[str, float]
     choice: trees.TreeChoice
@@ -70,9 +75,28 @@ def train(context: TrainingContext) -> Result:
     with threadpool_limits(1):
         fitted = fit(context)
         model = assemble(fitted.families, fitted.stack.weights, fitted.stack.bias, context.matrix.shape[1])
-    probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
+        replacement = _replace(model, fitted, context) if context.config.budget else None
     details = describe(fitted, context)
-    return Result(model, fitted.history, probabilities, fitted.notes, fitted.warnings, details)
+    if replacement is None:
+        probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
+        return Result(model, fitted.history, probabilities, fitted.notes, fitted.warnings, details)
+    details[STUDENT] = replacement.details
+    details["out_of_fold"] = details["out_of_fold"] | {STUDENT: replacement.details["log_loss"]}
+    warnings = (replacement.warning, _doubt(details["out_of_fold"], STUDENT))
+    return Result(
+        replacement.model,
+        fitted.history,
+        1 / (1 + np.exp(-replacement.logits)),
+        (*fitted.notes, *filter(None, [replacement.note])),
+        tuple(filter(None, warnings)),
+        details,
+    )
+
+
+def _replace(model: keras.Model, fitted: Fitted, context: TrainingContext) -> Replacement | None:
+    views = Views(context.matrix, context.preprocessor, context.inner)
+    kept, members = fitted.choice.kept, fitted.members
+    return fit_to_budget(model, fitted.families, members, fitted.stack, views, kept, context)
 
 
 def fit(context: TrainingContext) -> Fitted:
@@ -103,6 +127,16 @@ def fit(context: TrainingContext) -> Fitted:
     losses = {name: losses_of(labels, one) for name, one in predicted.items()}
     return Fitted(
         families=Families(bag.trees, tails.trees, encoded[0].bins, linear, networks),
+        members=[
+            Families(
+                bag.members[fold],
+                tails.members[fold],
+                encoded[0].bins,
+                linear.of_fold(fold),
+                [family.of_fold(fold) for family in networks],
+            )
+            for fold in range(len(folds))
+        ],
         stack=stack,
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
@@ -177,16 +211,21 @@ def _fit_plain_logistic(views: Views, labels: NDArray[np.float32], folds: list[F
 
 
 def _warn(labels: NDArray[np.float32], stack: Stack, losses: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
-    means = {name: float(values.mean()) for name, values in losses.items()}
     if not any(stack.weights.values()):
         gain, error = mean_and_error(losses["share of leavers"] - losses[TREES])
         why = f"out of fold, boosted trees gain {gain:+.4f} ± {error:.4f} nats"
         share = f"{labels.mean():.1%}"
         return (f"No column helps to predict who leaves ({why}): every customer gets the share of leavers, {share}.",)
-    if means["logistic regression"] < means["stack"]:
-        found = f"its log loss is {means['logistic regression']:.4f}, the network's {means['stack']:.4f}"
-        return (f"A logistic regression is better out of fold: {found}.",)
-    return ()
+    doubt = _doubt({name: float(values.mean()) for name, values in losses.items()}, "stack")
+    return (doubt,) if doubt else ()
+
+
+def _doubt(means: Mapping[str, float], published: str) -> str:
+    """Return a warning if a logistic regression has a lower loss out of fold than what is published."""
+    if means["logistic regression"] >= means[published]:
+        return ""
+    found = f"its log loss is {means['logistic regression']:.4f}, the network's {means[published]:.4f}"
+    return f"A logistic regression is better out of fold: {found}."
 
 
 def _note(context: TrainingContext, kept: NDArray[np.bool_]) -> tuple[str, ...]:

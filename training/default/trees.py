@@ -63,6 +63,8 @@ class TreeBag:
     choice : TreeChoice
     trees : ObliviousTrees
         The mean of the folds'.
+    members : list of ObliviousTrees
+        Of each fold.
     logits : ndarray of float64, shape (n,)
         Of each row by the fold that was not fitted on it.
     rises : ndarray of float64, shape (n, features)
@@ -71,6 +73,7 @@ class TreeBag:
 
     choice: TreeChoice
     trees: ObliviousTrees
+    members: list[ObliviousTrees]
     logits: NDArray[np.float64]
     rises: NDArray[np.float64]
 
@@ -146,7 +149,7 @@ def fit_bag(
         if weighing:
             ask, generator = functools.partial(_ask, model, columns), np.random.default_rng([seed, number])
             rises[held_out] = permute_features(ask, outside, labels[held_out], views.groups, generator)
-    return TreeBag(choice, average(bag), logits, rises)
+    return TreeBag(choice, average(bag), bag, logits, rises)
 
 
 def _ask(model: CatBoostClassifier, columns: NDArray[np.int64], matrix: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -75,6 +75,13 @@ class Views:
                 matrix[:, column] = values[rows]
         return matrix
 
+    def never_own(self) -> NDArray[np.float32]:
+        """Return the matrix of all rows, in which no statistic of labels contains the label of its own row."""
+        matrix = self.matrix.copy()
+        for column, values in self.inner.items():
+            matrix[:, column] = np.where(np.isnan(values), matrix[:, column], values)
+        return matrix
+
     def held_out(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the matrix of rows that a fold is not fitted on."""
         return self.matrix[rows]

@@ -13,6 +13,7 @@ from training.context import TrainingContext
 from training.default.assemble import assemble
 from training.default.folds import split_folds
 from training.default.members import KINDS
+from training.default.presets import thin_stack
 from training.default.train import describe, fit
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
@@ -77,8 +78,9 @@ def fit_on_sample(
     told = FoldedLabels(labels, folds, seed)
     transformer, preprocessor, inner = fit_with_statistics(schema, raw, NETWORKS["default"].encoding, told)
     start = None if earlier is None else load_earlier(earlier, schema, "default")
+    # The dense layers of the stack are trained on all rows: it isn't replaced by a student.
     wider = replace(
-        config,
+        thin_stack(config),
         importance_steps=tuple(least_importance(step, share) for step in config.importance_steps),
         strict_importance=least_importance(config.strict_importance, share),
         networks=max(1, config.networks),

@@ -1,0 +1,198 @@
+"""Keeps the published network within a budget of microseconds: a student takes the place of a stack that costs more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.default.assemble import TAILS, Families, assemble
+from training.default.folds import losses_of, mean_and_error
+from training.default.student import SIZES, Student, build_untrained, distil, find_inputs
+from training.export import load_onnx, time_engine
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from training.context import TrainingContext
+    from training.default.inputs import Inputs
+    from training.default.stack import Stack
+    from training.default.views import Views
+
+    Floats = NDArray[np.float32]
+
+LEAST_DIFFERENCE = 0.001
+"""Nats by which a student that follows the stack may be worse out of fold."""
+SHARE_OF_ERROR = 0.1
+"""It may also be worse by this share of the standard error of the stack's loss, if that is more."""
+JUDGED_FOLDS = 2
+"""Folds in which a size is tried before a larger one."""
+TIMED_ROWS = 50
+STUDENT = "student"
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A student that is published instead of the stack.
+
+    Attributes
+    ----------
+    model : keras.Model
+    logits : ndarray of float64, shape (n,)
+        Of each row by a student of the members that were not fitted on it, and which did not see it either.
+    losses : ndarray of float64, shape (n,)
+        Of these logits, in nats.
+    details : dict
+        For the manifest: sizes, times, and both losses out of fold.
+    note, warning : str
+        One of them is empty: the note if it follows the stack within the budget, the warning if not.
+    """
+
+    model: keras.Model
+    logits: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    details: dict[str, Any]
+    note: str
+    warning: str
+
+
+def fit_to_budget(
+    model: keras.Model,
+    families: Families,
+    members: list[Families],
+    stack: Stack,
+    views: Views,
+    kept: NDArray[np.bool_],
+    context: TrainingContext,
+) -> Replacement | None:
+    """Return the smallest student within the budget that follows the stack; None if the stack is within the budget.
+
+    Sizes are tried in their order, as far as the budget allows, each on the first folds. If none follows the stack, it
+    is the one that comes nearest; if none is within the budget, the smallest. That one is then fitted for all folds.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The stack.
+    families : Families
+    members : list of Families
+        Of each fold alone.
+    stack : Stack
+    views : Views
+    kept : ndarray of bool, shape (features,)
+        Features that the stack uses.
+    context : TrainingContext
+        With a budget.
+    """
+    budget = context.config.budget
+    timed = context.matrix[:TIMED_ROWS]
+    engine = load_onnx(model)
+    stack_took = time_engine(engine, timed)
+    if stack_took <= budget:
+        return None
+    school = _School(families, members, stack, views, kept, context)
+    times = {hidden: school.time(hidden, timed) for hidden in SIZES}
+    allowed = [hidden for hidden in SIZES if times[hidden] <= budget] or [SIZES[0]]
+    hidden = school.choose(allowed)
+    logits = school.teach_folds(hidden, range(len(context.folds)))
+    student = school.teach_whole(hidden, engine.predict)
+    losses, expected = losses_of(context.labels, logits), losses_of(context.labels, stack.logits)
+    difference, error = mean_and_error(losses - expected)
+    follows, fits = difference <= allow(expected), times[hidden] <= budget
+    details = {
+        "hidden": list(hidden),
+        "budget_microseconds": budget,
+        "microseconds": round(times[hidden], 2),
+        "stack_microseconds": round(stack_took, 2),
+        "log_loss": float(losses.mean()),
+        "stack_log_loss": float(expected.mean()),
+        "difference": difference,
+        "difference_error": error,
+        "follows": follows,
+    }
+    units = " and ".join(map(str, hidden))
+    figures = (
+        f"its log loss is {losses.mean():.4f} out of fold, that of the stack {expected.mean():.4f} "
+        f"(difference {difference:+.4f} ± {error:.4f})"
+    )
+    said = f"a student of the stack with hidden layers of {units} units, {times[hidden]:.0f} µs per row: {figures}."
+    reason = f"The stack takes {stack_took:.0f} µs per row and the budget is {budget:g} µs"
+    if follows and fits:
+        note, warning = f"{reason}, so the network is {said}", ""
+    else:
+        what = "no network of this kind follows it within the budget" if fits else "no network is within the budget"
+        note, warning = "", f"{reason}; {what}. Published is {said}"
+    return Replacement(student.assemble(context.matrix.shape[1]), logits, losses, details, note, warning)
+
+
+def allow(losses: NDArray[np.float64]) -> float:
+    """Return by how many nats a student may be worse than a stack with these losses and still follows it."""
+    return max(LEAST_DIFFERENCE, SHARE_OF_ERROR * mean_and_error(losses)[1])
+
+
+class _School:
+    """Students of the stack: of all its members, and of the members of one fold."""
+
+    def __init__(
+        self, families: Families, members: list[Families], stack: Stack, views: Views, kept: NDArray[np.bool_],
+        context: TrainingContext,
+    ) -> None:  # fmt: skip
+        self._families, self._members, self._stack = families, members, stack
+        self._views, self._kept, self._context = views, kept, context
+        # Statistics of labels belong together, so they aren't moved one by one.
+        self._moved = views.quantities[views.owners[views.quantities] < 0]
+        self._logits: dict[tuple[tuple[int, ...], int], NDArray[np.float64]] = {}
+        self._whole = views.never_own()
+        self._inputs = self._find_inputs(self._whole, views.columns_kept(kept), families)
+
+    def time(self, hidden: tuple[int, ...], rows: Floats) -> float:
+        """Return the microseconds of one row alone of a student of this size."""
+        return time_engine(load_onnx(build_untrained(self._inputs, hidden, self._whole.shape[1])), rows)
+
+    def choose(self, allowed: list[tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the first size that follows the stack on the first folds, or else the one that comes nearest."""
+        if len(allowed) == 1:
+            return allowed[0]
+        folds = range(min(JUDGED_FOLDS, len(self._context.folds)))
+        rows = np.concatenate([self._context.folds[fold][1] for fold in folds])
+        labels = self._context.labels[rows]
+        expected = losses_of(labels, self._stack.logits[rows])
+        differences: list[float] = []
+        for hidden in allowed:
+            losses = losses_of(labels, self.teach_folds(hidden, folds)[rows])
+            differences.append(float((losses - expected).mean()))
+            if differences[-1] <= allow(expected):
+                return hidden
+        return allowed[int(np.argmin(differences))]
+
+    def teach_folds(self, hidden: tuple[int, ...], folds: range) -> NDArray[np.float64]:
+        """Return logits out of fold, shape (n,); 0 for the rows of other folds."""
+        logits = np.zeros(len(self._context.labels))
+        for fold in folds:
+            held_out = self._context.folds[fold][1]
+            if (hidden, fold) not in self._logits:
+                student = self._teach_fold(hidden, fold)
+                self._logits[hidden, fold] = student.predict(self._views.held_out(held_out))
+            logits[held_out] = self._logits[hidden, fold]
+        return logits
+
+    def teach_whole(self, hidden: tuple[int, ...], teacher: Any) -> Student:  # noqa: ANN401  a callable
+        """Return a student of the whole stack."""
+        seed = self._context.seed
+        return distil(teacher, self._whole, self._views.groups, self._moved, self._inputs, hidden, seed)
+
+    def _teach_fold(self, hidden: tuple[int, ...], fold: int) -> Student:
+        families, views = self._members[fold], self._views
+        matrix = views.fitted(fold, self._context.folds[fold][0])
+        inputs = self._find_inputs(matrix, views.columns_of(self._kept, fold), families)
+        teacher = load_onnx(assemble(families, self._stack.weights, self._stack.bias, matrix.shape[1]))
+        seed = self._context.seed + 1 + fold
+        return distil(teacher.predict, matrix, views.groups, self._moved, inputs, hidden, seed)
+
+    def _find_inputs(self, matrix: Floats, columns: NDArray[np.int64], families: Families) -> Inputs:
+        # Tails are searched in all columns, those that nothing else uses too.
+        tails = families.tails.times(self._stack.weights.get(TAILS, 0.0))
+        seen = np.union1d(columns, tails.columns[0])
+        return find_inputs(matrix, self._views.quantities, seen, int(self._kept.sum()), tails)

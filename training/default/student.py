@@ -1,0 +1,257 @@
+"""One small network that says what the stack says: for budgets below what the stack costs.
+
+Knowledge distillation (Hinton et al., 2015) on the probabilities of the teacher, of real customers and of made-up ones
+(Bucila et al., 2006, "Model compression"). The student sees standard scores and indicators, and each tail of a quantity
+as a ramp over its cuts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from scipy import sparse
+
+from churn.layers import PiecewiseLinear
+from training.default.inputs import Inputs, standardise
+from training.default.made_up import make_up_customers
+from training.default.networks import Recipe, fit_networks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from training.default.bins import Bins
+    from training.default.networks import NetworkBag
+    from training.default.oblivious import ObliviousTrees
+
+    Floats = NDArray[np.float32]
+    Teacher = Callable[[Floats], NDArray[np.floating]]
+    """From a matrix to probabilities, shape (n,)."""
+
+SIZES: tuple[tuple[int, ...], ...] = ((64, 32), (128, 64), (256, 128), (512, 256))
+"""Units of the hidden layers, smallest first."""
+ROWS = 200_000
+"""Real and made-up customers to learn from, together; fewer where the matrix is wide."""
+MOST_NUMBERS = 30_000_000
+"""Numbers of the matrix of customers to learn from, at most."""
+REAL_COPIES = 4
+RAMP_QUANTILES = (0.02, 0.2, 0.5, 0.8, 0.98)
+"""Of the shift of a tail's logit: where the ramp that stands for it has its edges, about."""
+WATCHED_SHARE = 0.02
+"""Share of the customers that decides which epoch is kept."""
+RECIPE = Recipe(
+    hidden=(), dropout=0.0, noise=0.0, weight_decay=0.0, learning_rate=0.01, averaging=0.99, epochs=1, batch_size=512,
+    row_visits=2_500_000,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A fitted student.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    bag : NetworkBag
+        Of one member.
+    """
+
+    inputs: Inputs
+    bag: NetworkBag
+
+    def predict(self, matrix: Floats) -> NDArray[np.float64]:
+        """Return logits, shape (n,)."""
+        hidden = self.inputs.read(self.inputs.bins.encode(matrix))
+        *layers, (kernel, bias) = zip(self.bag.kernels, self.bag.biases, strict=True)
+        for first, start in layers:
+            added = hidden @ first[0] + start[0]
+            hidden = added / (1 + np.exp(-added))
+        return np.asarray((hidden @ kernel[0] + bias[0])[:, 0], dtype=np.float64)
+
+    def assemble(self, width: int) -> keras.Model:
+        """Return the student as a Keras model, from the preprocessor's matrix of so many columns to a probability."""
+        return build(self.inputs, self.bag.kernels, self.bag.biases, width)
+
+
+def find_inputs(
+    matrix: Floats,
+    quantities: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    features: int,
+    tails: ObliviousTrees,
+) -> Inputs:
+    """Return the inputs of a student: standard scores, indicators, and a ramp for each tail among the columns.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, width)
+    quantities : ndarray of int64
+        Columns that are quantities.
+    columns : ndarray of int64
+        All columns to see.
+    features : int
+        Features that the columns belong to.
+    tails : ObliviousTrees
+        Trees of one comparison, one per cut.
+    """
+    inputs = standardise(matrix, quantities, columns, features)
+    ramps = _find_ramps(matrix, inputs.bins, tails)
+    if not ramps:
+        return inputs
+    bins, readout = inputs.bins, inputs.readout.tocoo()
+    cells, used = bins.lower.shape[1], np.zeros(len(bins.columns), np.int64)
+    for ramp in ramps:
+        used[ramp.row] += len(ramp.rises)
+    wider = cells + int(used.max())
+    lower, inverse = (np.pad(part, ((0, 0), (0, wider - cells))) for part in (bins.lower, bins.inverse))
+    # The bins of a quantity stand together, so those known move to make room for the ramps; other columns move too.
+    known, size = readout.row < bins.lower.size, lower.size
+    places = np.where(known, readout.row // cells * wider + readout.row % cells, readout.row + size - bins.lower.size)
+    rows, columns_read, weights = [places], [readout.col], [readout.data]
+    free = np.full(len(bins.columns), cells)
+    for number, ramp in enumerate(ramps, readout.shape[1]):
+        here = free[ramp.row] + np.arange(len(ramp.rises))
+        lower[ramp.row, here], inverse[ramp.row, here] = ramp.edges[:-1], 1 / np.diff(ramp.edges)
+        rows.append(ramp.row * wider + here)
+        columns_read.append(np.full(len(here), number))
+        weights.append(ramp.rises)
+        free[ramp.row] += len(here)
+    joined = tuple(np.concatenate(part) for part in (weights, rows, columns_read))
+    shape = (size + len(bins.others), readout.shape[1] + len(ramps))
+    zeros = np.zeros(len(ramps))
+    return Inputs(
+        replace(bins, lower=lower, inverse=inverse, rises=np.zeros_like(lower)),
+        sparse.csr_array((joined[0], joined[1:]), shape=shape),
+        np.append(inputs.start, zeros),
+        np.append(inputs.noisy, zeros).astype(np.float32),
+        inputs.fan_in,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ramp:
+    """A tail as an input that rises from 0 to 1 over some bins: edges, and by how much it rises over each bin."""
+
+    row: int
+    edges: NDArray[np.float64]
+    rises: NDArray[np.float64]
+
+
+def _find_ramps(matrix: Floats, bins: Bins, tails: ObliviousTrees) -> list[_Ramp]:
+    """Return a ramp for each end of each column that has cuts: it rises where the shifts of the logit are."""
+    ramps = []
+    for row, column in enumerate(bins.columns):
+        here = tails.columns[0] == column
+        order = np.argsort(tails.borders[0, here])
+        cuts = tails.borders[0, here].astype(np.float64)[order]
+        shifts = np.abs(np.diff(tails.leaves[here], axis=1)[order, 0])
+        values = np.unique(matrix[:, column]).astype(np.float64)
+        low = cuts < np.median(matrix[:, column])
+        for side in (low, ~low):
+            if shifts[side].sum() > 0:
+                edges, rises = _find_edges(cuts[side], shifts[side], values)
+                ramps.append(_Ramp(row, edges, rises))
+    return ramps
+
+
+def _find_edges(
+    cuts: NDArray[np.float64], shifts: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return edges and rises for sorted cuts; a cut alone becomes a ramp from one value of the column to the next."""
+    risen = shifts.cumsum() / shifts.sum()
+    chosen = np.unique(np.searchsorted(risen, RAMP_QUANTILES).clip(0, len(cuts) - 1))
+    below = values[max(0, np.searchsorted(values, cuts[chosen[0]], "right") - 1)]
+    above = values[min(len(values) - 1, np.searchsorted(values, cuts[chosen[-1]], "right"))]
+    inner = cuts[chosen]
+    edges = np.unique(np.concatenate([[below], inner[(inner > below) & (inner < above)], [above]]))
+    if len(edges) < 2:
+        edges = np.array([below - 1.0, below])
+    # Half of a cut's shift belongs to either side of it.
+    reached = np.interp(edges, cuts, risen - shifts / shifts.sum() / 2)
+    reached[0], reached[-1] = 0.0, 1.0
+    return edges, np.diff(reached)
+
+
+def distil(
+    teacher: Teacher,
+    matrix: Floats,
+    groups: list[NDArray[np.int64]],
+    quantities: NDArray[np.int64],
+    inputs: Inputs,
+    hidden: tuple[int, ...],
+    seed: int,
+) -> Student:
+    """Fit a student to what a teacher says of real and of made-up customers.
+
+    Parameters
+    ----------
+    teacher : callable
+    matrix : ndarray of float32, shape (n, width)
+        Real customers.
+    groups : list of ndarray of int64
+        Columns of each feature.
+    quantities : ndarray of int64
+        Columns that may be moved in made-up customers.
+    inputs : Inputs
+        What the student sees.
+    hidden : tuple of int
+        Units of its hidden layers.
+    seed : int
+    """
+    generator = np.random.default_rng(seed)
+    most = max(REAL_COPIES, min(ROWS, MOST_NUMBERS // matrix.shape[1]))
+    copies = min(REAL_COPIES, max(1, most // len(matrix) // 2))
+    real = np.tile(np.arange(len(matrix)), copies)[:most]
+    made = make_up_customers(matrix, groups, quantities, max(len(matrix), most - len(real)), generator)
+    rows = np.concatenate([matrix[real], made])
+    said = np.asarray(teacher(rows), dtype=np.float32)
+    order = generator.permutation(len(rows))
+    watched = max(1, round(WATCHED_SHARE * len(rows)))
+    fold = (order[watched:], order[:watched])
+    seen = inputs.read(inputs.bins.encode(rows))
+    recipe = replace(RECIPE, hidden=hidden, epochs=max(1, RECIPE.row_visits // len(rows)))
+    noisy = np.zeros(seen.shape[1], np.float32)
+    bag = fit_networks([seen[fold[0]]], seen, said, [fold], noisy, inputs.fan_in, recipe, seed)
+    return Student(inputs, bag)
+
+
+def build_untrained(inputs: Inputs, hidden: tuple[int, ...], width: int) -> keras.Model:
+    """Return a student whose weights are 0, to time it."""
+    units = (inputs.readout.shape[1], *hidden, 1)
+    shapes = list(itertools.pairwise(units))
+    kernels = [np.zeros((1, *shape), np.float32) for shape in shapes]
+    return build(inputs, kernels, [np.zeros((1, 1, below), np.float32) for _, below in shapes], width)
+
+
+def build(inputs: Inputs, kernels: list[Floats], biases: list[Floats], width: int) -> keras.Model:
+    """Return a student as a Keras model.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    kernels, biases : list of ndarray of float32
+        Of each layer: shapes (1, fan in, fan out) and (1, 1, fan out).
+    width : int
+        Columns of the preprocessor's matrix.
+    """
+    bins = inputs.bins
+    customer = keras.Input((width,), name="customer")
+    ends = (bins.columns.tolist(), bins.others.tolist(), bins.lower.tolist(), bins.inverse.tolist())
+    hidden = PiecewiseLinear(*ends, name="bins")(customer)
+    merged = [inputs.merge(kernels[0][0], biases[0][0, 0])]
+    merged += [(kernel[0], bias[0, 0]) for kernel, bias in zip(kernels[1:], biases[1:], strict=True)]
+    for number, (kernel, bias) in enumerate(merged):
+        last = number == len(merged) - 1
+        layer = keras.layers.Dense(
+            kernel.shape[1],
+            activation="sigmoid" if last else "silu",
+            name="probability" if last else f"hidden_{number}",
+        )
+        hidden = layer(hidden)
+        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return keras.Model(customer, hidden)
