@@ -45,7 +45,7 @@ def taught_little(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(monkeypatch: pytest.MonkeyPatch, microseconds: list[float], limit: float) -> Any:
     """Fit within a limit, where the stack and each size of students take these microseconds."""
     times = iter(microseconds)
-    monkeypatch.setattr(budget, "time_engine", lambda *_: next(times))
+    monkeypatch.setattr(budget, "estimate_microseconds", lambda _: next(times))
     raw, labels = draw()
     features = (
         Feature("x", "number"), Feature("y", "number"), Feature("city", "category", categories=("a", "b", "c")),
