@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from training.default.config import Config
     from training.default.folds import Fold
+    from training.default.oblivious import ObliviousTrees
 
 OVERSPENT = 1.5
 """Trees that cost so many times what they may are fitted again with a higher learning rate."""
@@ -141,7 +142,7 @@ def fit(context: TrainingContext) -> Fitted:
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
         history={f"val_loss_{number}": family.bag.losses for number, family in enumerate(networks)} | {"loss": []},
-        notes=_note(context, kept),
+        notes=_note(context, kept, tails.trees if stack.weights.get(TAILS) else None),
         warnings=_warn(labels, stack, losses),
     )
 
@@ -228,13 +229,22 @@ def _doubt(means: Mapping[str, float], published: str) -> str:
     return f"A logistic regression is better out of fold: {found}."
 
 
-def _note(context: TrainingContext, kept: NDArray[np.bool_]) -> tuple[str, ...]:
+def _note(context: TrainingContext, kept: NDArray[np.bool_], tails: ObliviousTrees | None) -> tuple[str, ...]:
+    """Return sentences on the features that are not used, or only by the tails."""
     sources = np.unique(context.preprocessor.sources)
-    left_out = [context.feature_names[source] for source in sources[~kept]]
-    if not left_out:
-        return ()
-    words = f"{', '.join(left_out)} ({len(left_out)} of {len(kept)} features)"
-    return (f"Not used, because the loss out of fold is lower without: {words}.",)
+    in_tails = np.isin(sources, [] if tails is None else context.preprocessor.sources[tails.columns[0]])
+    names = {
+        which: [context.feature_names[source] for source in sources[chosen]]
+        for which, chosen in (("unused", ~kept & ~in_tails), ("tails", ~kept & in_tails))
+    }
+    notes = []
+    if names["unused"]:
+        words = f"{', '.join(names['unused'])} ({len(names['unused'])} of {len(kept)} features)"
+        notes.append(f"Not used, because the loss out of fold is lower without: {words}.")
+    if names["tails"]:
+        words = ", ".join(names["tails"])
+        notes.append(f"Used only at their lowest or highest values, where the rate of leavers differs: {words}.")
+    return tuple(notes)
 
 
 def describe(fitted: Fitted, context: TrainingContext) -> dict[str, Any]:

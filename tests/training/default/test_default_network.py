@@ -421,3 +421,16 @@ def test_trees_that_do_not_exist_say_nothing() -> None:
     empty = no_trees(0.5)
     assert empty.predict(np.zeros((2, 1), np.float32)).tolist() == [0, 0]
     assert len(average([empty, empty])) == 0
+
+
+@pytest.mark.slow
+def test_a_feature_that_counts_at_its_end_alone_is_not_called_unused() -> None:
+    generator = np.random.default_rng(9)
+    raw = generator.normal(size=(4000, 4))
+    logits = 2 * raw[:, 0] + 2 * raw[:, 3] - 1 + 4 * (raw[:, 1] < -2.2)
+    dataset = make_dataset(raw, generator.random(4000) < 1 / (1 + np.exp(-logits)))
+    # The doubt makes every choice of features good enough, so that the one with the two foremost is taken.
+    result = fit_model(dataset, networks=0, importance_steps=(99.0,), doubt=-1000.0).result
+    assert result.details["choice"]["features_left_out"] == ["x1", "x2"]
+    assert "Not used, because the loss out of fold is lower without: x2 (1 of 4 features)." in result.notes
+    assert "Used only at their lowest or highest values, where the rate of leavers differs: x1." in result.notes
