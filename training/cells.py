@@ -17,6 +17,8 @@ from churn.tables.encode import read_numbers, simplify
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.numerals import Decimal
+
 
 def is_text(column: pa.Array) -> bool:
     """Return whether the cells are strings."""
@@ -61,8 +63,14 @@ def as_word(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-def as_numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def as_numbers(column: pa.Array, decimal: Decimal = ".") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Convert a column to numbers.
+
+    Parameters
+    ----------
+    column : pyarrow.Array
+    decimal : {".", ",", "?"}
+        Decimal separator of numbers in strings. If it is unknown, they are read with a point.
 
     Returns
     -------
@@ -71,7 +79,7 @@ def as_numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]
     wrong : ndarray of bool, shape (n,)
         Mask of the cells that are neither missing nor finite numbers.
     """
-    parsed = read_numbers(simplify(column, as_text=False))
+    parsed = read_numbers(simplify(column, as_text=False), "," if decimal == "," else ".")
     numbers = np.where(np.isfinite(parsed), parsed, np.nan)
     wrong = np.isnan(numbers) & np.asarray(column.is_valid(), dtype=bool)
     return numbers, wrong

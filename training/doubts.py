@@ -87,7 +87,7 @@ def check_notation(table: Table, name: str) -> None:
     sample = select_present(column)[:NOTATION_SAMPLE].to_pylist()
     if sum(bool(_WRITTEN_NUMBER.fullmatch(cell)) for cell in sample) < max(1, NUMERIC_SHARE * len(sample)):
         return
-    wrong = as_numbers(column)[1] & known
+    wrong = as_numbers(column, table.decimals.get(name, "."))[1] & known
     if wrong.sum() <= (1 - NUMERIC_SHARE) * known.sum():
         return
     rows = [*np.flatnonzero(wrong)[:2], *np.flatnonzero(known & ~wrong)[:1]]

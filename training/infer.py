@@ -131,7 +131,7 @@ def infer(table: Table, label: str, labels: np.ndarray[Any, Any], options: Table
     reasons = {
         name: "you asked for it"
         if name in drop
-        else _reason_to_drop(name, table.columns[name], labels, dates.get(name), as_category=name in category)
+        else _reason_to_drop(table, name, labels, dates.get(name), as_category=name in category)
         for name in names
         if name != chosen and (name in drop or name not in keep)
     }
@@ -140,7 +140,7 @@ def infer(table: Table, label: str, labels: np.ndarray[Any, Any], options: Table
     if not usable:
         raise TableError(f"{table.path}: no column is left to learn from: {_sentences(dropped)}")
     check_names(table.path, usable, label, chosen or DEFAULT_IDENTIFIER)
-    features = [_describe(name, table.columns[name], dates.get(name), as_category=name in category) for name in usable]
+    features = [_describe(table, name, dates.get(name), as_category=name in category) for name in usable]
     doubts = [
         doubt
         for feature in features
@@ -175,9 +175,10 @@ def _find_identifier(table: Table, names: Collection[str]) -> str | None:
 
 
 def _reason_to_drop(
-    name: str, column: pa.Array, labels: np.ndarray[Any, Any], date: DetectedFormat | None, *, as_category: bool
+    table: Table, name: str, labels: np.ndarray[Any, Any], date: DetectedFormat | None, *, as_category: bool
 ) -> str | None:
     """Return why a column must be dropped, or None."""
+    column = table.columns[name]
     present = select_present(column)
     distinct = count_distinct(present)
     if distinct == 0:
@@ -188,7 +189,7 @@ def _reason_to_drop(
         return f"it holds one value ({present[0]}) or nothing"
     if date is not None:
         return None if date.format else explain_doubt(date)
-    numbers, wrong = as_numbers(present)
+    numbers, wrong = as_numbers(present, table.decimals.get(name, "."))
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
     if distinct == len(column) and _is_key(name, numbers if numeric else None):
         return "it is different in every row, so it names the customer and says nothing about the next one"
@@ -215,12 +216,13 @@ def _is_flag_text(present: pa.Array) -> bool:
     return all(str(value).lower() in FLAG_WORDS for value in present.unique())
 
 
-def _describe(name: str, column: pa.Array, date: DetectedFormat | None, *, as_category: bool = False) -> Feature:
+def _describe(table: Table, name: str, date: DetectedFormat | None, *, as_category: bool = False) -> Feature:
     """Return the feature for a usable column."""
+    column = table.columns[name]
     nullable, present = column.null_count > 0, select_present(column)
     if date is not None and date.format:
         return describe_dates(name, present, date.format, nullable=nullable)
-    numbers, wrong = as_numbers(present)
+    numbers, wrong = as_numbers(present, table.decimals.get(name, "."))
     as_category |= find_zeros(present)[1]
     is_flag = _is_flag_text(present) or (not wrong.any() and set(numbers) <= {0.0, 1.0})
     if is_flag and not as_category:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from training.tables import Table
 
 POSITIVE_WORDS = frozenset(
-    {"1", "1.0", "yes", "true", "y", "t", "exited", "churn", "churned", "left", "attrited", "attrited customer"}
+    {"1", "1.0", "1,0", "yes", "true", "y", "t", "exited", "churn", "churned", "left", "attrited", "attrited customer"}
 )
 NEGATIVE_WORDS = frozenset(
-    {"0", "0.0", "no", "false", "n", "f", "stayed", "retained", "existing", "existing customer", "active"}
+    {"0", "0.0", "0,0", "no", "false", "n", "f", "stayed", "retained", "existing", "existing customer", "active"}
 )
 """Label values in lower case with a known meaning."""
 

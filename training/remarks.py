@@ -44,7 +44,7 @@ def find_remarks(
             remarks.append(_describe_pooled(table, feature))
         # `find_doubts` has named the ways on for the name of a key.
         elif feature.is_numeric and feature.name not in as_told and not KEY_NAME.search(feature.name):
-            numbers = as_numbers(table.columns[feature.name])[0]
+            numbers = as_numbers(table.columns[feature.name], table.decimals.get(feature.name, "."))[0]
             remarks.append(_doubt_numbers(feature, numbers, labels))
     return [remark for remark in remarks if remark is not None]
 

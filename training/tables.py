@@ -10,7 +10,6 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.errors import TableError
-from churn.numerals import COMMA_NUMBER
 from churn.tables.encode import simplify
 from churn.tables.encoding import NOT_UTF8
 from training.source import open_source
@@ -70,14 +69,14 @@ class Table:
     sha256 : str
         SHA-256 of the file.
     columns : mapping of str to pyarrow.Array
-        Columns of integers, floats or strings. Strings are stripped and in Unicode normalisation form NFC; numbers in
-        strings have decimal points. Missing cells are null.
+        Columns of integers, floats or strings. Strings are stripped and in Unicode normalisation form NFC. Missing
+        cells are null.
     lines : ndarray of int64, shape (rows,)
         Line number of each row in the file, for messages.
     faults : tuple of Fault
         Faults of lines that are not in `columns`.
-    decimals : mapping of str to {".", "?"}
-        Columns with an unknown decimal separator; see `churn.tables.csv_format.CsvFormat`.
+    decimals : mapping of str to {".", ",", "?"}
+        Decimal separators of numbers in strings; see `churn.tables.csv_format.CsvFormat`.
     unreadable : mapping of str to pyarrow.DataType
         Columns with unsupported types, and these types.
     """
@@ -125,34 +124,23 @@ def read_table(
     rows = pa.Table.from_batches([batch.usable for batch in batches])
     lines = np.concatenate([batch.find_lines() for batch in batches])
     decimals = batches[0].rows.decimals
-    columns, doubtful = make_columns(rows, decimals), find_doubtful(decimals)
-    return Table(path, source.digest(), columns, lines, tuple(faults), doubtful, source.unreadable)
+    return Table(path, source.digest(), make_columns(rows), lines, tuple(faults), decimals, source.unreadable)
 
 
-def make_columns(rows: pa.Table, decimals: Mapping[str, Decimal]) -> dict[str, pa.Array]:
+def make_columns(rows: pa.Table) -> dict[str, pa.Array]:
     """Convert the columns of rows; see `Table`."""
     return {
-        name: _simplify(column.combine_chunks(), decimals.get(name, "."))
-        for name, column in zip(rows.column_names, rows.columns, strict=True)
+        name: _simplify(column.combine_chunks()) for name, column in zip(rows.column_names, rows.columns, strict=True)
     }
 
 
-def find_doubtful(decimals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return the columns with an unknown decimal separator."""
-    return {name: decimal for name, decimal in decimals.items() if decimal == "?"}
-
-
-def _simplify(column: pa.Array, decimal: Decimal) -> pa.Array:
+def _simplify(column: pa.Array) -> pa.Array:
     if pa.types.is_integer(column.type):
         return column
     column = simplify(column, as_text=False)
     if not pa.types.is_string(column.type):
         # NaN means a missing value, and -0 is 0.
         return pa.array(column.to_numpy(zero_copy_only=False) + 0.0, from_pandas=True)
-    if decimal == ",":
-        fits = compute.match_substring_regex(column, COMMA_NUMBER)
-        pointed = compute.replace_substring(compute.replace_substring(column, ".", ""), ",", ".")
-        column = compute.if_else(fits, pointed, column)
     return compute.utf8_normalize(column, "NFC")
 
 

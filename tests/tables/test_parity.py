@@ -12,6 +12,7 @@ import ways
 from ways import CUSTOMER, SCHEMA, Fault, Outcome
 
 from churn.schema import MISSING_WORDS, Feature
+from churn.tables.csv_format import SAMPLE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,19 @@ def expected(client: TestClient) -> list[Outcome]:
     """What JSON makes of the rows: the reference."""
     customers = [{f.name: say_in_json(f, row[f.name]) for f in SCHEMA.features} for row in ROWS]
     return ways.by_json(client, customers)
+
+
+def test_probabilities_tell_values_apart(expected: list[Outcome]) -> None:
+    """Hold that the comparisons can fail: no value saturates the network, and each has its own probability."""
+    scored = [outcome for outcome in expected if isinstance(outcome, float)]
+    assert sum(0.01 < probability < 0.99 for probability in scored) > 0.98 * len(scored)
+    for feature in SCHEMA.features:
+        found = {}
+        for row, outcome in zip(ROWS, expected, strict=True):
+            cell = row[feature.name].strip()
+            if isinstance(outcome, float) and cell in ("0", "7", "42", "1", "France", "Spain", "2.5", "NO"):
+                found[cell] = outcome
+        assert len({round(outcome, 5) for outcome in found.values()}) == len(found) > 1
 
 
 @pytest.fixture(autouse=True)
@@ -289,6 +303,23 @@ def test_decimal_commas_are_read_where_the_table_is_written_so(
     text, decimal = GERMAN[form]
     path = put(tmp_path / "few.csv", text)
     assert compare(everywhere(client, scorer, path, decimal)[way](), few) == []
+
+
+@pytest.mark.parametrize("way", CSV_WAYS)
+@pytest.mark.parametrize(
+    ("cell", "income"), [("1.5", None), ("1250.75", None), (".5", None), ("1.250", 1250), ("7", 7)]
+)
+def test_a_later_decimal_point_in_a_column_of_decimal_commas_is_refused(
+    client: TestClient, scorer: Scorer, tmp_path: Path, way: str, cell: str, income: float | None
+) -> None:
+    notes = ["", "x" * SAMPLE_BYTES, ""]  # the last row is behind those that show how numbers are written
+    rows = [row | {"Note": note} for row, note in zip(german([PLAIN] * 3), notes, strict=True)]
+    rows[2]["Income"] = cell
+    path = put(tmp_path / "later.csv", write(rows, ";"))
+    expected = ways.by_json(client, [CUSTOMER, CUSTOMER, CUSTOMER | {"Income": income}])
+    if income is None:
+        expected[2] = (("Income", "is not a number"),)
+    assert compare(everywhere(client, scorer, path)[way](), expected) == []
 
 
 @pytest.mark.parametrize("way", ["HTTP", "parquet", "arrow", "arrows", "train", "train --stream"])

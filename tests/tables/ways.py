@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 SCHEMA = Schema(
     (
-        Feature("Balance", "number", minimum=0, nullable=True),
-        Feature("Income", "number"),
-        Feature("Age", "integer", minimum=0, maximum=130),
-        Feature("Tenure", "integer", nullable=True),
+        Feature("Balance", "number", minimum=0, nullable=True, trained_minimum=0, trained_maximum=2500),
+        Feature("Income", "number", trained_minimum=-10, trained_maximum=100),
+        Feature("Age", "integer", minimum=0, maximum=130, trained_minimum=0, trained_maximum=100),
+        Feature("Tenure", "integer", nullable=True, trained_minimum=0, trained_maximum=100),
         Feature("Card", "flag"),
         Feature("Active", "flag", nullable=True),
         Feature("Land", "category", categories=("France", "New Zealand", "Spain")),

@@ -16,6 +16,7 @@ from churn.schema import Feature, Schema
 from training.customers import read_customers
 from training.dataset import Dataset, load_dataset
 from training.schema_file import read_schema, write_schema_file
+from training.streaming.spread import Split, open_streamed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -505,6 +506,20 @@ def test_a_typed_parquet_table_is_the_same_dataset_as_its_csv(load: Any) -> None
     assert from_parquet.labels.tolist() == from_csv.labels.tolist()
     assert from_parquet.source["columns_dropped"] == from_csv.source["columns_dropped"]
     assert kinds(from_parquet)["Opened"] == "date"
+
+
+def test_a_table_with_decimal_commas_is_the_same_dataset_in_memory_and_streamed(tmp_path: Path) -> None:
+    """A category is what is written, so that the same table can be scored over HTTP; a number is what it means."""
+    path = tmp_path / "bank.csv"
+    rows = [f"{1000 + row},5;{(row * 7) % 3 + 1},5;{row % 2},0" for row in range(60)]
+    path.write_text("\n".join(["Balance;Plan;Exited", *rows, ""]))
+    options: Any = {"category": ("Plan",), "keep": ("Balance",)}
+    dataset = load_dataset(path, **options)
+    assert dataset.schema["Plan"].categories == ("1,5", "2,5", "3,5")
+    assert dataset.raw[:, 0].tolist() == [1000.5 + row for row in range(60)]
+    assert dataset.labels.tolist() == [0, 1] * 30
+    with open_streamed(path, Split(0.2, 0.2, 0), **options) as streamed:
+        assert streamed.sample.schema == dataset.schema
 
 
 # --- A schema from a person ------------------------------------------------------------------------------------------

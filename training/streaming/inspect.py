@@ -20,7 +20,7 @@ from training.labels import Occurrence, choose_classes, read_words
 from training.second_header import SECOND_HEADER, has_second_header
 from training.streaming import keys
 from training.streaming.column_statistics import ColumnStatistics
-from training.tables import Table, find_doubtful, make_columns
+from training.tables import Table, make_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -250,5 +250,4 @@ class _Sample:
     def as_table(self, path: Path) -> Table:
         """Return the sample as a `Table`."""
         assert self._taken is not None  # noqa: S101  there is at least one row
-        columns = make_columns(self._taken, self._decimals)
-        return Table(path, "", columns, self._lines, decimals=find_doubtful(self._decimals))
+        return Table(path, "", make_columns(self._taken), self._lines, decimals=self._decimals)
