@@ -174,8 +174,9 @@ def simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
     kind = column.type
     if types.is_dictionary(kind):
         return simplify(column.cast(kind.value_type), as_text=as_text)
-    if not as_text and types.is_decimal(kind):
-        return column.cast(pa.string()).cast(pa.float64())  # a direct cast may be off by one unit in the last place
+    if types.is_decimal(kind):  # a number whatever its scale: 2.50 is the category 2.5, as it is in a column of floats
+        # A direct cast may be off by one unit in the last place.
+        return simplify(column.cast(pa.string()).cast(pa.float64()), as_text=as_text)
     if not as_text and (types.is_integer(kind) or types.is_floating(kind)):
         return column.cast(pa.float64(), safe=False)  # integers above 2^53 may lose digits
     try:

@@ -98,6 +98,17 @@ def test_whole_numbers_may_be_categories() -> None:
         assert repr(found[:, 0].tolist()) == repr([0.0, 1.0, math.nan])
 
 
+def test_a_number_is_the_same_category_in_a_column_of_any_type() -> None:
+    schema = Schema((Feature("x", "category", categories=("1", "2.5")),), "left")
+    decimals = [decimal.Decimal("1.00"), decimal.Decimal("2.50")]
+    for column in (
+        pa.array([1.0, 2.5]),
+        pa.array(decimals, pa.decimal128(12, 2)),
+        pa.array(decimals).dictionary_encode(),
+    ):
+        assert encode_batch(schema, pa.record_batch([column], ["x"])).check()[:, 0].tolist() == [0.0, 1.0]
+
+
 def test_decimals_are_read_to_the_nearest_number() -> None:
     cells = [decimal.Decimal(f"{number}.95") for number in range(61_000, 61_200)]
     schema = Schema((Feature("x", "number"),), "left")

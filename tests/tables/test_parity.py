@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 import ways
 from ways import CUSTOMER, SCHEMA, Fault, Outcome
@@ -335,6 +337,29 @@ def test_decimal_commas_in_columns_of_text_are_read_where_it_is_said(
         "train --stream": lambda: ways.by_streamed_training(scorer, path, ","),
     }.get(way, lambda: ways.by_score(scorer, path, tmp_path, ","))()
     assert compare(found, few) == []
+
+
+AMOUNTS = [None, *map(Decimal, ("0.00", "1.00", "2.50", "42.00", "-3.25"))]
+"""Cells of a column of numbers; as categories, they have the names that JSON gives them."""
+
+
+@pytest.mark.parametrize("way", ["HTTP", "parquet", "arrow", "arrows", "train", "train --stream"])
+@pytest.mark.parametrize("kind", [pa.decimal128(12, 2), pa.float64()], ids=str)
+@pytest.mark.parametrize("name", [feature.name for feature in SCHEMA.features])
+def test_a_column_of_numbers_is_judged_as_in_json(
+    client: TestClient, scorer: Scorer, tmp_path: Path, way: str, kind: pa.DataType, name: str
+) -> None:
+    columns = {other: pa.array([value] * len(AMOUNTS)) for other, value in (CUSTOMER | {"Exited": 0}).items()}
+    table = pa.table(columns | {name: pa.array(AMOUNTS).cast(kind)})
+    is_text = SCHEMA[name].is_text
+    said = [None if one is None else f"{one.normalize():f}" if is_text else float(one) for one in AMOUNTS]
+    path = ways.write_table(table, tmp_path / f"few.{way if way in ('arrow', 'arrows') else 'parquet'}")
+    found = {
+        "HTTP": lambda: ways.by_http_arrow(client, table),
+        "train": lambda: ways.by_training(scorer, path),
+        "train --stream": lambda: ways.by_streamed_training(scorer, path),
+    }.get(way, lambda: ways.by_score(scorer, path, tmp_path))()
+    assert compare(found, ways.by_json(client, [CUSTOMER | {name: one} for one in said])) == []
 
 
 DOUBTFUL = [PLAIN | {"Balance": "50.000", "Income": "-3"}, PLAIN | {"Balance": "1250", "Income": "7"}]
