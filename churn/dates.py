@@ -10,10 +10,16 @@ import re
 from datetime import date
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Days = TypeVar("Days", int, "NDArray[np.int64]")
+DatePart = Literal["month", "weekday"]
 
 ISO = "%Y-%m-%d"
 
@@ -88,6 +94,28 @@ def count_days(value: date) -> float:
 def write_date(days: float) -> str:
     """Return a number of days since 1970-01-01 as a date in ISO 8601."""
     return date.fromordinal(int(days) + _EPOCH).isoformat()
+
+
+def read_month(days: Days) -> Days:
+    """Return the month, 1 to 12, of days since 1970-01-01, for an integer or an array of them.
+
+    The arithmetic of Hinnant (2021), "chrono-compatible low-level date algorithms": it needs no calendar object, so
+    rows and columns are computed alike.
+    """
+    era = (days + 719_468) % 146_097  # days since 1 March in a cycle of 400 years
+    year = (era - era // 1_460 + era // 36_524 - era // 146_096) // 365
+    day = era - (365 * year + year // 4 - year // 100)
+    month: Days = ((5 * day + 2) // 153 + 2) % 12 + 1
+    return month
+
+
+def read_weekday(days: Days) -> Days:
+    """Return the day of the week, 1 (Monday) to 7, of days since 1970-01-01, for an integer or an array of them."""
+    return (days + 3) % 7 + 1
+
+
+DATE_PARTS: Mapping[DatePart, Callable[..., Any]] = {"month": read_month, "weekday": read_weekday}
+"""What recurs in a date, with the function that reads it from the days."""
 
 
 def describe_format(form: str) -> str:

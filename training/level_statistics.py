@@ -86,17 +86,18 @@ def fit_level_tables(
         codes = np.where(np.isnan(raw[:, position]), count, np.minimum(raw[:, position], count)).astype(np.int64)
         for fold, (rows, _) in enumerate(told.folds):
             labels = told.labels[rows]
-            tables.append(LevelTable(position, fold, _count(codes[rows], labels, count)))
+            tables.append(LevelTable(position, fold, count_levels(codes[rows], labels, count)))
             values = np.full(len(raw), np.nan, np.float32)
             parts = min(INNER_FOLDS, int(min((labels == 1).sum(), (labels == 0).sum())))
             splitter = StratifiedKFold(parts, shuffle=True, random_state=told.seed) if parts > 1 else None
             for fitted, left in splitter.split(labels, labels) if splitter else ():
-                values[rows[left]] = _count(codes[rows[fitted]], labels[fitted], count)[codes[rows[left]]]
+                values[rows[left]] = count_levels(codes[rows[fitted]], labels[fitted], count)[codes[rows[left]]]
             inner.append(np.where(np.isnan(values) & np.isin(np.arange(len(raw)), rows), 0, values).astype(np.float32))
     return tables, inner
 
 
-def _count(codes: NDArray[np.int64], labels: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+def count_levels(codes: NDArray[np.int64], labels: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    """Return the statistic of each code from 0 to count, shape (count + 1,)."""
     share = float(labels.mean())
     left = np.bincount(codes, labels, count + 1) + PRIOR_ROWS * share
     stayed = np.bincount(codes, 1 - labels, count + 1) + PRIOR_ROWS * (1 - share)

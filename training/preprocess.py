@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from churn.preprocessing import Preprocessor
+from training.date_parts import DateParts, choose_parts
 from training.level_statistics import FoldedLabels, LevelStatistics, LevelTable, fit_level_tables
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from churn.dates import DatePart
     from churn.schema import Schema
 
 FIT_ROWS = 200_000
@@ -105,14 +107,14 @@ def fit_preprocessor(schema: Schema, raw: NDArray[np.float64], encoding: Encodin
 def fit_with_statistics(
     schema: Schema, raw: NDArray[np.float64], encoding: Encoding, told: FoldedLabels | None
 ) -> tuple[Pipeline, Preprocessor, dict[int, NDArray[np.float32]]]:
-    """Fit the transformer, with label statistics for categories of many levels.
+    """Fit the transformer, with label statistics for categories of many levels, and parts of dates that tell something.
 
     Parameters
     ----------
     schema, raw, encoding
         As for `fit_preprocessor`.
     told : FoldedLabels or None
-        The labels; None: no category gets statistics.
+        The labels; None: no category gets statistics, and no date parts.
 
     Returns
     -------
@@ -122,6 +124,9 @@ def fit_with_statistics(
     """
     sample = raw[:FIT_ROWS]
     layout = _lay_out(schema, sample, encoding, statistics=told is not None)
+    if told is not None:
+        dates = [position for position, feature in enumerate(schema.features) if feature.kind == "date"]
+        layout.parts = {position: parts for position in dates if (parts := choose_parts(raw[:, position], told))}
     if told is not None and layout.many:
         counts = {position: len(schema.features[position].levels) for position in layout.many}
         layout.tables, inner = fit_level_tables(raw, told, counts)
@@ -159,6 +164,8 @@ class _Layout:
         Categories of too many levels for a column each.
     tables : list of LevelTable
         Their statistics.
+    parts : dict of int to tuple of DatePart
+        What is read from a date besides its days.
     """
 
     plain: list[int]
@@ -169,6 +176,7 @@ class _Layout:
     gaps: list[int]
     many: list[int]
     tables: list[LevelTable] = field(default_factory=list)
+    parts: dict[int, tuple[DatePart, ...]] = field(default_factory=dict)
 
     @property
     def values(self) -> list[int]:
@@ -235,6 +243,11 @@ def _make_columns(schema: Schema, layout: _Layout) -> ColumnTransformer:
         blocks.append(("levels", _one_hot(list(layout.levels.values())), list(layout.levels)))
     if layout.gaps:
         blocks.append(("gaps", MissingIndicator(features="all"), layout.gaps))
+    if layout.parts:
+        parts = Pipeline([
+            ("read", DateParts(list(layout.parts.values()))), ("fill", SimpleImputer(strategy="median")),
+        ])  # fmt: skip
+        blocks.append(("parts", parts, list(layout.parts)))
     if layout.tables:
         words = [list(schema.features[position].levels) for position in layout.many]
         sources = [layout.many.index(table.position) for table in layout.tables]
@@ -267,6 +280,8 @@ def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preproc
     names, sources, equals = _name_columns(schema, layout)
     values = len(layout.values)
     fill = columns.named_transformers_["values"].statistics_.astype(np.float64) if values else np.empty(0)
+    part_fill = columns.named_transformers_["parts"].named_steps["fill"].statistics_ if layout.parts else np.empty(0)
+    parts = [(position, part) for position, found in layout.parts.items() for part in found]
     spike, spike_fill = np.full(values, np.nan), np.zeros(values)
     center, scale = np.zeros(len(names)), np.ones(len(names))
     if isinstance(scaler, StandardScaler):
@@ -289,6 +304,9 @@ def _read_out(schema: Schema, layout: _Layout, transformer: Pipeline) -> Preproc
         equal_source=np.array(sources, dtype=np.int64),
         equal_value=np.array(equals, dtype=np.float64),
         missing_source=np.array(layout.gaps, dtype=np.int64),
+        part_source=np.array([position for position, _ in parts], dtype=np.int64),
+        part_fill=np.asarray(part_fill, dtype=np.float64),
+        part_names=tuple(part for _, part in parts),
         level_source=np.array([table.position for table in layout.tables], dtype=np.int64),
         level_fold=np.array([table.fold for table in layout.tables], dtype=np.int64),
         level_numbers=tuple(table.numbers for table in layout.tables),
@@ -313,5 +331,6 @@ def _name_columns(schema: Schema, layout: _Layout) -> tuple[list[str], list[int]
         equals += numbers
         names += [f"{schema.features[position].name} is {number:g}" for number in numbers]
     names += [f"{schema.features[position].name} is missing" for position in layout.gaps]
+    names += [f"{schema.features[position].name}: {part}" for position, parts in layout.parts.items() for part in parts]
     names += [f"{schema.features[table.position].name}: leavers by level, fold {table.fold}" for table in layout.tables]
     return names, sources, equals
