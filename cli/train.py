@@ -189,10 +189,11 @@ def _print_stack(outcome: Outcome) -> None:
     if not details:
         return
     losses, choice = details["out_of_fold"], details["choice"]
-    click.echo(f"\n{'out of fold':<28}{'log loss':>10}{'weight':>10}")
+    wide = max(map(len, losses))
+    click.echo(f"\n{'out of fold':<{wide}}{'log loss':>10}{'weight':>10}")
     for name, loss in losses.items():
         weight = details["stack"].get(name)
-        click.echo(f"{name:<28}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
+        click.echo(f"{name:<{wide}}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
     size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
     if "student" in details:
         kind = (

@@ -151,9 +151,18 @@ def infer(table: Table, label: str, labels: np.ndarray[Any, Any], options: Table
     doubts += find_remarks(table, features, labels, as_told=(*keep, *category))
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
     notes += doubts
-    notes += [f"{feature.name} has gaps: they are imputed and marked." for feature in features if feature.nullable]
+    notes += describe_gaps(features)
     schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
     return Inference(document(schema), chosen is not None, tuple(notes), dropped)
+
+
+def describe_gaps(features: Sequence[Feature]) -> list[str]:
+    """Return a sentence on the features with missing values; nothing if there are none."""
+    names = [feature.name for feature in features if feature.nullable]
+    if not names:
+        return []
+    columns = f"{len(names)} columns" if len(names) > 1 else "a column"
+    return [f"Missing values are imputed and marked, in {columns}: {', '.join(names)}."]
 
 
 def _sentences(dropped: Mapping[str, str]) -> str:

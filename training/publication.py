@@ -194,6 +194,7 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         costs=trained.costs,
         scores=None if trained.whole is None else trained.whole.scores,
         program=_name_program(),
+        details=trained.fitted.result.details,
         warnings=trained.fitted.result.warnings,
     )
 

@@ -29,7 +29,7 @@ def test_training_prints_what_it_took_the_columns_for_and_how_good_it_became(
     assert "Geography        category  one of France, Germany, Spain, or null\n" in answer.out
     assert "Age              integer   a whole number from 0 to 130, seen 18 to 79\n" in answer.out
     assert "  Surname is dropped: it has " in answer.out
-    assert "  Balance has gaps: they are imputed and marked.\n" in answer.out
+    assert "  Missing values are imputed and marked, in " in answer.out
     content = read_bundle(models / "1").manifest.content
     for name in ("log_loss", "roc_auc", "average_precision", "accuracy", "brier_score"):
         numbers = [f"{content['metrics'][part][name]:.4f}" for part in ("train", "validation", "test")]

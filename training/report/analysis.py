@@ -120,6 +120,12 @@ def analyse(data: ReportData) -> Analysis:
     return _ANALYSES[data]
 
 
+def _list_once(data: ReportData) -> list[Part]:
+    """Return the parts in which each customer is once: a cross-validation has the customers of the training set."""
+    again = "validation" if data.is_cross_validated else ""
+    return [part for name, part in data.parts.items() if len(part.labels) and name != again]
+
+
 def _analyse(data: ReportData) -> Analysis:
     part = data.judged_part()
     labels, probabilities = part.labels, part.probabilities
@@ -148,7 +154,7 @@ def _analyse(data: ReportData) -> Analysis:
         thresholds=_tabulate_thresholds(part, data.threshold, threshold, data.costs),
         importance=importance,
         subgroups=judge_subgroups(data.schema, part, data.threshold, importance.means, seed=data.seed),
-        columns=summarise(data.schema, [other for other in data.parts.values() if len(other.labels)]),
+        columns=summarise(data.schema, _list_once(data)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +98,8 @@ class ReportData:
         Sentences for the top of the report; may be empty.
     program : str
         Version of churn, with the commit if it is known; omitted if empty.
+    details : mapping
+        Of the default network: families with weights and losses; empty for others.
     is_backtest : bool
         Whether a published model is evaluated on another table, which is ``test`` then.
     """
@@ -121,6 +123,7 @@ class ReportData:
     scores: Mapping[str, Scores] | None = None
     warnings: Sequence[str] = ()
     program: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
     is_backtest: bool = False
 
     @property

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from training.report import formatting
 from training.report.analysis import analyse
+from training.report.families import list_families
 from training.report.figures_decisions import draw_calibration, draw_profit, draw_profit_by_share
 from training.report.figures_groups import draw_importance, draw_subgroups
 from training.report.figures_history import draw_history
@@ -89,6 +90,9 @@ def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
         "small_customers": SMALL_CUSTOMERS,
         "small_leavers": SMALL_LEAVERS,
         "dropped": list_dropped(data),
+        "families": list_families(data.details),
+        "kinds": {feature.kind for feature in data.schema.features},
+        "has_open": any(feature.open for feature in data.schema.features),
         "law": acceptance_law(data.costs),
         "break_even_words": formatting.explain_break_even(data.costs),
     }

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 BARS = 16
 """Number of bars for a number; other features have one per value, up to `MAX_VALUES`."""
 MAX_VALUES = 24
+FIRST_VALUES = 6
+"""Number of values of a category that are listed."""
+LONGEST_VALUE = 24
+"""Longer values are cut off, such as hashes."""
 FEW_CUSTOMERS = 20
 """Bars with fewer customers show no share of leavers."""
 
@@ -112,8 +116,9 @@ def _describe_values(
     codes = numbers.astype(np.int64)
     counts = np.bincount(codes, minlength=len(names))
     commonest = int(counts.argmax())
-    typical = f"{names[commonest]} {counts[commonest] / len(numbers):.0%}"
-    words = ", ".join(names[:6]) + (f", … ({len(names)} values)" if len(names) > 6 else "")
+    typical = f"{_shorten(names[commonest])} {counts[commonest] / len(numbers):.0%}"
+    listed = [_shorten(name) for name in names[:FIRST_VALUES]]
+    words = ", ".join(listed) + (f", … ({len(names)} values)" if len(names) > FIRST_VALUES else "")
     shown = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
     left = np.bincount(codes, weights=labels, minlength=len(names))
     bars = tuple(_bar(names[code], counts[code], left[code], counts.max()) for code in shown.tolist())
@@ -135,6 +140,10 @@ def _quantity_bars(feature: Feature, numbers: NDArray[np.float64], labels: NDArr
     return tuple(
         _bar(name, count, leavers, counts.max()) for name, count, leavers in zip(names, counts, left, strict=True)
     )
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
 
 
 def _name_integers(low: float, high: float) -> str:

@@ -15,7 +15,7 @@ from churn.names import normalize_names
 from churn.tables.encoding import NOT_UTF8, advise_conversion
 from training.cells import count_distinct
 from training.exclusions import RowChooser, parse_exclusions
-from training.infer import Inference, document, find_label, infer, list_categories
+from training.infer import Inference, describe_gaps, document, find_label, infer, list_categories
 from training.labels import Occurrence, choose_classes, read_words
 from training.second_header import SECOND_HEADER, has_second_header
 from training.streaming import keys
@@ -157,7 +157,9 @@ def _widen(
     found: Inference, facts: Mapping[str, ColumnStatistics], table: Table, rows: int, keep: Collection[str]
 ) -> Inference:
     """Correct the schema of the sample by the statistics of all rows."""
-    features, dropped, notes = [], dict(found.dropped), list(found.notes)
+    features, dropped = [], dict(found.dropped)
+    of_sample = describe_gaps(found.schema.features)
+    notes = [note for note in found.notes if note not in of_sample]
     for feature in found.schema.features:
         known, name = facts[feature.name], feature.name
         widened = known.widen(feature)
@@ -165,9 +167,8 @@ def _widen(
             dropped[name] = "it is different in every row, so it names the customer and says nothing about the next one"
         else:
             features.append(widened)
-            if widened.nullable and not feature.nullable:
-                notes.append(f"{name} has gaps: they are imputed and marked.")
     notes += [f"{name} is dropped: {reason}." for name, reason in dropped.items() if name not in found.dropped]
+    notes += describe_gaps(features)
     if not features:
         raise TableError(f"{table.path}: no column is left to learn from: {dropped}")
     # Documented bounds are applied again after widening.

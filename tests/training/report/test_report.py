@@ -12,14 +12,18 @@ import pytest
 
 from churn.schema import Feature, Schema
 from training import evaluate
+from training.default.assemble import LINEAR, TAILS, TREES
+from training.default.members import KINDS
 from training.evaluate import Part
 from training.report import Costs, ReportData, write_model_card, write_report
 from training.report.analysis import MEASURES, analyse
+from training.report.families import CORRECTION, FAMILIES, list_families
 from training.report.figures_groups import MAX_BARS, draw_importance
 from training.report.figures_history import group_history
 from training.report.formatting import code, decimal, decimal_range, markdown, percent, percent_range
 from training.report.importance import Importance
 from training.report.intervals import NOT_KNOWN, bootstrap
+from training.report.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -415,6 +419,58 @@ def test_a_cross_validated_part_is_not_said_to_be_other_customers(data: ReportDa
     write_model_card(tmp_path / "model_card.md", crossed)
     assert "the other rows are the published network" in (tmp_path / "report.html").read_text("utf-8")
     assert "not other customers" in (tmp_path / "model_card.md").read_text("utf-8")
+
+
+def test_a_customer_of_a_cross_validation_is_counted_once(data: ReportData) -> None:
+    train, test = data.parts["train"], data.parts["test"]
+    crossed = replace(data, parts={"train": train, "validation": replace(train, name="validation"), "test": test})
+    missing = np.isnan(train.raw[:, 4]).sum() + np.isnan(test.raw[:, 4]).sum()
+    column = analyse(crossed).columns[4]
+    assert column.missing == missing
+    assert column.missing_share == pytest.approx(missing / (len(train.raw) + len(test.raw)))
+
+
+DETAILS = {
+    "stack": {"trees": 0.25, "linear": 0.0, "tails": 0.5},
+    "out_of_fold": {
+        "trees": 0.31, "linear": 0.34, "tails": 0.69, "stack": 0.3, "logistic regression": 0.33, "share of leavers": 0.4
+    },
+}  # fmt: skip
+
+
+def test_the_families_are_shown_with_losses_and_weights(data: ReportData, html: str, tmp_path: Path) -> None:
+    rows = list_families(DETAILS)
+    assert [row.name for row in rows] == [
+        "tails",
+        "boosted trees",
+        "linear model",
+        "all together: the published network",
+        "logistic regression",
+        "share of leavers",
+    ]
+    assert rows[0].log_loss is None  # a correction of the others is nothing alone
+    assert (rows[1].log_loss, rows[1].weight) == (0.31, 0.25)
+    assert list_families({}) == []
+    assert "What the network consists of" not in html
+    write_report(tmp_path / "report.html", replace(data, details=DETAILS))
+    page = (tmp_path / "report.html").read_text()
+    assert "What the network consists of" in page
+    assert '<td class="text">a curve for each column, added up</td><td>0.3400</td><td>not used</td>' in page
+    write_model_card(tmp_path / "card.md", replace(data, details=DETAILS))
+    assert "- Weights: tails 0.50, boosted trees 0.25.\n" in (tmp_path / "card.md").read_text()
+
+
+def test_every_family_of_the_network_has_words() -> None:
+    assert set(FAMILIES) == {TREES, LINEAR, TAILS, *KINDS}
+    assert CORRECTION == TAILS
+
+
+def test_long_values_are_cut_off() -> None:
+    schema = Schema((Feature("code", "category", categories=("x" * 40, "y"), open=True),), "left")
+    raw = np.zeros((40, 1))
+    (column,) = summarise(schema, [Part("test", raw, raw[:, 0], raw[:, 0])])
+    assert column.values == "x" * 23 + "…, y, (other)"
+    assert column.typical == "x" * 23 + "… 100%"
 
 
 def test_columns_that_change_nothing_are_counted_and_give_way(data: ReportData) -> None:
