@@ -143,14 +143,25 @@ def _describe_repeated(
         notes.append(f"{repeated:,} rows repeat an earlier one exactly and are dropped.")
     rows = np.column_stack([raw, labels])
     alike = len(rows) - len(np.unique(rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))))
-    if alike and has_identifier:
-        notes.append(f"{alike:,} customers are like an earlier one in all but {schema.identifier}; they are kept.")
-    elif alike:
-        notes.append(
-            f"{alike:,} rows repeat an earlier one; they are kept, because no column says whether they are the same "
-            "customer (--id names one)."
-        )
-    return notes
+    return notes + describe_alike(alike, schema.identifier if has_identifier else None)
+
+
+def describe_alike(alike: int, identifier: str | None) -> list[str]:
+    """Return a sentence on rows whose features and label are those of an earlier row; nothing if there are none.
+
+    Parameters
+    ----------
+    alike : int
+        Number of such rows.
+    identifier : str or None
+        Column that identifies a customer.
+    """
+    if alike and identifier is not None:
+        return [f"{alike:,} customers are like an earlier one in all but {identifier}; they are kept."]
+    if alike:
+        told = f"{alike:,} rows repeat an earlier one; they are kept"
+        return [f"{told}, because no column says whether they are the same customer (--id names one)."]
+    return []
 
 
 def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> None:

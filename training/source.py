@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from churn import identifiers
-from churn.errors import TableError
+from churn.errors import TableError, Violation
 from churn.names import normalize_names
 from churn.runtime.files import sha256
 from churn.tables.cells import CellParser
@@ -19,6 +19,7 @@ from churn.tables.csv_file import CsvFile
 from churn.tables.encode import READABLE, is_readable
 from churn.tables.encoding import NotUtf8Error, advise_conversion
 from churn.tables.rows import Rows
+from training.second_header import SECOND_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from churn.errors import Violation
     from churn.numerals import Decimal
     from churn.schema import Schema
 
@@ -86,6 +86,8 @@ class Source:
         Columns with unsupported types, and these types.
     decimal : {".", ","} or None
         Decimal separator of numbers in text, if it was given.
+    has_second_header : bool
+        Whether the first row is a second header line, which is unusable.
     """
 
     path: Path
@@ -93,6 +95,7 @@ class Source:
     names: tuple[str, ...] = ()
     unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
     decimal: str | None = None
+    has_second_header: bool = False
     _csv: CsvFile | None = None
     _header: tuple[str, ...] = ()
 
@@ -121,6 +124,8 @@ class Source:
         first = 1
         for block, _ in table.blocks(counts_lines=True):
             rows = parser.parse(block)
+            if first == 1 and self.has_second_header:
+                rows = replace(rows, broken=(Violation(0, "", SECOND_HEADER, None, "one header line"), *rows.broken))
             yield Batch(replace(rows, first=first).without_broken(), self.path)
             first += rows.total
 

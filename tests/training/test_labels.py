@@ -142,8 +142,14 @@ def test_a_second_header_line_is_refused_or_dropped(tmp_path: Path, describe: di
         load_dataset(path)
     dataset = load_dataset(path, on_bad_row="drop")
     assert np.array_equal(dataset.raw, load_dataset(write_csv(tmp_path / "plain.csv", draw_customers(200))).raw)
-    with pytest.raises(TableError, match=r"line 2: .*; delete that line"), open_streamed(path, Split(0.2, 0.1, 0)):
+    split = Split(0.2, 0.1, 0)
+    with pytest.raises(TableError, match=r"line 2: .*; delete that line"), open_streamed(path, split):
         pass
+    with open_streamed(path, split, on_bad_row="drop") as streamed:
+        assert streamed.sample.schema == dataset.schema
+        assert sum(streamed.counts.values()) == 200
+        assert streamed.sample.source["rows_with_faults"] == 1
+        assert any("line 2: it looks like a second header line" in note for note in streamed.sample.notes)
 
 
 def test_a_first_row_with_a_few_wrong_cells_is_no_header(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from training.exclusions import Exclusion
     from training.labels import Classes
     from training.source import Batch, Source
-    from training.table_options import TableOptions
+    from training.table_options import OnBadRow, TableOptions
 
 INFER_ROWS = 100_000
 """Number of rows in the sample."""
@@ -108,11 +108,11 @@ def inspect(source: Source, seed: int = 0, **options: Unpack[TableOptions]) -> I
     if schema is not None:
         wanted = {label, *schema.unlisted, *(one.column for one in exclusions)}
         columns = [name for name in source.names if name in wanted]
+    _find_second_header(source, columns, options.get("on_bad_row", "refuse"))
     with tqdm(desc="inspecting", unit="row", unit_scale=True, disable=None) as bar:
         for batch in source.read(columns):
             bar.update(len(batch.usable))
             _refuse_other_encoding(source, batch)
-            _refuse_second_header(source, batch)
             chosen = chooser.exclude(batch.usable.column, len(batch.usable))
             words.see(label, batch, chosen)
             chosen = chooser.leave_others(read_words(batch.usable.column(label)), chosen)
@@ -188,10 +188,15 @@ def _refuse_other_encoding(source: Source, batch: Batch) -> None:
         raise TableError(f"{what}\n{advise_conversion(source.path)}")
 
 
-def _refuse_second_header(source: Source, batch: Batch) -> None:
-    """Raise TableError if a CSV has a second header line."""
-    if source.is_text and batch.rows.first == 1 and has_second_header(batch.usable.columns):
-        raise TableError(f"{source.path}: line {batch.find_lines()[0]}: {SECOND_HEADER}; delete that line")
+def _find_second_header(source: Source, columns: Collection[str], on_bad_row: OnBadRow) -> None:
+    """Mark a second header line of a CSV as unusable; raise TableError if there is one and such lines are refused."""
+    batch = next(source.read([*columns]), None) if source.is_text else None
+    if batch is None or not has_second_header(batch.usable.columns):
+        return
+    if on_bad_row == "refuse":
+        where = f"{source.path}: line {batch.find_lines()[0]}"
+        raise TableError(f"{where}: {SECOND_HEADER}; delete that line, or leave it out with --on-bad-row drop")
+    source.has_second_header = True
 
 
 class _Words:

@@ -42,6 +42,30 @@ def identifier_keys(column: pa.Array, numbers: NDArray[np.uint64]) -> NDArray[np
     return np.where(np.asarray(text.is_null(), dtype=bool), numbers, _hash(text))
 
 
+def content_keys(raw: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return keys of rows computed from their values; equal rows have equal keys, and others hardly ever.
+
+    Parameters
+    ----------
+    raw : ndarray of float64, shape (n, features)
+    labels : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+    """
+    found = np.zeros(len(labels), dtype=np.uint64)
+    for column in (*raw.T, labels):
+        # One form of NaN and of 0.
+        found = _mix(found ^ np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64))
+    return found
+
+
+def combine(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return keys of pairs of keys, shape (n,)."""
+    return _mix(_mix(first) ^ second)
+
+
 def _hash(text: pa.StringArray) -> NDArray[np.uint64]:
     """Return the scrambled SipHash-2-4 of the UTF-8 bytes of each string, computed for all strings at once.
 

@@ -23,6 +23,7 @@ from training.source import open_source, refuse_unreadable
 from training.streaming import keys
 from training.streaming.faults import FaultLog
 from training.streaming.inspect import inspect
+from training.streaming.repeats import Repeats
 from training.streaming.shards import PARTS, Shards, ShardWriter
 from training.tables import Fault
 
@@ -124,6 +125,7 @@ def open_streamed(
 
 def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, on_bad_row: OnBadRow) -> StreamedTable:
     schema, statistics, log = inspected.schema, _PartStatistics(len(inspected.schema.features)), FaultLog()
+    repeats = Repeats()
     wanted = {*schema.names, schema.label, schema.identifier, *(one.column for one in inspected.exclusions)}
     columns = [name for name in source.names if name in wanted]
     with (
@@ -133,18 +135,18 @@ def _spread(source: Source, inspected: Inspected, split: Split, shards: Shards, 
         done = 0
         for batch in source.read(columns):
             raw, labels = _encode(schema, inspected, batch, log)
-            row_keys = keys.number_keys(done, len(raw))
+            row_keys, good = keys.number_keys(done, len(raw)), ~np.isnan(labels)
             if inspected.has_identifier:
                 row_keys = keys.identifier_keys(batch.usable.column(schema.identifier), row_keys)
             parts, drawn = split.choose(row_keys), keys.draw(keys.number_keys(done, len(raw)), split.seed, keys.SHARD)
-            good = ~np.isnan(labels)
+            repeats.add(raw[good], labels[good], row_keys[good] if inspected.has_identifier else None)
             writer.write(raw[good], labels[good], parts[good], drawn[good])
             statistics.add(raw[good], labels[good], parts[good])
             done += len(raw)
             bar.update(len(raw))
     log.check(source, on_bad_row)
     statistics.check(source.path)
-    return _collect(source, inspected, shards, statistics, log)
+    return _collect(source, inspected, shards, statistics, log, repeats)
 
 
 def _encode(
@@ -200,7 +202,12 @@ class _PartStatistics:
 
 
 def _collect(
-    source: Source, inspected: Inspected, shards: Shards, statistics: _PartStatistics, log: FaultLog
+    source: Source,
+    inspected: Inspected,
+    shards: Shards,
+    statistics: _PartStatistics,
+    log: FaultLog,
+    repeats: Repeats,
 ) -> StreamedTable:
     """Return the sample with the statistics of all rows."""
     counts = dict(zip(PARTS, statistics.classes.sum(axis=1).tolist(), strict=True))
@@ -211,10 +218,7 @@ def _collect(
     bad = log.counts.rejected
     if bad:
         notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
-    notes.append(
-        "The table was streamed: duplicate rows are not detected"
-        + (", but all rows of a customer are in the same set." if inspected.has_identifier else ".")
-    )
+    notes += repeats.describe(inspected.schema.identifier if inspected.has_identifier else None)
     shown = [
         f"{len(rows[name]):,} of {counts[name]:,} {name} customers" for name in rows if len(rows[name]) < counts[name]
     ]

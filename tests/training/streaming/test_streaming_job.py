@@ -68,7 +68,6 @@ def test_the_report_counts_all_customers_and_says_how_it_was_trained(streamed: O
     for text in (page, card):
         assert f"then on all {table.counts['train']} training customers with 256 customers per step" in text
         assert "on 1 device(s) in float32" in text
-        assert "duplicate rows are not detected" in text
 
 
 def test_the_file_s_form_makes_no_difference_and_the_same_seed_gives_the_same_weights(
