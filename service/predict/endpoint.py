@@ -118,6 +118,7 @@ class PredictEndpoint:
             self._metrics.count_request(PATH, "POST", status, perf_counter() - started, TABLE_LABEL)
 
         try:
+            read_leniency(scope)  # for the error only: tables have texts and further columns anyway
             await self._bulk.answer(scope, receive, send, form, self._get_model().scorer, count)
         except ClientLeftError:
             count(STATUS_DISCONNECTED)

@@ -227,6 +227,13 @@ def test_compressed_bodies_and_unknown_parameters_are_refused(client: TestClient
     assert client.post("/predict?on_error=reject", json=CUSTOMER).status_code == 200
 
 
+@pytest.mark.parametrize("query", ["?extra=all", "?texts=", "?extra=&texts=", "?texts=parse&texts=refuse"])
+def test_parameters_for_json_have_their_values_checked_for_tables_too(client: TestClient, query: str) -> None:
+    for media_type in (CSV, ARROW):
+        assert_problem(post(client, to_csv(CUSTOMERS), media_type, query), 400, "invalid-parameter")
+    assert post(client, to_csv(CUSTOMERS), query="?extra=ignore&texts=parse").status_code == 200
+
+
 def test_wrong_columns_are_named_even_where_rejects_are_wanted(client: TestClient) -> None:
     body = to_csv(CUSTOMERS).replace(b"Tenure", b"Age", 1)
     for table, media_type in ((body, CSV), (to_arrow([{"Age": 1, "x": 2}]), ARROW)):
