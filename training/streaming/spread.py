@@ -218,6 +218,10 @@ def _collect(
     bad = log.counts.rejected
     if bad:
         notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
+    notes.append(
+        "The table was streamed from disk"
+        + (": all rows of a customer are in the same set." if inspected.has_identifier else ".")
+    )
     notes += repeats.describe(inspected.schema.identifier if inspected.has_identifier else None)
     shown = [
         f"{len(rows[name]):,} of {counts[name]:,} {name} customers" for name in rows if len(rows[name]) < counts[name]
