@@ -1,28 +1,42 @@
-"""Parameters of a request's query string."""
+"""Query parameters of `POST /predict`, for JSON and tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from churn.numerals import MARKS
 from service.errors import RequestProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from starlette.types import Scope
 
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "on_error": ("fail", "reject"),
+    "extra": ("refuse", "ignore"),
+    "texts": ("refuse", "parse"),
+    "decimal": MARKS,
+}
+"""Allowed values of each parameter; except for ``decimal``, the first one is the default."""
 
-def read_parameter(scope: Scope, name: str, allowed: Sequence[str]) -> str | None:
-    """Return the value of a parameter, or None if it was not sent.
+
+def read_parameters(scope: Scope) -> dict[str, str | None]:
+    """Return the value of each parameter, or None if it was not sent.
+
+    All are checked for every kind of body, including those that make no difference to it.
 
     Raises
     ------
     RequestProblem
-        400 if the value is not allowed, or several different ones were sent.
+        400 if a value is not allowed, or several different ones were sent for one parameter.
     """
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    values = dict.fromkeys(query.get(name, ()))
-    if len(values) > 1 or not values.keys() <= {*allowed}:
-        raise RequestProblem.parameter(name, "&".join(values), " or ".join(allowed))
-    return next(iter(values), None)
+    found: dict[str, str | None] = {}
+    for name, allowed in ALLOWED.items():
+        values = dict.fromkeys(query.get(name, ()))
+        if len(values) > 1 or not values.keys() <= {*allowed}:
+            raise RequestProblem.parameter(name, "&".join(values), " or ".join(allowed))
+        found[name] = next(iter(values), None)
+    return found

@@ -12,7 +12,7 @@ from service.api.contracts import ProblemDocument, make_example, make_request_mo
 from service.api.tables import PARAMETERS, describe_answers, describe_requests
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
-from service.predict.leniency import EXTRA, TEXTS
+from service.query import ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ LENIENCY: list[dict[str, Any]] = [
         "name": "extra",
         "in": "query",
         "description": "JSON only: whether fields that are not in the schema are rejected or ignored.",
-        "schema": {"type": "string", "enum": list(EXTRA), "default": EXTRA[0]},
+        "schema": {"type": "string", "enum": list(ALLOWED["extra"]), "default": ALLOWED["extra"][0]},
     },
     {
         "name": "texts",
@@ -37,7 +37,7 @@ LENIENCY: list[dict[str, Any]] = [
         "description": "JSON only: whether strings for numbers and flags are rejected, or parsed like the cells of a "
         'CSV: `"42"` is 42, and `""` and `"NA"` are missing values. With `parse`, white space around names of fields '
         "is removed, and a category may be a number.",
-        "schema": {"type": "string", "enum": list(TEXTS), "default": TEXTS[0]},
+        "schema": {"type": "string", "enum": list(ALLOWED["texts"]), "default": ALLOWED["texts"][0]},
     },
 ]
 """Parameters for clients that send complete records or can't convert types."""

@@ -7,10 +7,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from churn.names import ROW
-from churn.numerals import MARKS
 from service.api.contracts import make_example
 from service.media_types import ARROW, CSV
-from service.tables.endpoint import ON_ERROR
+from service.query import ALLOWED
 
 if TYPE_CHECKING:
     from churn.schema import Schema
@@ -22,14 +21,14 @@ PARAMETERS = [
         "description": "Handling of invalid rows in a table: `fail` rejects the table with a 422 that lists them, "
         "`reject` scores the other rows and describes the error of each invalid row in the column `error`. A JSON "
         "request is always scored completely or not at all.",
-        "schema": {"type": "string", "enum": list(ON_ERROR), "default": ON_ERROR[0]},
+        "schema": {"type": "string", "enum": list(ALLOWED["on_error"]), "default": ALLOWED["on_error"][0]},
     },
     {
         "name": "decimal",
         "in": "query",
         "description": "Decimal separator of numbers in text; with a comma, points may separate thousands. Detected in "
         "the first rows of a CSV by default.",
-        "schema": {"type": "string", "enum": list(MARKS)},
+        "schema": {"type": "string", "enum": list(ALLOWED["decimal"])},
     },
 ]
 

@@ -18,9 +18,10 @@ from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
 from service.observe.stages import ScoredSingle
-from service.predict.leniency import read_leniency
+from service.predict.leniency import choose_leniency
 from service.predict.scoring import score_body
-from service.tables.endpoint import BrokenOffError, read_on_error
+from service.query import read_parameters
+from service.tables.endpoint import BrokenOffError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,8 +88,7 @@ class PredictEndpoint:
             await self._answer_table(scope, receive, send, form)
             return
         try:
-            read_on_error(scope)  # for the error only: JSON is scored completely or not at all
-            leniency = read_leniency(scope)
+            leniency = choose_leniency(read_parameters(scope))
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
             encoding = find_encoding(scope["headers"])
@@ -118,7 +118,6 @@ class PredictEndpoint:
             self._metrics.count_request(PATH, "POST", status, perf_counter() - started, TABLE_LABEL)
 
         try:
-            read_leniency(scope)  # for the error only: tables have texts and further columns anyway
             await self._bulk.answer(scope, receive, send, form, self._get_model().scorer, count)
         except ClientLeftError:
             count(STATUS_DISCONNECTED)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from churn.numerals import MARKS
-from service.query import read_parameter
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from starlette.types import Scope
-
     from churn.numerals import Decimal
     from churn.schema import Feature
-
-EXTRA = ("refuse", "ignore")
-TEXTS = ("refuse", "parse")
-"""Values of the parameters, the default first."""
 
 
 class Leniency(NamedTuple):
@@ -60,17 +51,10 @@ class Leniency(NamedTuple):
 STRICT = Leniency()
 
 
-def read_leniency(scope: Scope) -> Leniency:
-    """Return the options in a request's query string.
-
-    Raises
-    ------
-    RequestProblem
-        400 if a value is not allowed.
-    """
-    extra, texts = read_parameter(scope, "extra", EXTRA), read_parameter(scope, "texts", TEXTS)
-    decimal: Decimal = "," if read_parameter(scope, "decimal", MARKS) == "," else "."
-    return Leniency(extra == "ignore", texts == "parse", decimal)
+def choose_leniency(parameters: Mapping[str, str | None]) -> Leniency:
+    """Return the options for the parameters of a query string, as `service.query.read_parameters` returns them."""
+    decimal: Decimal = "," if parameters["decimal"] == "," else "."
+    return Leniency(parameters["extra"] == "ignore", parameters["texts"] == "parse", decimal)
 
 
 def _write_number(value: int | float) -> str:

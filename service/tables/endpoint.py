@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from churn.numerals import MARKS
 from service.errors import Problem, report_failure
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import ARROW, CSV, TableFormat, check_parameters
-from service.query import read_parameter
+from service.query import read_parameters
 from service.tables.read_ahead import read_ahead
 from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
@@ -39,32 +38,8 @@ RESERVED_BYTES = 4 * 2**20
 """Bytes that a table uses of the limit of pending bytes while it is processed: the current block in several
 representations, and the next one, which arrives meanwhile."""
 
-ON_ERROR = ("fail", "reject")
-
 ANSWERS: dict[TableFormat, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
 """Content types of the responses."""
-
-
-def read_on_error(scope: Scope) -> bool:
-    """Return whether the client requests invalid rows with the scores: ``?on_error=reject``.
-
-    Raises
-    ------
-    RequestProblem
-        400 if the parameter has another value.
-    """
-    return read_parameter(scope, "on_error", ON_ERROR) == "reject"
-
-
-def read_decimal(scope: Scope) -> str | None:
-    """Return the decimal separator in ``?decimal=``, or None.
-
-    Raises
-    ------
-    RequestProblem
-        400 if the parameter is neither a point nor a comma.
-    """
-    return read_parameter(scope, "decimal", MARKS)
 
 
 class Body:
@@ -162,7 +137,8 @@ class BulkEndpoint:
             After the response has started.
         """
         headers = dict(scope["headers"])
-        rejects, decimal = read_on_error(scope), read_decimal(scope)
+        parameters = read_parameters(scope)
+        rejects, decimal = parameters["on_error"] == "reject", parameters["decimal"]
         if form == "csv":
             check_parameters(headers[b"content-type"].decode("latin-1"))
         find_encoding(scope["headers"], allowed=())
