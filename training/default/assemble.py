@@ -73,26 +73,27 @@ def assemble(
     bias += trees.bias
     dense = [family for family in families.networks if weights[family.kind] or family.kind == keep]
     if weights[LINEAR] or any(family.kind != STANDARD for family in dense):
-        encoded = _encode(inputs, families.bins, "bins")
+        encoded = add_bins(inputs, families.bins, "bins")
     if weights[LINEAR]:
         kernel, start = weights[LINEAR] * families.linear.weights, weights[LINEAR] * families.linear.bias
-        parts.append(_dense(encoded, kernel[:, None], None, LINEAR))
+        parts.append(add_dense(encoded, kernel[:, None], None, LINEAR))
         bias += start
     for family in dense:
         own = family.kind == STANDARD
         bins = family.inputs.bins if own else families.bins
-        seen = _encode(inputs, bins, "standard_bins") if own else encoded
+        seen = add_bins(inputs, bins, "standard_bins") if own else encoded
         part, start = _add_networks(seen, family, bins, weights[family.kind])
         parts.append(part)
         bias += start
     if not parts:
-        parts.append(_dense(inputs, np.zeros((width, 1)), None, "nothing"))
+        parts.append(add_dense(inputs, np.zeros((width, 1)), None, "nothing"))
     logit = keras.layers.Add(name="sum")(parts) if len(parts) > 1 else parts[0]
-    logit = _dense(logit, np.ones((1, 1)), np.array([bias]), "logit")
+    logit = add_dense(logit, np.ones((1, 1)), np.array([bias]), "logit")
     return keras.Model(inputs, keras.layers.Activation("sigmoid", name="probability")(logit))
 
 
-def _encode(inputs: keras.KerasTensor, bins: Bins, name: str) -> keras.KerasTensor:
+def add_bins(inputs: keras.KerasTensor, bins: Bins, name: str) -> keras.KerasTensor:
+    """Add the layer that computes `Bins.encode`."""
     ends = (bins.columns.tolist(), bins.others.tolist(), bins.lower.tolist(), bins.inverse.tolist())
     return PiecewiseLinear(*ends, name=name)(inputs)
 
@@ -106,12 +107,14 @@ def _add_networks(encoded: keras.KerasTensor, family: Networks, bins: Bins, weig
     places = bins.positions_of(family.inputs.bins)
     kernel = np.zeros((bins.width, sum(first.shape[1] for first, _ in firsts)))
     kernel[places] = np.concatenate([first for first, _ in firsts], axis=1)
-    hidden = _dense(encoded, kernel, np.concatenate([start for _, start in firsts]), f"{name}_0", "silu")
+    hidden = add_dense(encoded, kernel, np.concatenate([start for _, start in firsts]), f"{name}_0", "silu")
     for layer in range(1, len(bag.kernels) - 1):
         blocks = _block_diagonal(list(bag.kernels[layer]))
-        hidden = _dense(hidden, blocks, np.concatenate(list(bag.biases[layer]), axis=1)[0], f"{name}_{layer}", "silu")
+        hidden = add_dense(
+            hidden, blocks, np.concatenate(list(bag.biases[layer]), axis=1)[0], f"{name}_{layer}", "silu"
+        )
     last = weight / members * np.concatenate(list(bag.kernels[-1]))
-    return _dense(hidden, last, None, name), float(weight * bag.biases[-1].mean())
+    return add_dense(hidden, last, None, name), float(weight * bag.biases[-1].mean())
 
 
 def _block_diagonal(blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -123,10 +126,11 @@ def _block_diagonal(blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return whole
 
 
-def _dense(
+def add_dense(
     inputs: keras.KerasTensor, kernel: NDArray[np.floating], bias: NDArray[np.floating] | None, name: str,
     activation: str | None = None,
 ) -> keras.KerasTensor:  # fmt: skip
+    """Add a dense layer with these weights, the kernel of shape (fan in, fan out); without a bias if it is None."""
     layer = keras.layers.Dense(kernel.shape[1], activation=activation, use_bias=bias is not None, name=name)
     outputs = layer(inputs)
     layer.set_weights([kernel.astype(np.float32), *([] if bias is None else [bias.astype(np.float32)])])

@@ -10,7 +10,7 @@ import numpy as np
 from churn.layers import ObliviousTrees
 from training.default.assemble import TAILS, Families, assemble
 from training.default.folds import losses_of, mean_and_error
-from training.default.student import SIZES, Student, build_untrained, distil, find_inputs
+from training.default.student import SIZES, Student, count_weights, distil, find_inputs
 from training.export import load_onnx
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def fit_to_budget(
         With a budget.
     """
     budget = context.config.budget
-    stack_takes = estimate_microseconds(model)
+    stack_takes = estimate_microseconds(*_count_operations(model))
     if stack_takes <= budget:
         return None
     school = _School(families, members, stack, views, kept, context)
-    times = {hidden: estimate_microseconds(school.build(hidden)) for hidden in SIZES}
+    times = {hidden: estimate_microseconds(school.count_weights(hidden)) for hidden in SIZES}
     allowed = [hidden for hidden in SIZES if times[hidden] <= budget] or [SIZES[0]]
     hidden = school.choose(allowed)
     logits = school.teach_folds(hidden, range(len(context.folds)))
@@ -129,18 +129,28 @@ def fit_to_budget(
     return Replacement(student.assemble(context.matrix.shape[1]), logits, losses, details, note, warning)
 
 
-def estimate_microseconds(model: keras.Model) -> float:
+def estimate_microseconds(weights: int, comparisons: int = 0) -> float:
     """Return about how long one row alone takes in ONNX Runtime on one core, in microseconds.
 
     It is counted, not timed, so that a seed gives the same network on every machine. The constants were fitted to the
     times of networks on a virtual CPU of a current server.
+
+    Parameters
+    ----------
+    weights : int
+        Of all layers but trees.
+    comparisons : int
+        Of all trees.
     """
+    return CALL + bool(comparisons) * CALL_OF_TREES + comparisons / COMPARISONS + weights / WEIGHTS
+
+
+def _count_operations(model: keras.Model) -> tuple[int, int]:
+    """Return the weights of all layers but trees, and the comparisons of trees."""
     trees = [layer for layer in model.layers if isinstance(layer, ObliviousTrees)]
-    comparisons = sum(layer.trees * layer.depth for layer in trees)
-    weights = sum(
-        int(np.prod(weight.shape)) for layer in model.layers if layer not in trees for weight in layer.weights
-    )
-    return CALL + bool(trees) * CALL_OF_TREES + comparisons / COMPARISONS + weights / WEIGHTS
+    layers = [layer for layer in model.layers if layer not in trees]
+    weights = sum(int(np.prod(weight.shape)) for layer in layers for weight in layer.weights)
+    return weights, sum(layer.trees * layer.depth for layer in trees)
 
 
 def allow(losses: NDArray[np.float64]) -> float:
@@ -163,9 +173,9 @@ class _School:
         self._whole = views.never_own()
         self._inputs = self._find_inputs(self._whole, views.columns_kept(kept), families)
 
-    def build(self, hidden: tuple[int, ...]) -> keras.Model:
-        """Return a student of this size that has not been fitted."""
-        return build_untrained(self._inputs, hidden, self._whole.shape[1])
+    def count_weights(self, hidden: tuple[int, ...]) -> int:
+        """Return the weights of a student of this size."""
+        return count_weights(self._inputs, hidden)
 
     def choose(self, allowed: list[tuple[int, ...]]) -> tuple[int, ...]:
         """Return the first size that follows the stack on the first folds, or else the one that comes nearest."""

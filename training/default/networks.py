@@ -109,6 +109,23 @@ def fit_networks(
     return _Fit(inside, held_out, labels, folds, noisy, fan_in, recipe, seed).run()
 
 
+def predict_member(kernels: Sequence[Floats], biases: Sequence[Floats], member: int, inputs: Floats) -> Floats:
+    """Return the logits of one member, shape (n,), for inputs of shape (n, width).
+
+    Parameters
+    ----------
+    kernels, biases : sequence of ndarray of float32
+        As in `NetworkBag`.
+    member : int
+    inputs : ndarray of float32, shape (n, width)
+    """
+    *layers, (kernel, bias) = zip(kernels, biases, strict=True)
+    for first, start in layers:
+        added = inputs @ first[member] + start[member]
+        inputs = added * _sigmoid(added)
+    return np.asarray((inputs @ kernel[member] + bias[member])[:, 0])
+
+
 def _sigmoid(values: Floats) -> Floats:
     """Return 1 / (1 + e^-x), computed from tanh, which NumPy vectorises: a fifth of the time of SciPy's expit."""
     gate: Floats = np.tanh(values * np.float32(0.5))
@@ -240,9 +257,5 @@ class _Fit:
     def _ask_held_out(self) -> NDArray[np.float64]:
         weights, logits = self._view(self._mean), np.zeros(len(self._labels))
         for member, (_, rows) in enumerate(self._folds):
-            hidden = self._held_out[rows]
-            for layer in range(len(self._recipe.hidden)):
-                added = hidden @ weights[2 * layer][member] + weights[2 * layer + 1][member]
-                hidden = added * _sigmoid(added)
-            logits[rows] = (hidden @ weights[-2][member] + weights[-1][member])[:, 0]
+            logits[rows] = predict_member(weights[::2], weights[1::2], member, self._held_out[rows])
         return logits

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from scipy import sparse
 
-from churn.layers import PiecewiseLinear
+from training.default.assemble import add_bins, add_dense
 from training.default.inputs import Inputs, standardise
 from training.default.made_up import make_up_customers
-from training.default.networks import Recipe, fit_networks
+from training.default.networks import Recipe, fit_networks, predict_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,16 +66,18 @@ class Student:
 
     def predict(self, matrix: Floats) -> NDArray[np.float64]:
         """Return logits, shape (n,)."""
-        hidden = self.inputs.read(self.inputs.bins.encode(matrix))
-        *layers, (kernel, bias) = zip(self.bag.kernels, self.bag.biases, strict=True)
-        for first, start in layers:
-            added = hidden @ first[0] + start[0]
-            hidden = added / (1 + np.exp(-added))
-        return np.asarray((hidden @ kernel[0] + bias[0])[:, 0], dtype=np.float64)
+        seen = self.inputs.read(self.inputs.bins.encode(matrix))
+        return predict_member(self.bag.kernels, self.bag.biases, 0, seen).astype(np.float64)
 
     def assemble(self, width: int) -> keras.Model:
         """Return the student as a Keras model, from the preprocessor's matrix of so many columns to a probability."""
-        return build(self.inputs, self.bag.kernels, self.bag.biases, width)
+        customer = keras.Input((width,), name="customer")
+        layers = add_bins(customer, self.inputs.bins, "bins")
+        weights = [(kernel[0], bias[0, 0]) for kernel, bias in zip(self.bag.kernels, self.bag.biases, strict=True)]
+        first, *inner, (kernel, bias) = weights
+        for number, (above, start) in enumerate([self.inputs.merge(*first), *inner]):
+            layers = add_dense(layers, above, start, f"hidden_{number}", "silu")
+        return keras.Model(customer, add_dense(layers, kernel, bias, "probability", "sigmoid"))
 
 
 def find_inputs(
@@ -220,38 +222,7 @@ def distil(
     return Student(inputs, bag)
 
 
-def build_untrained(inputs: Inputs, hidden: tuple[int, ...], width: int) -> keras.Model:
-    """Return a student whose weights are 0, to time it."""
-    units = (inputs.readout.shape[1], *hidden, 1)
-    shapes = list(itertools.pairwise(units))
-    kernels = [np.zeros((1, *shape), np.float32) for shape in shapes]
-    return build(inputs, kernels, [np.zeros((1, 1, below), np.float32) for _, below in shapes], width)
-
-
-def build(inputs: Inputs, kernels: list[Floats], biases: list[Floats], width: int) -> keras.Model:
-    """Return a student as a Keras model.
-
-    Parameters
-    ----------
-    inputs : Inputs
-    kernels, biases : list of ndarray of float32
-        Of each layer: shapes (1, fan in, fan out) and (1, 1, fan out).
-    width : int
-        Columns of the preprocessor's matrix.
-    """
-    bins = inputs.bins
-    customer = keras.Input((width,), name="customer")
-    ends = (bins.columns.tolist(), bins.others.tolist(), bins.lower.tolist(), bins.inverse.tolist())
-    hidden = PiecewiseLinear(*ends, name="bins")(customer)
-    merged = [inputs.merge(kernels[0][0], biases[0][0, 0])]
-    merged += [(kernel[0], bias[0, 0]) for kernel, bias in zip(kernels[1:], biases[1:], strict=True)]
-    for number, (kernel, bias) in enumerate(merged):
-        last = number == len(merged) - 1
-        layer = keras.layers.Dense(
-            kernel.shape[1],
-            activation="sigmoid" if last else "silu",
-            name="probability" if last else f"hidden_{number}",
-        )
-        hidden = layer(hidden)
-        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
-    return keras.Model(customer, hidden)
+def count_weights(inputs: Inputs, hidden: tuple[int, ...]) -> int:
+    """Return the number of weights of a student with hidden layers of these units."""
+    units = (inputs.bins.width, *hidden, 1)
+    return sum((above + 1) * below for above, below in itertools.pairwise(units))

@@ -118,10 +118,11 @@ def fit(context: TrainingContext) -> Fitted:
         choices = _list_choices(kept, weighed, config)
         networks.append(fit_standard_family(views, choices, labels, folds, config, seed))
     logits = {TREES: bag.logits, LINEAR: linear.logits} | {family.kind: family.bag.logits for family in networks}
-    tails = fit_tails(views.matrix, labels, fit_stack(logits, labels).logits, views.quantities, folds, seed)
+    stack = fit_stack(logits, labels)
+    tails = fit_tails(views.matrix, labels, stack.logits, views.quantities, folds, seed)
     if len(tails.trees):
         logits[TAILS] = tails.logits
-    stack = fit_stack(logits, labels)
+        stack = fit_stack(logits, labels)
     plain = _fit_plain_logistic(views, labels, folds)
     share = np.full(len(labels), np.log(labels.mean() / (1 - labels.mean())))
     predicted = logits | {"stack": stack.logits, "logistic regression": plain, "share of leavers": share}

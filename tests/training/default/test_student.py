@@ -16,7 +16,7 @@ from training.default import budget, student
 from training.default.budget import allow
 from training.default.made_up import make_up_customers
 from training.default.oblivious import ObliviousTrees, no_trees
-from training.default.student import distil, find_inputs
+from training.default.student import count_weights, distil, find_inputs
 from training.export import load_onnx
 
 ROWS = 1200
@@ -45,7 +45,7 @@ def taught_little(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(monkeypatch: pytest.MonkeyPatch, microseconds: list[float], limit: float) -> Any:
     """Fit within a limit, where the stack and each size of students take these microseconds."""
     times = iter(microseconds)
-    monkeypatch.setattr(budget, "estimate_microseconds", lambda _: next(times))
+    monkeypatch.setattr(budget, "estimate_microseconds", lambda *_: next(times))
     raw, labels = draw()
     features = (
         Feature("x", "number"), Feature("y", "number"), Feature("city", "category", categories=("a", "b", "c")),
@@ -115,6 +115,7 @@ def test_a_student_follows_its_teacher_and_is_the_same_network_in_onnx_runtime()
     assert np.abs(said - teacher(matrix)).mean() < 0.1 * np.abs(teacher(matrix).mean() - teacher(matrix)).mean()
     np.testing.assert_allclose(load_onnx(learnt[0].assemble(3)).predict(matrix), said, atol=2e-6)
     np.testing.assert_array_equal(learnt[0].predict(matrix), learnt[1].predict(matrix))
+    assert learnt[0].assemble(3).count_params() == count_weights(inputs, (24, 12))
 
 
 def test_a_student_may_be_worse_by_little_or_by_a_share_of_the_error() -> None:
