@@ -167,7 +167,8 @@ def test_workers_that_never_start_end_the_service_with_one_line(
     assert re.fullmatch(
         rf"error: 5 workers in a row could not be started; the last: worker \d+ {re.escape(reason)}", failures[-1]
     )
-    assert 9 <= len(supervised.started) <= 10
+    # Not those that have said they started: on a busy machine some are killed before they can.
+    assert 9 <= len(set(re.findall(r"worker (\d+) ", supervised.log))) <= 10
     assert not supervised.workers
     assert not supervised.metrics_folders
 
