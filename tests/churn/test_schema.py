@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from churn.dates import FORMATS
 from churn.errors import SchemaError
 from churn.names import find_fault, normalize
-from churn.schema import KINDS, LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
+from churn.schema import KINDS, LARGEST, MISSING_WORDS, OTHER, Feature, InvalidValueError, Schema
 from training.schema_file import read_schema, write_schema_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CATEGORY = Feature("c", "category", categories=("b", "a"))
 SCHEMA = Schema((NUMBER, INTEGER, FLAG, CATEGORY), label="left", identifier="client")
 
 names = st.text(min_size=1, max_size=8)
-words = names.filter(lambda word: word not in MISSING_WORDS)
+words = names.filter(lambda word: word not in {*MISSING_WORDS, OTHER})
 bounds = st.none() | st.floats(-1e9, 1e9)
 
 
