@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,12 @@ from churn.names import normalize_keys
 from churn.preprocessing import Preprocessor
 from churn.runtime.files import sha256, sync
 from churn.schema import Schema
+from churn.trust.manifest import FORMAT, decode_manifest, list_files
+from churn.trust.relations import check_relations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-FORMAT = 1
-"""Version of the manifest format; other versions are rejected."""
 
 MANIFEST = "manifest.json"
 KERAS_FILE = "model.keras"
@@ -32,6 +32,9 @@ ONNX_FILE = "model.onnx"
 PREPROCESSOR_FILE = "preprocessor.joblib"
 REPORT_FILE = "report.html"
 REQUIRED_FILES = (KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE)
+
+MAX_MANIFEST_BYTES = 64 * 2**20
+"""Larger manifests are rejected. A million levels of categories take about half of it."""
 
 _DIGEST = re.compile(rb'("manifest_sha256": ")([0-9a-f]{64})(")')
 _BLANK = b"0" * 64
@@ -102,27 +105,33 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a model version after verifying the hashes of all files.
+    """Read a model version after verifying its manifest and the hashes of all files.
+
+    Nothing else is opened before the manifest is valid. Only regular files in the folder itself are read.
 
     Raises
     ------
     BundleError
-        If a check fails; the message names the file and the check.
+        If a check fails; the message names the file, the entry and the check.
     """
-    content = _read_manifest(folder / MANIFEST)
-    _verify_files(folder, content)
+    path = folder / MANIFEST
+    data = _read_manifest(path)
     try:
+        content = decode_manifest(data)
+        files = list_files(content)
         manifest = _understand(content)
-    except SchemaError as error:
-        raise BundleError(f"{folder / MANIFEST}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / MANIFEST}: an entry is missing or invalid: {error!r}") from error
+    except (BundleError, SchemaError) as error:
+        raise BundleError(f"{path}: {error}") from error
+    _verify_files(folder, files)
     if folder.name.isdigit() and int(folder.name) != manifest.version:
-        raise BundleError(f"{folder / MANIFEST}: the version is {manifest.version}, but the folder is {folder.name}")
+        raise BundleError(f"{path}: the version is {manifest.version}, but the folder is {folder.name}")
     return Bundle(folder, manifest)
 
 
-def _read_manifest(path: Path) -> Mapping[str, Any]:
+def _read_manifest(path: Path) -> bytes:
+    """Return a manifest whose digest is right."""
+    if (size := _measure(path)) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path}: has {size:,} bytes; allowed: at most {MAX_MANIFEST_BYTES:,}")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -133,25 +142,35 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
         or hashlib.sha256(_DIGEST.sub(rb"\g<1>" + _BLANK + rb"\g<3>", data)).hexdigest().encode() != found[0][1]
     ):
         raise BundleError(f"{path}: SHA-256 differs from the digest in the file: it was altered or damaged")
-    content: Mapping[str, Any] = json.loads(data)
-    if content.get("format") != FORMAT:
-        raise BundleError(f"{path}: unknown format {content.get('format')!r}; allowed: {FORMAT}")
-    return content
+    return data
 
 
-def _verify_files(folder: Path, content: Mapping[str, Any]) -> None:
-    files = content.get("files", {})
+def _measure(path: Path) -> int:
+    """Return the size of a regular file in bytes; links and devices are rejected."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError as error:
+        if path.name == MANIFEST:
+            raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+        raise BundleError(f"{path}: is missing") from error
+    except OSError as error:
+        raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path}: is not a regular file; copy the file into the folder")
+    return found.st_size
+
+
+def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]]) -> None:
     for name in sorted({*REQUIRED_FILES, *files}):
         path = folder / name
         if name not in files:
             raise BundleError(f"{folder / MANIFEST}: does not list {name}")
-        if not path.is_file():
-            raise BundleError(f"{path}: is missing")
+        digest, size = files[name]
         try:
-            found = sha256(path)
+            is_whole = _measure(path) == size and sha256(path) == digest
         except OSError as error:
             raise BundleError(f"{path}: can't be read: {error.strerror}") from error
-        if found != files[name]["sha256"]:
+        if not is_whole:
             raise BundleError(f"{path}: SHA-256 differs from the manifest's: the file was altered or damaged")
 
 
@@ -159,13 +178,19 @@ def _understand(content: Mapping[str, Any]) -> Manifest:
     schema = Schema.from_dict(content["schema"])
     if schema.unlisted:
         raise SchemaError(f"categories without values: {', '.join(schema.unlisted)}")
+    normalized = {
+        **content,
+        "histograms": normalize_keys(content["histograms"]),
+        "golden": [{**row, "customer": normalize_keys(row["customer"])} for row in content["golden"]],
+    }
+    check_relations(schema, normalized)
     return Manifest(
-        version=int(content["version"]),
+        version=content["version"],
         schema=schema,
         threshold=float(content["threshold"]),
         preprocessor=Preprocessor.from_dict(content["preprocessing"]),
-        golden=tuple((normalize_keys(row["customer"]), float(row["probability"])) for row in content["golden"]),
-        content=content,
+        golden=tuple((row["customer"], float(row["probability"])) for row in normalized["golden"]),
+        content=normalized,
     )
 
 

@@ -31,10 +31,18 @@ _log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """Interface of inference engines."""
+    """Interface of inference engines.
+
+    Attributes
+    ----------
+    name, device : str
+    width : int or None
+        Number of inputs of the network; None if its file allows any number.
+    """
 
     name: str
     device: str
+    width: int | None
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
@@ -74,6 +82,8 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise EngineError(f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {error}") from error
         self._input = self._session.get_inputs()[0].name
+        width = self._session.get_inputs()[0].shape[-1]
+        self.width: int | None = width if isinstance(width, int) else None
         self._outputs = [self._session.get_outputs()[0].name]
         # Otherwise each call would create run options, which takes a third of the time for a single customer.
         self._options = onnxruntime.RunOptions()
@@ -127,7 +137,8 @@ class TensorFlowEngine:
         # and format the matrix into an error message that is discarded (see docs/performance.md).
         self._call = tensorflow.raw_ops.PartitionedCall
         self._types = [tensorflow.float32]
-        self._function = freeze(model, int(model.inputs[0].shape[-1]))
+        self.width: int | None = int(model.inputs[0].shape[-1])
+        self._function = freeze(model, self.width)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""

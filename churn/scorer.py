@@ -126,8 +126,6 @@ class Scorer:
         """
         customers = [customer for customer, _ in self.manifest.golden]
         expected = np.array([probability for _, probability in self.manifest.golden])
-        if not len(expected):
-            raise BundleError("the manifest has no golden rows")
         columns = {name: [customer.get(name) for customer in customers] for name in self.schema.names}
         found = self.predict(encode_columns(self.schema, columns)).astype(np.float64)
         # Negated, so that NaN fails.
@@ -163,7 +161,11 @@ def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1) -
     chosen = choose_engine(engine)
     if chosen == "tensorflow":
         check_library(bundle.manifest, "keras")
-    scorer = Scorer(bundle, load_engine(chosen, folder, threads))
+    runner = load_engine(chosen, folder, threads)
+    width = bundle.manifest.preprocessor.width
+    if runner.width != width:
+        raise BundleError(f"{folder}: the network takes {runner.width} inputs, but the preprocessing makes {width}")
+    scorer = Scorer(bundle, runner)
     try:
         scorer.check_golden_rows()
     except BundleError as error:

@@ -36,6 +36,7 @@ FLOORS: dict[str, set[str]] = {
 ROOMS: dict[str, set[str]] = {
     "churn.runtime": set(),
     "churn.tables": {"churn.runtime"},
+    "churn.trust": set(),
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),

@@ -129,7 +129,7 @@ def test_a_folder_whose_name_is_no_version_is_read(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["version", "schema", "threshold", "preprocessing", "golden"])
 def test_a_manifest_without_a_part_is_refused_by_name(folder: Path, part: str) -> None:
     forge_manifest(folder, lambda content: content.pop(part))
-    with pytest.raises(BundleError, match=rf"manifest.json: an entry is missing or invalid: KeyError\('{part}'\)"):
+    with pytest.raises(BundleError, match=rf"manifest.json: missing required field {part}$"):
         read_bundle(folder)
 
 
@@ -181,7 +181,7 @@ def test_another_network_under_a_right_signature_is_refused_by_its_golden_rows(f
 
 def test_a_bundle_without_golden_rows_is_refused(folder: Path) -> None:
     forge_manifest(folder, lambda content: content.update(golden=[]))
-    with pytest.raises(BundleError, match="the manifest has no golden rows"):
+    with pytest.raises(BundleError, match=r"manifest.json: golden: expected array of length >= 20"):
         load_scorer(folder)
 
 

@@ -24,6 +24,7 @@ class FixedEngine:
 
     name = "fixed"
     device = "none"
+    width: int | None = None
 
     def __init__(self, *answers: float) -> None:
         self.answers = np.array(answers, dtype=np.float32)

@@ -17,6 +17,7 @@ from churn.engines import import_onnxruntime
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
 from churn.schema import Feature, Schema
+from churn.trust.manifest import MIN_GOLDEN_ROWS
 from training.histograms import count_features, count_scores
 
 onnxruntime = import_onnxruntime()
@@ -77,7 +78,8 @@ def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None =
             "preprocessing": preprocessor.to_dict(),
             "histograms": count_features(schema, encode_columns(schema, {n: [row.get(n)] for n in schema.names})),
             "score_histogram": count_scores(np.array([0.1, 0.6])),
-            "golden": [{"customer": row, "probability": probability_of(folder, schema, preprocessor, row)}],
+            "golden": [{"customer": row, "probability": probability_of(folder, schema, preprocessor, row)}]
+            * MIN_GOLDEN_ROWS,
             "libraries": {"onnxruntime": onnxruntime.__version__, "keras": "3.15.0"},
             "created": "2026-11-23T12:00:00+00:00",
             "git_commit": "0" * 40,

@@ -16,6 +16,7 @@ from waiting import DEADLINE, wait_until
 
 import service.state
 from churn.registry import Registry
+from churn.trust.manifest import MIN_GOLDEN_ROWS
 from service.app import create_app
 from service.settings import Settings, find_unknown_variables
 
@@ -75,7 +76,7 @@ def test_a_flipped_byte_in_any_file_is_named(
 
 
 def test_a_golden_row_that_scores_otherwise_is_refused(tmp_path: Path) -> None:
-    publish(tmp_path, golden=[{"customer": CUSTOMER, "probability": 0.9}])
+    publish(tmp_path, golden=[{"customer": CUSTOMER, "probability": 0.9}] * MIN_GOLDEN_ROWS)
     with TestClient(create_app(Settings(models=tmp_path, engine="onnx"))) as client:
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
         assert_not_ready(client, "golden row 0 scores 0.5")

@@ -1,0 +1,1 @@
+"""What may be loaded: the checks of a model version before anything of it is used."""
