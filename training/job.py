@@ -20,7 +20,7 @@ from training.default.folds import split_folds
 from training.export import time_engine
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
-from training.preprocess import fit_with_statistics
+from training.preprocess import fit_with_statistics, restore_transformer
 from training.publication import FittedModel, Trained, write_bundle
 from training.report.data import Costs
 from training.split import split_rows
@@ -203,7 +203,8 @@ def fit(
         told = FoldedLabels(labels, folds, options.seed) if folds else None
         transformer, preprocessor, inner = fit_with_statistics(dataset.schema, raw, network.encoding, told)
     else:
-        transformer, preprocessor = start.transformer, start.preprocessor
+        preprocessor = start.preprocessor
+        transformer = restore_transformer(dataset.schema, raw, network.encoding, preprocessor)
     context = TrainingContext(
         preprocessor.transform(raw), labels, preprocessor, options.config, options.seed, start, folds, inner,
         dataset.schema.names,

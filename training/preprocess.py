@@ -13,6 +13,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from churn.errors import BundleError
 from churn.preprocessing import Preprocessor
 from training.date_parts import DateParts, choose_parts
 from training.level_statistics import FoldedLabels, LevelStatistics, LevelTable, fit_level_tables
@@ -137,6 +138,35 @@ def fit_with_statistics(
         transformer.fit(as_objects(schema, sample))
     preprocessor = _read_out(schema, layout, transformer)
     return transformer, preprocessor, dict(enumerate(inner, preprocessor.width - len(inner)))
+
+
+def restore_transformer(
+    schema: Schema, raw: NDArray[np.float64], encoding: Encoding, preprocessor: Preprocessor
+) -> Pipeline:
+    """Return the scikit-learn transformer that an earlier preprocessor was extracted from.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        Any customers; the transformer is fitted on them before its numbers are replaced.
+    encoding : Encoding
+        One whose columns depend on the schema alone, such as `PLAIN`.
+    preprocessor : Preprocessor
+
+    Raises
+    ------
+    BundleError
+        If the columns of the preprocessor are not those of the encoding.
+    """
+    transformer, fitted = fit_preprocessor(schema, raw, encoding)
+    columns, scaler = transformer.named_steps["columns"], transformer.named_steps["scale"]
+    if fitted.names != preprocessor.names or not isinstance(scaler, StandardScaler):
+        raise BundleError("no warm start: the columns of its preprocessor are not those of this network")
+    if len(preprocessor.value_fill):
+        columns.named_transformers_["values"].statistics_ = preprocessor.value_fill
+    scaler.mean_, scaler.scale_, scaler.var_ = preprocessor.center, preprocessor.scale, preprocessor.scale**2
+    return transformer
 
 
 @contextmanager

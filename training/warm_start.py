@@ -1,24 +1,22 @@
-"""Starts from an earlier version: what was chosen for it, or its preprocessor and weights."""
+"""Starts from an earlier version: what was chosen for it, or its preprocessor and weights.
+
+Its `preprocessor.joblib` is not opened: a pickle can run any code. The manifest has the same numbers.
+"""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import keras
-from sklearn.exceptions import InconsistentVersionWarning
 
 import churn.layers  # noqa: F401  registers custom layers
-from churn.bundle import KERAS_FILE, PREPROCESSOR_FILE, check_library, read_bundle
+from churn.bundle import KERAS_FILE, check_library, read_bundle
 from churn.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from sklearn.pipeline import Pipeline
 
     from churn.preprocessing import Preprocessor
     from churn.schema import Schema
@@ -30,13 +28,12 @@ class EarlierModel:
 
     Attributes
     ----------
-    transformer, preprocessor : Pipeline, Preprocessor
+    preprocessor : Preprocessor
     model : keras.Model
     choice : mapping
         Of the default network: depth of the trees and the features left out.
     """
 
-    transformer: Pipeline
     preprocessor: Preprocessor
     model: keras.Model
     choice: Mapping[str, Any] = field(default_factory=dict)
@@ -61,11 +58,5 @@ def load_earlier(folder: Path, schema: Schema, network: str) -> EarlierModel:
     if name != network:
         raise BundleError(f"{folder}: no warm start: it contains the {name} network, but {network} is trained")
     check_library(manifest, "keras")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", InconsistentVersionWarning)
-        try:
-            transformer = joblib.load(folder / PREPROCESSOR_FILE)
-        except InconsistentVersionWarning as warning:
-            raise BundleError(f"{folder / PREPROCESSOR_FILE}: {warning}") from warning
     model = keras.saving.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
-    return EarlierModel(transformer, manifest.preprocessor, model, manifest.content["network"].get("choice", {}))
+    return EarlierModel(manifest.preprocessor, model, manifest.content["network"].get("choice", {}))
