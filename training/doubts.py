@@ -91,7 +91,8 @@ def check_notation(table: Table, name: str) -> None:
     if wrong.sum() <= (1 - NUMERIC_SHARE) * known.sum():
         return
     rows = [*np.flatnonzero(wrong)[:2], *np.flatnonzero(known & ~wrong)[:1]]
-    shown = ", ".join(f"{shorten(column[row].as_py())} (line {table.lines[row]})" for row in rows)
+    places = [f" ({where})" if (where := table.locate(row)) else "" for row in rows]
+    shown = ", ".join(shorten(column[row].as_py()) + place for row, place in zip(rows, places, strict=True))
     raise TableError(
         f"{table.path}: {name} has numbers in a format that is not read: {shown}; "
         f"allowed: 1234.56, or 1.234,56 with --decimal ,; convert them, leave the column out with --drop {name}, or "

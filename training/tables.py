@@ -12,7 +12,7 @@ from pyarrow import compute
 from churn.errors import TableError
 from churn.tables.encode import simplify
 from churn.tables.encoding import NOT_UTF8
-from training.source import open_source
+from training.source import CSV_SUFFIXES, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -72,7 +72,8 @@ class Table:
         Columns of integers, floats or strings. Strings are stripped and in Unicode normalisation form NFC. Missing
         cells are null.
     lines : ndarray of int64, shape (rows,)
-        Line number of each row in the file, for messages.
+        Line number of each row in the file, or its row number in a Parquet file, counted from 1, for messages; 0 if
+        the row is of one of several files.
     faults : tuple of Fault
         Faults of lines that are not in `columns`.
     decimals : mapping of str to {".", ",", "?"}
@@ -88,6 +89,11 @@ class Table:
     faults: tuple[Fault, ...] = ()
     decimals: Mapping[str, Decimal] = field(default_factory=dict)
     unreadable: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+    def locate(self, row: int) -> str:
+        """Return the position of a row of `columns` for messages, such as "line 7"; empty if it is unknown."""
+        unit = "line" if self.path.suffix.lower() in CSV_SUFFIXES else "row"
+        return f"{unit} {self.lines[row]}" if self.lines[row] else ""
 
     def select(self, rows: NDArray[np.bool_]) -> Table:
         """Return the table with the selected rows."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 from pyarrow import csv
 
+from churn.tables.csv_header import write_header
+
 if TYPE_CHECKING:
     from batch.files.formats import Codec, Format
 
@@ -46,26 +48,26 @@ class CsvEncoder:
 
     def __init__(self, schema: pa.Schema, codec: Codec | None = None) -> None:
         self._codec = codec
-        self.head = self._write(schema.empty_table(), has_header=True)
+        self.head = self._compress(pa.py_buffer(write_header(schema.names)))
 
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
         """Return the bytes of a batch."""
-        return self._write(batch, has_header=False)
-
-    def _write(self, rows: pa.RecordBatch | pa.Table, *, has_header: bool) -> pa.Buffer:
         try:
-            lines = _write_csv(rows, "none", has_header=has_header)
+            lines = _write_rows(batch, "none")
         except pa.ArrowInvalid:  # a string contains a comma, a quote or a line break
-            lines = _write_csv(rows, "needed", has_header=has_header)
+            lines = _write_rows(batch, "needed")
+        return self._compress(lines)
+
+    def _compress(self, lines: pa.Buffer) -> pa.Buffer:
         if self._codec is None or not lines.size:
             return lines
         # Created for each batch, because threads can't share one.
         return pa.Codec(self._codec, compression_level=_LEVELS[self._codec]).compress(lines)
 
 
-def _write_csv(rows: pa.RecordBatch | pa.Table, quoting: str, *, has_header: bool) -> pa.Buffer:
+def _write_rows(batch: pa.RecordBatch, quoting: str) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    csv.write_csv(rows, sink, csv.WriteOptions(include_header=has_header, quoting_style=quoting))
+    csv.write_csv(batch, sink, csv.WriteOptions(include_header=False, quoting_style=quoting))
     return sink.getvalue()
 
 

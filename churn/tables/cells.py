@@ -62,7 +62,7 @@ class CellParser:
     features : sequence of Feature
         Features among these columns.
     as_text : collection of str
-        Columns to keep as strings, which must be UTF-8; all columns that are not features are kept as well.
+        Columns to keep as strings; all columns that are not features are kept as well.
     """
 
     def __init__(
@@ -189,10 +189,12 @@ class CellParser:
         return Violation(row, "", f"has {fields} field{'s' * (fields != 1)}", text, allowed)
 
     def _find_unreadable(self, batch: pa.RecordBatch, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[Violation]:
-        """Find kept cells that are not valid UTF-8."""
+        """Find cells that are not valid UTF-8 in the columns that are read."""
         found = []
-        for name in self._handed_on:
-            cells = batch.column(name)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name in self._typed:  # a number
+                continue
+            cells = column.cast(pa.string())
             rows = np.flatnonzero(np.asarray(compute.match_substring(cells, UNREADABLE).fill_null(False)))
             found += [Violation(int(places[row]), name, NOT_UTF8, cells[row].as_py(), "UTF-8") for row in rows.tolist()]
         return found

@@ -18,7 +18,6 @@ from churn.columns import MAX_VIOLATIONS, find_wrong_numbers
 from churn.errors import InvalidCustomersError, TableError, Violation
 from churn.numerals import COMMA_NUMBER, THOUSANDS, find_hint, read_number
 from churn.schema import LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
-from churn.tables.encoding import UNREADABLE, advise_conversion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,12 +230,6 @@ def _explain(feature: Feature, row: int, cell: object, decimal: Decimal) -> Viol
         else:
             feature.encode(value)
     except InvalidValueError as error:
-        hint = _find_hint(feature, value, decimal) if isinstance(value, str) else ""
+        hint = find_hint(value, decimal) if isinstance(value, str) and not feature.is_text else ""
         return Violation(row, feature.name, str(error), cell, feature.allowed + hint)
     return Violation(row, feature.name, "is not allowed", cell, feature.allowed)  # pragma: no cover  the rules agree
-
-
-def _find_hint(feature: Feature, word: str, decimal: Decimal) -> str:
-    if UNREADABLE in word:
-        return f". {advise_conversion()}"
-    return "" if feature.is_text else find_hint(word, decimal)

@@ -97,6 +97,8 @@ def encode_rows(schema: Schema, rows: Rows) -> Encoded:
     raw[places], wrong[places] = encoded.raw, encoded.wrong
     wrong[[one.row for one in broken]] = True
     moved = [replace(one, row=int(places[one.row])) for one in encoded.violations]
+    explained = {(one.row, one.field) for one in broken}  # such as a cell that is not UTF-8, and so not a number
+    moved = [one for one in moved if (one.row, one.field) not in explained]
     return Encoded(raw, wrong, sorted([*moved, *broken], key=lambda one: one.row))
 
 

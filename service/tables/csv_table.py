@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +10,7 @@ from pyarrow import compute
 
 from churn.errors import TableError
 from churn.tables.cells import CellParser
+from churn.tables.csv_header import write_header
 from churn.tables.csv_push import CsvPush, RecordTooLongError
 from churn.tables.encoding import NotUtf8Error, advise_conversion
 from service.errors import RequestProblem
@@ -90,9 +89,7 @@ class CsvWriter:
 
     def begin(self, form: pa.Schema) -> bytes:
         """Return the bytes before the first row."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(form.names)
-        return text.getvalue().encode()
+        return write_header(form.names)
 
     def write(self, batch: pa.RecordBatch) -> bytes:
         """Return the encoded rows."""

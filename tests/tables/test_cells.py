@@ -106,16 +106,17 @@ def test_a_line_with_an_open_quote_is_told_as_it_is_written(mark: str, monkeypat
     ]
 
 
-def test_what_is_not_utf8_is_rejected_only_where_it_is_handed_on() -> None:
+def test_what_is_not_utf8_is_rejected_only_where_it_is_read() -> None:
     data = b"\xe9,1,2,1,Spain,x\nb,1,2,1,Sp\xe9in,x\nc,1,2,1,Spain,\xe9\nd,1,2\xe9\ne,1,2,1,Spain,x\n"
     rows = parse(data, ("note",), (*NAMES, "note"))
     assert [(one.row, one.field, one.sent, one.reason) for one in rows.broken] == [
         (0, "id", "\ufffd", NOT_UTF8),
+        (1, "land", "Sp\ufffdin", NOT_UTF8),
         (2, "note", "\ufffd", NOT_UTF8),
         (3, "", "d,1,2\ufffd", "has 3 fields"),
     ]
     assert rows.batch.column("land").to_pylist() == ["Spain", "Sp\ufffdin", "Spain", "Spain"]
-    assert [one.row for one in parse(data, names=(*NAMES, "note")).broken] == [0, 3]
+    assert [one.row for one in parse(data, names=(*NAMES, "note")).broken] == [0, 1, 3]
 
 
 def test_blank_cells_that_are_handed_on_are_null_and_blank_lines_are_no_rows() -> None:

@@ -15,6 +15,7 @@ from ways import CUSTOMER, SCHEMA, Fault, Outcome
 
 from churn.schema import MISSING_WORDS, Feature
 from churn.tables.csv_format import SAMPLE_BYTES
+from churn.tables.encoding import NOT_UTF8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -286,6 +287,21 @@ def test_a_line_that_is_no_row_is_refused_alike(
     assert compare(everywhere(client, scorer, path)[way](), [*few[:row], fault, *few[row:]]) == []
 
 
+@pytest.mark.parametrize("way", CSV_WAYS)
+@pytest.mark.parametrize("form", ["plain", "quoted", "beside a cell that is not used", "among many rows"])
+def test_a_cell_that_is_not_utf8_is_refused_alike(
+    client: TestClient, scorer: Scorer, few: list[Outcome], tmp_path: Path, way: str, form: str
+) -> None:
+    rows = [PLAIN | {name: f"{cell}\0"} for name in SCHEMA.names for cell in ("", "7", PLAIN[name])]
+    whole = [PLAIN] * (200 if form == "among many rows" else 1)
+    extra = {"Note": "\0"} if form == "beside a cell that is not used" else {}
+    text = write([row | extra for row in [*whole, *rows, *whole]], quoting=csv.QUOTE_ALL * (form == "quoted"))
+    path = put(tmp_path / "latin.csv", text.encode().replace(b"\0", b"\xe9"))
+    faults: list[Outcome] = [((name, NOT_UTF8),) for name in SCHEMA.names for _ in range(3)]
+    expected = [few[0]] * len(whole) + faults + [few[0]] * len(whole)
+    assert compare(everywhere(client, scorer, path)[way](), expected) == []
+
+
 GERMAN: dict[str, tuple[str, str | None]] = {
     "decimal commas": (write(german(FEW), ";"), None),
     "decimal commas and thousands points": (write(german(FEW, thousands=True), ";"), None),
@@ -378,11 +394,11 @@ def test_a_number_that_may_be_two_is_refused_unless_it_is_said_which(
     assert compare(everywhere(client, scorer, path, decimal)[way](), expected) == []
 
 
-CELL_COUNT, FILE_COUNT = 1072, 285
+CELL_COUNT, FILE_COUNT = 1072, 305
 
 
 def test_the_number_of_cases_is_known() -> None:
     """Count what is compared: cells through every way, quoted and not, and files through every way of a CSV."""
-    files = (len(TEXTS) + len(DIRTY) + len(GERMAN) + 3) * len(CSV_WAYS)
+    files = (len(TEXTS) + len(DIRTY) + len(GERMAN) + 7) * len(CSV_WAYS)
     print(f"{len(ROWS):,} cells x {2 * len(CSV_WAYS) + 7} ways, {files} files compared with JSON")  # noqa: T201  for -s
     assert (len(ROWS), files) == (CELL_COUNT, FILE_COUNT)

@@ -254,6 +254,21 @@ def test_numbers_in_a_format_that_is_not_read_are_refused_and_not_taken_for_text
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_the_position_of_such_a_number_is_that_in_the_file(tmp_path: Path, mode: str, form: str) -> None:
+    """Rows that are left out, and lines that are no rows, are counted."""
+    rows = draw(Amount=[f"{1000 + row:,}" for row in range(ROWS)], Country=["Mars"] * 3 + ["Earth"] * (ROWS - 3))
+    path = tmp_path / f"bank.{form}"
+    if form == "parquet":
+        rows.to_parquet(path)
+    else:
+        path.write_text("# two comments\n# above\n\n" + write_csv(tmp_path / "plain.csv", rows).read_text())
+    where = r"'1,003' \(line 8\), '1,004' \(line 9\)" if form == "csv" else r"'1,003' \(row 4\), '1,004' \(row 5\)"
+    with pytest.raises(TableError, match=where):
+        infer(path, mode, drop_rows=["Country=Mars"])
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -100,7 +100,7 @@ def inspect(source: Source, seed: int = 0, **options: Unpack[TableOptions]) -> I
     exclusions = parse_exclusions(source.path, drop_rows, source.names)
     chooser = RowChooser(label, positive, negative, exclusions)
     words = _Words()
-    sample = _Sample(seed)
+    sample = _Sample(seed, has_lines=len(source.files) == 1)
     categories = normalize_names(options.get("category", ()))
     texts = {*categories, *(schema.unlisted if schema else ())}
     facts = {name: ColumnStatistics(as_text=name in texts) for name in source.names if name != label}
@@ -118,7 +118,7 @@ def inspect(source: Source, seed: int = 0, **options: Unpack[TableOptions]) -> I
             chosen = chooser.leave_others(read_words(batch.usable.column(label)), chosen)
             rows = batch.usable.filter(pa.array(chosen))
             if schema is None or schema.unlisted:
-                sample.see(rows, batch.rows.decimals)
+                sample.see(rows, batch, chosen)
                 for name in schema.unlisted if schema else facts:
                     facts[name].see(rows.column(name), batch.rows.decimals.get(name, "."))
             sample.rows += len(rows)
@@ -222,29 +222,48 @@ class _Words:
 class _Sample:
     """Random sample of fixed size: the rows with the smallest random numbers, independent of the batches.
 
+    Parameters
+    ----------
+    seed : int
+    has_lines : bool
+        Whether the table is one file, in which a line number says where a row is.
+
     Attributes
     ----------
     rows : int
         Number of rows read so far.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, has_lines: bool) -> None:
         self.rows = 0
         self._seed = seed
+        self._has_lines = has_lines
         self._drawn: NDArray[np.float64] = np.empty(0)
         self._lines: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._taken: pa.Table | None = None
         self._decimals: Mapping[str, Decimal] = {}
 
-    def see(self, rows: pa.RecordBatch, decimals: Mapping[str, Decimal]) -> None:
-        self._decimals = decimals
+    def see(self, rows: pa.RecordBatch, batch: Batch, selected: NDArray[np.bool_]) -> None:
+        """Draw from the selected rows of a batch.
+
+        Parameters
+        ----------
+        rows : pyarrow.RecordBatch
+            The selected rows.
+        batch : Batch
+        selected : ndarray of bool, shape (usable rows of the batch,)
+        """
+        self._decimals = batch.rows.decimals
         drawn = keys.draw(keys.number_keys(self.rows, len(rows)), self._seed, keys.SAMPLE)
         limit = self._drawn.max() if len(self._drawn) == INFER_ROWS else 1.0
         chosen = np.flatnonzero(drawn < limit)
+        if not len(chosen) and self._taken is not None:
+            return
         taken = pa.Table.from_batches([rows.take(pa.array(chosen))])
         self._taken = taken if self._taken is None else pa.concat_tables([self._taken, taken])
         self._drawn = np.concatenate([self._drawn, drawn[chosen]])
-        self._lines = np.concatenate([self._lines, self.rows + chosen + 1])
+        lines = batch.find_lines()[selected][chosen] if self._has_lines else np.zeros(len(chosen), dtype=np.int64)
+        self._lines = np.concatenate([self._lines, lines])
         if len(self._drawn) > INFER_ROWS:
             best = np.sort(np.argpartition(self._drawn, INFER_ROWS)[:INFER_ROWS])
             self._taken, self._drawn, self._lines = (

@@ -60,6 +60,18 @@ def test_every_form_is_read_and_written(scorer: Scorer, customers: pd.DataFrame,
     assert {path.name for path in tmp_path.iterdir()} == {source.name, f"scores.{form}", f"scores.{form}.rejects"}
 
 
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.zst"])
+def test_names_are_quoted_only_where_necessary(
+    scorer: Scorer, customers: pd.DataFrame, tmp_path: Path, form: str
+) -> None:
+    write(customers.rename(columns={"Surname": 'say "hi", please'}), tmp_path / "customers.csv")
+    score(scorer, tmp_path / "customers.csv", tmp_path / f"scores.{form}", keep=('say "hi", please', "Geography"))
+    with pa.input_stream(tmp_path / f"scores.{form}") as stream:
+        header = stream.read().decode().splitlines()[0]
+    assert header == 'CustomerId,"say ""hi"", please",Geography,probability,churn,model_version'
+    assert read(tmp_path / f"scores.{form}").column_names[1] == 'say "hi", please'
+
+
 def test_typed_columns_are_passed_through_as_they_are(scorer: Scorer, customers: pd.DataFrame, tmp_path: Path) -> None:
     table = customers.assign(Joined=pd.Timestamp("2020-02-29").date(), Land=customers.Geography.astype("category"))
     write(table, tmp_path / "customers.parquet")

@@ -164,7 +164,7 @@ def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
         f"Gender is missing, allowed: one of Female, Male; Age is not a number: sent 'x', allowed: {allowed}",
         "",
         "the row has 2 fields: sent '1,2', allowed: 11 fields, as in the header",
-        "CreditScore is not a number: sent '�619', allowed: a whole number of 0 or more. " + advise_conversion(),
+        "CreditScore is not UTF-8 text: sent '�619', allowed: UTF-8. " + advise_conversion(),
     ]
     stream = to_arrow(CUSTOMERS, 7, Age=pa.array(["20", "x", None] * 20))
     found = read_arrow(post(client, stream, ARROW, "?on_error=reject").content)
@@ -189,7 +189,7 @@ def test_an_identifier_that_cannot_come_back_is_rejected(client: TestClient) -> 
     assert document["errors"][0]["allowed"].endswith("convert it: iconv -f WINDOWS-1252 -t UTF-8")
     body = to_csv([CUSTOMER | {"Geography": "Espa?a"}]).replace(b"?", b"\xf1", 1)
     [error] = assert_problem(post(client, body), 422, "invalid-customers")["errors"]
-    assert error["field"] == "Geography"
+    assert (error["field"], error["reason"]) == ("Geography", "is not UTF-8 text")
     assert error["allowed"].endswith("convert it: iconv -f WINDOWS-1252 -t UTF-8")
     body = to_csv([CUSTOMER | {"CustomerId": "M", "Surname": "M?ller"}]).replace(b"?", b"\xfc", 1)
     assert post(client, body).status_code == 200  # nobody reads that column
