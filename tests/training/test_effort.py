@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from quick import CONFIG
 
+from churn.schema import Feature, Schema
 from training import best, job
+from training.dataset import Dataset
+from training.default import trees
 from training.default.config import Config
 from training.default.presets import limit_time, list_better, make_quick, thin_stack
 
@@ -23,6 +26,27 @@ def test_quick_asks_less_than_the_default_and_best_begins_with_it() -> None:
     assert candidates[0] == Config()
     assert len(set(candidates)) == len(candidates) > 3
     assert all(Config.from_dict(config.to_dict()) == config for config in candidates)
+
+
+@pytest.mark.parametrize("config", [make_quick(Config()), make_quick(replace(Config(), tree_comparisons=40))])
+def test_quick_fits_its_trees_once_unless_they_cost_too_much(monkeypatch: pytest.MonkeyPatch, config: Config) -> None:
+    generator = np.random.default_rng(0)
+    raw = generator.normal(size=(600, 2))
+    labels = (raw[:, 0] + generator.normal(size=600) > 1).astype(np.float64)
+    fitted: list[trees.TreeBag] = []
+    fit_bag = trees.fit_bag
+
+    def fit(*given: Any, **options: Any) -> trees.TreeBag:
+        fitted.append(fit_bag(*given, **options))
+        return fitted[-1]
+
+    monkeypatch.setattr(trees, "fit_bag", fit)
+    dataset = Dataset(Schema((Feature("x", "number"), Feature("y", "number")), "left"), raw, labels, {}, ())
+    details = job.fit(dataset, {"train": np.arange(600)}, job.Options(config=config)).result.details
+    is_small = config.tree_comparisons < Config().tree_comparisons
+    assert [len(fitted) > 1, details["choice"]["learning_rate"] > trees.QUICK_RATE] == [is_small, is_small]
+    assert details["choice"]["features_left_out"] == []
+    assert details["out_of_fold"]["trees"] < details["out_of_fold"]["share of leavers"]
 
 
 def test_more_time_is_spent_on_the_stack_and_less_on_a_student() -> None:

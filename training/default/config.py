@@ -136,6 +136,11 @@ class Config:
             if not allows(value):
                 raise ConfigError(f"{name} is {value}; allowed: {wanted}")
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether depth or features are chosen, or the networks need the importance of features."""
+        return len(self.tree_depths) > 1 or bool(self.importance_steps) or bool(self.networks)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the values as plain data."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

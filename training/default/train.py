@@ -52,6 +52,8 @@ class Fitted:
     families : Families
     members : list of Families
         Of each fold alone: the rows it holds out are new to all of them.
+    logits : dict of str to ndarray of float64, shape (n,)
+        Of each family, out of fold.
     stack : Stack
     out_of_fold : dict of str to float
         Mean log loss of each family, of the stack, of the share of leavers and of a plain logistic regression.
@@ -62,6 +64,7 @@ class Fitted:
 
     families: Families
     members: list[Families]
+    logits: dict[str, NDArray[np.float64]]
     stack: Stack
     out_of_fold: dict[str, float]
     choice: trees.TreeChoice
@@ -111,7 +114,7 @@ def fit(context: TrainingContext) -> Fitted:
     most = limit_bins(int(np.isin(views.quantities, views.columns_kept(kept)).sum()), config.bins)
     encoded = [encode(views, folds, kept, most)]
     linear = fit_linear_family(encoded[0], labels, folds)
-    if (strict != kept).any() and weighed.suffices(strict):
+    if config.networks and (strict != kept).any() and weighed.suffices(strict):
         encoded.append(encode(views, folds, strict, most))
     networks = fit_network_families(encoded, labels, folds, config, seed)
     if config.networks > KINDS.index(STANDARD):
@@ -139,6 +142,7 @@ def fit(context: TrainingContext) -> Fitted:
             )
             for fold in range(len(folds))
         ],
+        logits=logits,
         stack=stack,
         out_of_fold={name: float(values.mean()) for name, values in losses.items()},
         choice=bag.choice,
@@ -168,21 +172,28 @@ def fit_trees(
 ) -> tuple[trees.TreeBag, trees.Weighed]:
     """Choose on a sample, if rows are many, and fit on all rows with the learning rate that the budget allows.
 
+    If nothing is to be chosen, the trees are fitted once, unless they exceed the budget.
+
     Parameters
     ----------
     views, labels, folds, config, seed
     offered : ndarray of bool, shape (features,), or None
         Features that may be chosen from; None: all.
     """
-    rows = np.arange(len(labels))
-    if len(rows) > config.search_rows:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[: config.search_rows])
-    inside = [tuple(np.flatnonzero(np.isin(rows, part)) for part in fold) for fold in folds]
-    searched = views if len(rows) == len(labels) else views.take(rows)
-    bag, weighed = trees.choose(searched, labels[rows], inside, config, seed, offered)  # type: ignore[arg-type]
-    choice = trees.spend_budget(bag.choice, bag.trees.comparisons, config)
+    borders = trees.BORDERS
+    if config.is_searched:
+        rows = np.arange(len(labels))
+        if len(rows) > config.search_rows:
+            rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[: config.search_rows])
+        inside = [tuple(np.flatnonzero(np.isin(rows, part)) for part in fold) for fold in folds]
+        searched = views if len(rows) == len(labels) else views.take(rows)
+        bag, weighed = trees.choose(searched, labels[rows], inside, config, seed, offered)  # type: ignore[arg-type]
+        choice = trees.spend_budget(bag.choice, bag.trees.comparisons, config)
+    else:
+        choice, weighed = trees.take_all(views, config, offered)
+        borders = trees.QUICK_BORDERS
     for _ in range(REFITS):
-        bag = trees.fit_bag(views, labels, folds, choice, config, seed)
+        bag = trees.fit_bag(views, labels, folds, choice, config, seed, borders=borders)
         if bag.trees.comparisons <= OVERSPENT * config.tree_comparisons or choice.rate >= trees.MOST_RATE:
             break
         choice = trees.spend_budget(choice, bag.trees.comparisons, config)
