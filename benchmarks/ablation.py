@@ -1,9 +1,11 @@
-"""Ablation of the default network: `python benchmarks/ablation.py --seeds 200-202`.
+"""Ablation of the default network: `python benchmarks/ablation.py --data TABLE --seeds 200-202`.
 
 Each variant removes or changes one component, and the published network is evaluated. For each seed, the test set of
 `churn train` is split off and not used. The rest is cross-validated, and differences are paired by customer. Each fit
 is stored in the output folder, so that an interrupted run resumes. The first fold of all seeds precedes the second
 folds, so `--parts 1` gives a first estimate that `--parts 5` continues.
+
+A variant without a family of the stack is not fitted again: its weights are fitted without that family's logits.
 """
 
 from __future__ import annotations
@@ -19,17 +21,25 @@ import numpy as np
 from matplotlib.figure import Figure
 from quality import ROOT, fingerprint, parse_seeds
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from churn.runtime.files import write_aside
 from training import job
+from training.context import Result, TrainingContext
 from training.dataset import Dataset, load_dataset
+from training.default.assemble import LINEAR, TAILS, TREES, assemble
 from training.default.config import Config
 from training.default.folds import losses_of, split_folds
+from training.default.members import KINDS, STANDARD
+from training.default.stack import fit_stack
+from training.default.train import Fitted, fit
+from training.publication import FittedModel
 from training.split import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
 
 PARTS = 5
 LEAST = 1e-6
@@ -45,21 +55,29 @@ class Variant:
     title : str
     changes : dict
         Changed values of the configuration.
+    without : tuple of str
+        Families left out of the stack.
     """
 
     title: str
     changes: dict[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 EVERYTHING = "everything"
 VARIANTS = {
     EVERYTHING: Variant("complete"),
-    "networks": Variant("no networks", {"networks": 0}),
+    "trees": Variant("no trees", without=(TREES,)),
+    "linear": Variant("no linear model", without=(LINEAR,)),
+    "networks": Variant("no networks", without=KINDS),
+    "binned": Variant("no networks on bins and normal scores", without=tuple(set(KINDS) - {STANDARD})),
+    "standard": Variant("no networks on standard scores", without=(STANDARD,)),
+    "tails": Variant("no tails", without=(TAILS,)),
     "kinds": Variant("only networks with one hidden layer", {"networks": 1}),
     "features": Variant("all features kept", {"importance_steps": (), "strict_importance": -1e9}),
     "strict": Variant("networks use only the features of the trees", {"strict_importance": -1e9}),
     "depth": Variant("only trees of depth 6", {"tree_depths": (6,)}),
-    "budget": Variant("a quarter of the trees", {"tree_comparisons": 1250}),
+    "budget": Variant("a quarter of the trees", {"tree_comparisons": Config().tree_comparisons // 4}),
     "bins": Variant("4 bins per number", {"bins": 4}),
     "dropout": Variant("no dropout", {"dropout": 0.0}),
     "noise": Variant("no noise on normal scores", {"noise": 0.0}),
@@ -72,7 +90,7 @@ VARIANTS = {
 def main() -> None:
     """Run missing fits, then write the table and the figure."""
     arguments = parse_arguments()
-    dataset = load_dataset(arguments.data)
+    dataset = load_dataset(arguments.data, label=arguments.label)
     arguments.output.mkdir(parents=True, exist_ok=True)
     base = replace(Config(), folds=arguments.folds)
     units = [(seed, part) for part in range(arguments.parts) for seed in arguments.seeds]
@@ -90,8 +108,8 @@ def main() -> None:
     }
     comparisons = {name: compare(results[name], results[EVERYTHING]) for name in results if name != EVERYTHING}
     table = make_table(comparisons, results[EVERYTHING], arguments)
-    (arguments.output / "ablation.md").write_text(table, encoding="utf-8")
-    draw(comparisons, arguments.output / "ablation.svg")
+    (arguments.output / f"{arguments.data.stem}.md").write_text(table, encoding="utf-8")
+    draw(comparisons, arguments.output / f"{arguments.data.stem}.svg")
     print(table)
 
 
@@ -105,6 +123,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--variants", type=parse_variants, default=list(VARIANTS), help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--folds", type=int, default=Config().folds, help="folds of the inner cross-validation")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "Churn_Modelling.csv")
+    parser.add_argument("--label", help="label of the table, if training does not find it")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder for the results")
     return parser.parse_args()
 
@@ -120,7 +139,8 @@ def parse_variants(text: str) -> list[str]:
 
 def result_path(arguments: argparse.Namespace, name: str, seed: int, part: int) -> Path:
     """Return the path of a stored fit, which contains a digest of its code."""
-    return Path(arguments.output / f"{name}-{fingerprint('ours')}-{arguments.folds}-{seed}-{part}.npz")
+    code = fingerprint("ours")
+    return Path(arguments.output / f"{arguments.data.stem}-{name}-{code}-{arguments.folds}-{seed}-{part}.npz")
 
 
 class Bench:
@@ -139,6 +159,7 @@ class Bench:
         fitted, left_out = split_folds(dataset.labels[rest], PARTS, seed)[part]
         self._dataset, self._base, self._seed = dataset, base, seed
         self._fitted, self._left_out = rest[fitted], rest[left_out]
+        self._whole: tuple[Pipeline, TrainingContext, Fitted] | None = None
 
     def fit(self, variant: Variant, path: Path) -> None:
         """Fit one variant and store its predictions for the held-out customers."""
@@ -152,8 +173,25 @@ class Bench:
     def judge(self, variant: Variant) -> NDArray[np.float64]:
         """Return the probabilities of the held-out customers, shape (n,)."""
         keras.backend.clear_session()
+        if not variant.changes:
+            return self._judge_stack(variant.without)
         options = job.Options(seed=self._seed, config=replace(self._base, **variant.changes))
         return job.fit(self._dataset, {"train": self._fitted}, options).predict(self._dataset.raw[self._left_out])
+
+    def _judge_stack(self, without: tuple[str, ...]) -> NDArray[np.float64]:
+        """Return the probabilities of a stack of all families but some, all from one fit."""
+        if self._whole is None:
+            options = job.Options(seed=self._seed, config=self._base)
+            transformer, context = job.prepare(self._dataset, self._fitted, options)
+            with threadpool_limits(1):
+                self._whole = transformer, context, fit(context)
+        transformer, context, fitted = self._whole
+        logits = {family: one for family, one in fitted.logits.items() if family not in without}
+        stack = fit_stack(logits, context.labels)
+        weights = dict.fromkeys(fitted.logits, 0.0) | stack.weights
+        model = assemble(fitted.families, weights, stack.bias, context.matrix.shape[1])
+        published = FittedModel(transformer, context.preprocessor, Result(model, {}))
+        return published.predict(self._dataset.raw[self._left_out])
 
 
 @dataclass(frozen=True)
@@ -190,7 +228,7 @@ def make_table(
     auc = np.mean([roc_auc_score(fit["labels"], fit["probabilities"]) for fit in everything])
     seeds = ", ".join(map(str, arguments.seeds))
     lines = [
-        f"Seeds {seeds}, {arguments.parts} of {PARTS} folds each, {arguments.folds} inner folds.",
+        f"{arguments.data.name}, seeds {seeds}, {arguments.parts} of {PARTS} folds each, {arguments.folds} inner ones.",
         f"Complete: log loss {mean:.4f}, AUC {auc:.4f}.",
         "",
         "| removed or changed | log loss, difference from complete [95 %] | AUC, difference from complete |",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
 
     from training.dataset import Dataset
     from training.evaluate import Scores
@@ -179,7 +180,7 @@ def fit(
     Parameters
     ----------
     dataset : Dataset
-    rows : mapping of str to ndarray of int64
+    rows : mapping of str to ndarray of int64, shape (rows,)
         Row numbers under ``"train"``; the default network uses them for cross-validation.
     options : Options
     earlier : Path or None
@@ -190,11 +191,27 @@ def fit(
     BundleError
         If the bundle to start from is damaged or has another schema.
     """
+    transformer, context = prepare(dataset, rows["train"], options, earlier)
+    return FittedModel(transformer, context.preprocessor, NETWORKS[options.network].fit(context))
+
+
+def prepare(
+    dataset: Dataset, rows: NDArray[np.int64], options: Options, earlier: Path | None = None
+) -> tuple[Pipeline, TrainingContext]:
+    """Fit the preprocessor, and return it as a scikit-learn pipeline with what the network is trained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    rows : ndarray of int64, shape (n,)
+        Row numbers of the training set.
+    options, earlier
+        See `fit`.
+    """
     network = NETWORKS[options.network]
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
-    raw, labels = dataset.raw[rows["train"]], dataset.labels[rows["train"]]
-    labels = labels.astype(np.float32)
+    raw, labels = dataset.raw[rows], dataset.labels[rows].astype(np.float32)
     folds = split_folds(labels, options.config.folds, options.seed) if network.folded else []
     start = None if earlier is None else load_earlier(earlier, dataset.schema, options.network)
     inner: Mapping[int, NDArray[np.float32]] = {}
@@ -209,11 +226,17 @@ def fit(
         preprocessor.transform(raw), labels, preprocessor, options.config, options.seed, start, folds, inner,
         dataset.schema.names,
     )  # fmt: skip
-    return FittedModel(transformer, preprocessor, network.fit(context))
+    return transformer, context
 
 
 def choose_rows(labels: NDArray[Any], options: Options) -> dict[str, NDArray[Any]]:
-    """Return the training rows and, unless none are held out, the test rows."""
+    """Return the training rows and, unless none are held out, the test rows.
+
+    Parameters
+    ----------
+    labels : ndarray of float64, shape (n,)
+    options : Options
+    """
     split = split_rows(
         labels,
         test_size=options.test_size,

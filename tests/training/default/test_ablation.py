@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,9 +64,9 @@ def test_a_customer_of_several_seeds_counts_once_in_the_interval(ablation: Modul
 def test_the_table_and_the_picture_have_a_row_a_variant(ablation: ModuleType, tmp_path: Any) -> None:
     fits = [make_fit(np.full(100, 0.3), np.arange(100))]
     found = {"depth": ablation.compare([make_fit(np.full(100, 0.31), np.arange(100))], fits)}
-    told = argparse.Namespace(seeds=[1, 2], parts=1, folds=5)
+    told = argparse.Namespace(data=Path("bank.csv"), seeds=[1, 2], parts=1, folds=5)
     table = ablation.make_table(found, fits, told)
-    assert "Seeds 1, 2, 1 of 5 folds each, 5 inner folds." in table
+    assert "bank.csv, seeds 1, 2, 1 of 5 folds each, 5 inner ones." in table
     assert "| only trees of depth 6 | +0.0100 [+0.0100, +0.0100] | +0.0000 |" in table
     ablation.draw(found, tmp_path / "ablation.svg")
     assert "<svg" in (tmp_path / "ablation.svg").read_text()
@@ -87,10 +88,10 @@ def test_everything_is_what_training_teaches_and_what_is_left_out_is_left_out(
     test = job.choose_rows(dataset.labels, job.Options(seed=4))["test"]
     assert not set(test) & {*bench._fitted, *bench._left_out}
 
-    said = {name: bench.judge(ablation.VARIANTS[name]) for name in ("everything", "networks", "depth", "bins")}
+    said = {name: bench.judge(ablation.VARIANTS[name]) for name in ("everything", "trees", "depth", "bins")}
     fitted = job.fit(dataset, {"train": bench._fitted}, job.Options(seed=4, config=config))
     np.testing.assert_array_equal(said["everything"], fitted.predict(dataset.raw[bench._left_out]))
-    for name in ("networks", "depth", "bins"):
+    for name in ("trees", "depth", "bins"):
         assert np.abs(said[name] - said["everything"]).max() > 1e-4, name
     # What one variant changed of what they share does not stay.
     np.testing.assert_array_equal(bench.judge(ablation.VARIANTS["everything"]), said["everything"])
