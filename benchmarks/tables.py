@@ -6,8 +6,8 @@ train` detects itself), leave_out_rows (a third label value to exclude), words (
 a value) and dates (columns with the format day-month-year).
 
 For each seed there is a stratified 80/20 split, and the test set is scored once. Ours is `churn train` with default
-options, followed by `churn score`; rejected rows get the share of leavers as probability. Each result is stored as a
-line of JSON, so that an interrupted run resumes.
+options, followed by `churn score`; rejected rows get the share of leavers as probability. `quick` and `streamed` are
+the same with `--quick` and `--stream`. Each result is stored as a line of JSON, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
+OURS = {"ours": [], "quick": ["--quick"], "streamed": ["--stream"]}
+"""Options of `churn train`."""
 MODELS = ("ours", "catboost-bag", "lightgbm", "logistic")
+"""Models that are compared by default."""
 MISSING = {"", "na", "nan", "null", "none", "n/a", "#n/a", "nat"}
 MISSING_WORD = "(missing)"
 MOST_ROWS = 60_000
@@ -84,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tables", help="names, separated by commas; all if omitted")
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0-2"), help="e.g. 0-2 or 3,17")
-    parser.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(KNOWN)}")
     parser.add_argument("--output", type=Path, default=Path("build", "tables.jsonl"), help="file of the results")
     parser.add_argument("train_options", nargs="*", help="further options of churn train, after --")
     return parser.parse_args()
@@ -139,8 +142,8 @@ def fit_once(table: RealTable, model: str, seed: int, train_options: list[str]) 
     rows = np.arange(len(table.left))
     train, test = train_test_split(rows, test_size=0.2, random_state=seed, stratify=table.left)
     started, used = time.perf_counter(), processor_seconds()
-    if model == "ours":
-        said, rejected = fit_ours(table, train, test, seed, train_options)
+    if model in OURS:
+        said, rejected = fit_ours(table, train, test, seed, [*OURS[model], *train_options])
     else:
         columns, categories = type_columns(table)
         said, rejected = PEERS[model](columns, categories, table.left, train, test, seed), 0
@@ -244,11 +247,12 @@ def fit_logistic(
 
 
 PEERS = {"catboost-bag": fit_catboost_bag, "lightgbm": fit_lightgbm, "logistic": fit_logistic}
+KNOWN = (*OURS, *PEERS)
 
 
 def make_table(rows: list[dict[str, Any]]) -> str:
     """Return the means over the seeds as Markdown: log loss / AUC, and CPU seconds."""
-    models = [model for model in MODELS if any(row["model"] == model for row in rows)]
+    models = [model for model in KNOWN if any(row["model"] == model for row in rows)]
     lines = [
         "| table | rows | " + " | ".join(f"{model}, log loss / AUC, CPU s" for model in models) + " | ours - bag |",
         "|---" * (len(models) + 3) + "|",
