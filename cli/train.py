@@ -199,6 +199,8 @@ def _print_stack(outcome: Outcome) -> None:
         kind = (
             f"a student of the stack: hidden layers of {' and '.join(map(str, details['student']['hidden']))} units, "
         )
+    elif not any(details["stack"].values()):
+        kind = "the share of leavers: "
     else:
         kind = f"the stack itself: {details['trees']:,} trees of depth {choice['depth']} at most, "
     click.echo(

@@ -20,7 +20,9 @@ NAMES = frozenset(
         "store", "sector", "segment", "cluster", "category", "type", "channel", "product",
     }
 )  # fmt: skip
-"""Words in column names that indicate a code."""
+"""Words at the end of column names that indicate a code: not CityTier or BranchCount, which are quantities."""
+
+_TRAILING = frozenset({"id", "no", "nr", "num", "number", "key", "name"})
 
 LEAST_DIGITS = 3
 LEAST_VALUES = 3
@@ -44,8 +46,8 @@ def find_signs(name: str, numbers: NDArray[np.float64], labels: NDArray[np.float
     values = np.unique(present)
     if len(values) < LEAST_VALUES or values[0] < 0 or (values != np.floor(values)).any():
         return []
-    words = {word.lower() for word in _WORD.findall(name)}
-    is_named = bool(words & NAMES) or any(word.endswith("code") for word in words)
+    words = [word.lower() for word in _WORD.findall(name) if word.lower() not in _TRAILING and not word.isdigit()]
+    is_named = bool(words) and (words[-1] in NAMES or words[-1].endswith("code"))
     digits = {len(str(int(value))) for value in (values[0], values[-1])}
     has_length = len(digits) == 1 and min(digits) >= LEAST_DIGITS
     lacks_order = _lacks_order(numbers, labels)

@@ -156,11 +156,13 @@ def describe_alike(alike: int, identifier: str | None) -> list[str]:
     identifier : str or None
         Column that identifies a customer.
     """
+    kept = "it is kept" if alike == 1 else "they are kept"
     if alike and identifier is not None:
-        return [f"{alike:,} customers are like an earlier one in all but {identifier}; they are kept."]
+        told = "1 customer is" if alike == 1 else f"{alike:,} customers are"
+        return [f"{told} like an earlier one in all but {identifier}; {kept}."]
     if alike:
-        told = f"{alike:,} rows repeat an earlier one; they are kept"
-        return [f"{told}, because no column says whether they are the same customer (--id names one)."]
+        told = "1 row repeats an earlier one" if alike == 1 else f"{alike:,} rows repeat an earlier one"
+        return [f"{told}; {kept}, because no column says whether they are the same customer (--id names one)."]
     return []
 
 
@@ -174,7 +176,15 @@ def check_faults(path: Path, faults: Sequence[Fault], on_bad_row: OnBadRow) -> N
 
 
 def check_classes(path: Path, labels: NDArray[np.float64]) -> None:
-    """Raise TableError if a class has too few customers for training."""
+    """Raise TableError if a class has too few customers for training.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    labels : ndarray of float64, shape (n,)
+        0 or 1.
+    """
     check_counts(path, int((labels == 1).sum()), int((labels == 0).sum()))
 
 
@@ -186,7 +196,14 @@ def check_counts(path: Path, left: int, stayed: int) -> None:
 
 
 def with_trained_ranges(schema: Schema, raw: NDArray[np.float64]) -> Schema:
-    """Return the schema with the ranges of the numbers in a raw matrix."""
+    """Return the schema with the ranges of the numbers in a raw matrix.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    """
     features = []
     for feature, numbers in zip(schema.features, raw.T, strict=True):
         if feature.is_quantity and not np.isnan(numbers).all():

@@ -27,13 +27,16 @@ class Exclusion:
     column : str
     value : str or None
         Value in lower case; None for missing cells.
+    written : str
+        Value as the user wrote it.
     """
 
     column: str
     value: str | None
+    written: str = ""
 
     def __str__(self) -> str:
-        return f"{self.column} is {'missing' if self.value is None else repr(self.value)}"
+        return f"{self.column} is {'missing' if self.value is None else repr(self.written)}"
 
 
 def find_columns(told: Sequence[str]) -> list[str]:
@@ -57,7 +60,7 @@ def _parse_exclusion(path: Path, text: str, names: Sequence[str]) -> Exclusion:
     for end in ends:  # column names may contain equals signs
         column, value = normalize(text[:end].strip()), fold(text[end + 1 :])
         if column in names:
-            return Exclusion(column, value or None)
+            return Exclusion(column, value or None, text[end + 1 :].strip())
     what = f"there is no column {text[: ends[0]].strip()!r}" if ends else "it has no equals sign"
     raise TableError(
         f"{path}: --drop-rows {text!r}: {what}; allowed: COLUMN=VALUE, with a column of: {', '.join(names)}"
@@ -106,7 +109,14 @@ class RowChooser:
         return chosen
 
     def leave_others(self, words: Any, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:  # noqa: ANN401  an Arrow array
-        """Return a mask of the rows in `chosen` whose label is one of the given classes or missing."""
+        """Return a mask of the rows in `chosen` whose label is one of the given classes or missing.
+
+        Parameters
+        ----------
+        words : pyarrow.StringArray of length n
+            The label of each row; null if it is missing.
+        chosen : ndarray of bool, shape (n,)
+        """
         if len(self._classes) < len(self._told):
             return chosen
         others = ~np.logical_or.reduce([find_word(words, word) for word in (*self._classes, None)]) & chosen

@@ -6,6 +6,7 @@ All decisions are explained in `Inference.notes`, so that no column is dropped s
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 LABEL_NAMES = ("exited", "churn", "churned", "attrition", "attrited", "left", "ischurn", "churnflag", "attritionflag")
 IDENTIFIER_NAMES = ("customerid", "clientid", "clientnum", "clientno", "customerno", "customernumber", "customer", "id")
 DEFAULT_IDENTIFIER = "CustomerId"
+
+DIFFERENT = "it is different in every row, so it names the customer and says nothing about the next one"
+"""Reason to drop a key."""
 
 KNOWN_SHARE = 0.8
 """A table is recognised as a known one if it has this share of its columns."""
@@ -150,6 +154,7 @@ def infer(table: Table, label: str, labels: np.ndarray[Any, Any], options: Table
     ]
     doubts += find_remarks(table, features, labels, as_told=(*keep, *category))
     notes = [f"{name} is dropped: {reason}." for name, reason in dropped.items()]
+    notes += offer_identifiers(dropped) if chosen is None else []
     notes += doubts
     notes += describe_gaps(features)
     schema = Schema(tuple(features), label, chosen or DEFAULT_IDENTIFIER)
@@ -161,8 +166,23 @@ def describe_gaps(features: Sequence[Feature]) -> list[str]:
     names = [feature.name for feature in features if feature.nullable]
     if not names:
         return []
-    columns = f"{len(names)} columns" if len(names) > 1 else "a column"
-    return [f"Missing values are imputed and marked, in {columns}: {', '.join(names)}."]
+    columns = f"{len(names)} columns: " if len(names) > 1 else ""
+    return [f"Missing values are imputed and marked, in {columns}{', '.join(names)}."]
+
+
+def offer_identifiers(dropped: Mapping[str, str]) -> list[str]:
+    """Return a sentence on the dropped columns that could be the identifier of a table without one, if there are any.
+
+    Parameters
+    ----------
+    dropped : mapping of str to str
+        Dropped columns with reasons.
+    """
+    names = [name for name, reason in dropped.items() if reason == DIFFERENT and KEY_NAME.search(name)]
+    if not names:
+        return []
+    ways = " or ".join(f"--id {shlex.quote(name)}" for name in names)
+    return [f"No column is taken as the identifier of customers, so scores are numbered by row; {ways} names one."]
 
 
 def _sentences(dropped: Mapping[str, str]) -> str:
@@ -201,7 +221,7 @@ def _reason_to_drop(
     numbers, wrong = as_numbers(present, table.decimals.get(name, "."))
     numeric = wrong.sum() <= (1 - NUMERIC_SHARE) * len(present)
     if distinct == len(column) and _is_key(name, numbers if numeric else None):
-        return "it is different in every row, so it names the customer and says nothing about the next one"
+        return DIFFERENT
     is_code = numeric and find_zeros(present)[1]
     if as_category or _is_flag_text(present) or (numeric and not is_code):
         return None

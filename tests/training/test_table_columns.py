@@ -196,6 +196,11 @@ def test_a_code_without_such_a_name_is_known_by_its_length_and_its_lack_of_order
     assert "every value has 3 digits; the share of leavers differs between its values, but in no order" in found
 
 
+@pytest.mark.parametrize(("name", "is_code"), [("CityTier", False), ("BranchCount", False), ("Branch no 2", True)])
+def test_a_word_for_codes_counts_at_the_end_of_a_name(tmp_path: Path, name: str, is_code: bool) -> None:
+    assert ("may be a code (its name" in notes_on(load(tmp_path, DRAW.integers(1, 4, ROWS), name), name)) == is_code
+
+
 @pytest.mark.parametrize("name", ["CreditScore", "Age", "Tenure", "NumOfProducts"])
 def test_a_quantity_is_no_code(tmp_path: Path, name: str) -> None:
     assert "code" not in notes_on(load_dataset(write_csv(tmp_path / "bank.csv", draw_customers(ROWS))), name)
@@ -208,6 +213,18 @@ def test_a_quantity_is_no_code(tmp_path: Path, name: str) -> None:
 )
 def test_shuffled_numbers_of_rows_are_left_out(tmp_path: Path, numbers: Any) -> None:
     assert "it is different in every row" in notes_on(load(tmp_path, numbers, "Unnamed: 0"), "Unnamed: 0")
+
+
+def test_a_key_that_is_left_out_is_offered_as_the_identifier(tmp_path: Path) -> None:
+    table = draw_customers(ROWS).rename(columns={"CustomerId": "Client key", "RowNumber": "Unnamed: 0"})
+    path = write_csv(tmp_path / "bank.csv", table)
+    (offer,) = [note for note in load_dataset(path).notes if "identifier" in note]
+    assert "scores are numbered by row; --id 'Client key' names one." in offer
+    with open_streamed(path, Split(0.2, 0.2, 0)) as streamed:
+        assert offer in streamed.sample.notes
+    named = load_dataset(path, identifier="Client key")
+    assert named.source["has_identifier"]
+    assert not any("names one" in note for note in named.notes)
 
 
 def test_numbers_that_hardly_repeat_are_named(tmp_path: Path) -> None:

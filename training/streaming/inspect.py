@@ -15,7 +15,7 @@ from churn.names import normalize_names
 from churn.tables.encoding import NOT_UTF8, advise_conversion
 from training.cells import count_distinct
 from training.exclusions import RowChooser, parse_exclusions
-from training.infer import Inference, describe_gaps, document, find_label, infer, list_categories
+from training.infer import DIFFERENT, Inference, describe_gaps, document, find_label, infer, list_categories
 from training.labels import Occurrence, choose_classes, read_words
 from training.second_header import SECOND_HEADER, has_second_header
 from training.streaming import keys
@@ -164,7 +164,7 @@ def _widen(
         known, name = facts[feature.name], feature.name
         widened = known.widen(feature)
         if feature.is_numeric and name not in keep and known.counts_up(rows) and _is_unique(table.columns[name]):
-            dropped[name] = "it is different in every row, so it names the customer and says nothing about the next one"
+            dropped[name] = DIFFERENT
         else:
             features.append(widened)
     notes += [f"{name} is dropped: {reason}." for name, reason in dropped.items() if name not in found.dropped]

@@ -36,7 +36,7 @@ def test_repeated_rows_of_a_customer_are_told_apart_from_customers_who_are_alike
     with open_streamed(write_csv(tmp_path / "bank.csv", pd.concat([table, twin])), Split(0.2, 0.2, 0)) as streamed:
         notes = [note for note in streamed.sample.notes if "earlier one" in note]
     assert notes[0].startswith("3 rows repeat an earlier one of the same CustomerId; they are kept")
-    assert notes[1] == "1 customers are like an earlier one in all but CustomerId; they are kept."
+    assert notes[1] == "1 customer is like an earlier one in all but CustomerId; it is kept."
     assert len(notes) == 2
 
 
@@ -47,7 +47,7 @@ def test_rows_are_found_across_batches_whatever_the_form_of_zero_and_nan() -> No
     odd = np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0]
     repeats.add(np.array([[-0.0, odd], [2.0, 1.0], [1.0, 2.0]]), np.array([0.0, 1.0, 0.0]), None)
     (note,) = repeats.describe(None)
-    assert note.startswith("1 rows repeat")
+    assert note.startswith("1 row repeats")
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
