@@ -80,6 +80,15 @@ def test_the_lift_compares_the_top_tenth_with_everyone() -> None:
     assert lift(np.array([1, 0.0]), np.array([0.9, 0.1])) == 2
 
 
+@pytest.mark.parametrize("weights", [None, np.array([3.0, 1, 2] * 20)])
+def test_the_lift_of_equal_probabilities_does_not_depend_on_the_order(weights: np.ndarray | None) -> None:
+    labels = np.repeat([1.0, 0.0], [20, 40])
+    assert lift(labels, np.full(60, 0.3), weights=weights) == pytest.approx(1)
+    halves = np.where(np.arange(60) % 2, 0.8, 0.2)
+    backwards = None if weights is None else weights[::-1]
+    assert lift(labels, halves, weights=weights) == pytest.approx(lift(labels[::-1], halves[::-1], weights=backwards))
+
+
 @pytest.mark.parametrize(
     ("labels", "probabilities"), [([0, 1], [0.5, math.nan]), ([0, 0], [0.1, 0.2])], ids=["NaN", "one class"]
 )

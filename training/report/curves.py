@@ -49,7 +49,13 @@ class RankCurve:
 
 
 def rank_customers(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> RankCurve:
-    """Return the curve for ROC, precision-recall, gains and lift."""
+    """Return the curve for ROC, precision-recall, gains and lift.
+
+    Parameters
+    ----------
+    labels, probabilities : ndarray of float64, shape (n,)
+        Labels are 0 or 1.
+    """
     order = np.argsort(-probabilities, kind="stable")
     ranked, left = probabilities[order], labels[order] == 1
     ends = np.flatnonzero(np.append(np.diff(ranked), -np.inf))
@@ -85,7 +91,14 @@ class CalibrationBin:
 def calibration_bins(
     labels: NDArray[np.float64], probabilities: NDArray[np.float64], bins: int = CALIBRATION_BINS
 ) -> list[CalibrationBin]:
-    """Return the non-empty bins of the expected calibration error."""
+    """Return the non-empty bins of the expected calibration error.
+
+    Parameters
+    ----------
+    labels, probabilities : ndarray of float64, shape (n,)
+        Labels are 0 or 1.
+    bins : int
+    """
     index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     counts = np.bincount(index, minlength=bins)
     leavers = np.bincount(index, weights=labels, minlength=bins)
@@ -104,6 +117,15 @@ def calibration_bins(
 
 
 def lift_by_tenth(labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lift in each tenth of the customers, ranked by descending probability."""
-    tenths = np.array_split(labels[np.argsort(-probabilities, kind="stable")], 10)
+    """Return the lift in each tenth of the customers, ranked by descending probability.
+
+    Customers with the same probability count as their mean, whatever their order.
+
+    Parameters
+    ----------
+    labels, probabilities : ndarray of float64, shape (n,)
+        Labels are 0 or 1.
+    """
+    _, runs, sizes = np.unique(-probabilities, return_inverse=True, return_counts=True)
+    tenths = np.array_split(np.repeat(np.bincount(runs, labels) / sizes, sizes), 10)
     return np.array([tenth.mean() / labels.mean() if len(tenth) else np.nan for tenth in tenths])

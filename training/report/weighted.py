@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.evaluate import LIFT_SHARE
+from training.evaluate import LIFT_SHARE, lift_of_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,20 +31,39 @@ class Ranking:
 
     @classmethod
     def of(cls, labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Ranking:
-        """Create a ranking from unsorted customers."""
+        """Create a ranking from unsorted customers.
+
+        Parameters
+        ----------
+        labels, probabilities : ndarray of float64, shape (n,)
+            Labels are 0 or 1.
+        """
         order = np.argsort(-probabilities, kind="stable")
         probabilities = probabilities[order]
         starts = np.flatnonzero(np.diff(probabilities, prepend=np.inf))
         return cls(labels[order], probabilities, starts)
 
     def counts(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the weighted counts of leavers and stayers in each run of equal probabilities."""
+        """Return the weighted counts of leavers and stayers in each run of equal probabilities.
+
+        Parameters
+        ----------
+        weights : ndarray of float64, shape (n,)
+            In the order of the ranking.
+        """
         left = np.add.reduceat(weights * self.labels, self.starts)
         return left, np.add.reduceat(weights, self.starts) - left
 
 
 def roc_auc(ranking: Ranking, weights: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve; ties count half (Hanley and McNeil, 1982)."""
+    """Return the area under the ROC curve; ties count half (Hanley and McNeil, 1982).
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
+    """
     left, stayed = ranking.counts(weights)
     pairs = left.sum() * stayed.sum()
     if pairs == 0:
@@ -54,7 +73,14 @@ def roc_auc(ranking: Ranking, weights: NDArray[np.float64]) -> float:
 
 
 def average_precision(ranking: Ranking, weights: NDArray[np.float64]) -> float:
-    """Return the average precision as defined by scikit-learn, without interpolation."""
+    """Return the average precision as defined by scikit-learn, without interpolation.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
+    """
     left, stayed = ranking.counts(weights)
     if left.sum() == 0:
         return np.nan
@@ -64,13 +90,18 @@ def average_precision(ranking: Ranking, weights: NDArray[np.float64]) -> float:
 
 
 def lift(ranking: Ranking, weights: NDArray[np.float64], share: float = LIFT_SHARE) -> float:
-    """Return the share of leavers among the customers ranked highest, relative to the share among all customers."""
-    total = weights.sum()
-    size = max(1.0, float(np.rint(share * total)))
-    before = np.cumsum(weights) - weights
-    top = np.clip(size - before, 0, weights)
-    left = weights @ ranking.labels
-    return float((top @ ranking.labels / size) / (left / total)) if left else np.nan
+    """Return the share of leavers among the customers ranked highest, relative to the share among all customers.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
+    share : float
+        Share of the customers that is ranked highest.
+    """
+    left, stayed = ranking.counts(weights)
+    return lift_of_runs(left, left + stayed, share)
 
 
 def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
