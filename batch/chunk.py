@@ -154,7 +154,13 @@ def _list_rejects(violations: Sequence[Violation], names: pa.Array, rows: Rows) 
 
 
 def score_blocks(scorer: Scorer, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probabilities of a validated raw matrix, computed in blocks of rows."""
+    """Return the probabilities of a validated raw matrix, computed in blocks of rows.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    raw : ndarray of float64, shape (n, features)
+    """
     probabilities = np.empty(len(raw), dtype=np.float64)
     for start in range(0, len(raw), BLOCK_ROWS):
         probabilities[start : start + BLOCK_ROWS] = scorer.score_raw(raw[start : start + BLOCK_ROWS])

@@ -79,6 +79,13 @@ def encode_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | NDArray
 def encode_numbers(feature: Feature, values: NDArray[Any], out: NDArray[np.float64]) -> list[Violation]:
     """Encode a column of numbers or booleans into `out`, vectorised; NaN is a missing value.
 
+    Parameters
+    ----------
+    feature : Feature
+    values : ndarray of numbers or bool, shape (n,)
+    out : ndarray of float64, shape (n,)
+        Is written to.
+
     Returns
     -------
     list of Violation
@@ -123,6 +130,14 @@ def find_wrong_numbers(feature: Feature, numbers: NDArray[np.float64]) -> NDArra
 def encode_values(feature: Feature, values: Sequence[Any] | NDArray[Any], out: NDArray[np.float64]) -> list[Violation]:
     """Encode a column into `out` value by value with `Feature.encode`.
 
+    Parameters
+    ----------
+    feature : Feature
+    values : sequence or ndarray, shape (n,)
+        As in a request.
+    out : ndarray of float64, shape (n,)
+        Is written to.
+
     Returns
     -------
     list of Violation
@@ -164,6 +179,12 @@ def _check(feature: Feature, row: int, value: object) -> tuple[float, Violation 
 
 def find_unusual(schema: Schema, raw: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Find the values that are allowed but outside the range seen in training.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix.
 
     Returns
     -------

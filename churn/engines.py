@@ -219,7 +219,12 @@ def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a mod
 
 
 def split_into_blocks(matrix: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return views of a matrix with at most `BLOCK_ROWS` rows each."""
+    """Return views of a matrix with at most `BLOCK_ROWS` rows each.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, columns)
+    """
     return [matrix[start : start + BLOCK_ROWS] for start in range(0, len(matrix), BLOCK_ROWS)]
 
 

@@ -104,7 +104,13 @@ class Scorer:
         return probabilities.round(PROBABILITY_DECIMALS)
 
     def infer_row(self, matrix: NDArray[np.float32]) -> float:
-        """Return the probability for an input of one row: a faster `infer` for a single customer."""
+        """Return the probability for an input of one row: a faster `infer` for a single customer.
+
+        Parameters
+        ----------
+        matrix : ndarray of float32, shape (1, columns)
+            The preprocessor's.
+        """
         # The same three operations as ndarray.round, so that ties are rounded equally.
         return round(float(self.engine.predict(matrix)[0]) * _ROUNDING) / _ROUNDING
 
@@ -113,7 +119,12 @@ class Scorer:
         return self.engine.predict(self.prepare(raw))
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether each customer is predicted to leave: strictly above the threshold."""
+        """Return whether each customer is predicted to leave: strictly above the threshold.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float64, shape (n,)
+        """
         return probabilities > self.threshold
 
     def check_golden_rows(self) -> None:

@@ -86,7 +86,14 @@ def load_onnx(model: keras.Model) -> OnnxEngine:
 
 
 def time_engine(engine: OnnxEngine, matrix: NDArray[np.float32]) -> float:
-    """Return the microseconds of one core that a row of the matrix takes alone: the best of some runs."""
+    """Return the microseconds of one core that a row of the matrix takes alone: the best of some runs.
+
+    Parameters
+    ----------
+    engine : OnnxEngine
+    matrix : ndarray of float32, shape (n, columns)
+        The preprocessor's.
+    """
     rows = [matrix[row : row + 1] for row in range(len(matrix))]
     best = np.inf
     for _ in range(TIMED_RUNS):

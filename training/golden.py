@@ -29,7 +29,14 @@ def draw_golden_rows(raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]
 
 
 def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Convert a raw matrix to customers in the form of a request."""
+    """Convert a raw matrix to customers in the form of a request.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    """
     return [
         {feature.name: _as_value(feature, number) for feature, number in zip(schema.features, row, strict=True)}
         for row in raw.tolist()

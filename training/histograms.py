@@ -22,6 +22,12 @@ SCORE_BINS = 20
 def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
     """Count customers by feature and bin.
 
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+
     Returns
     -------
     dict
@@ -32,7 +38,14 @@ def count_features(schema: Schema, raw: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return the inner bin edges of each feature; empty for features whose bins are values."""
+    """Return the inner bin edges of each feature; empty for features whose bins are values.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    """
     return [
         _find_edges(column[~np.isnan(column)]) if feature.is_quantity else np.empty(0)
         for feature, column in zip(schema.features, raw.T, strict=True)
@@ -40,7 +53,16 @@ def find_edges(schema: Schema, raw: NDArray[np.float64]) -> list[NDArray[np.floa
 
 
 def count_between(schema: Schema, raw: NDArray[np.float64], edges: list[NDArray[np.float64]]) -> dict[str, Any]:
-    """Count customers as `count_features` does, with given edges."""
+    """Count customers as `count_features` does, with given edges.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    edges : list of ndarray of float64, shape (bins - 1,)
+        Of each feature, ascending.
+    """
     columns = zip(schema.features, raw.T, edges, strict=True)
     return {feature.name: _count(feature, column, inner) for feature, column, inner in columns}
 
@@ -69,6 +91,13 @@ def _find_edges(present: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def count_scores(probabilities: NDArray[np.float64], weights: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Return weighted counts of probabilities in `SCORE_BINS` equal-width bins."""
+    """Return weighted counts of probabilities in `SCORE_BINS` equal-width bins.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n,)
+    weights : ndarray of int64, shape (n,), optional
+        Number of customers with each probability. Defaults to 1.
+    """
     counts, edges = np.histogram(probabilities, bins=SCORE_BINS, range=(0, 1), weights=weights)
     return {"edges": edges[1:-1].tolist(), "counts": counts.tolist()}

@@ -84,6 +84,14 @@ def refuse_leaks(
 def find_leaks(schema: Schema, raw: NDArray[np.float64], labels: NDArray[np.float64]) -> list[Leak]:
     """Return the columns with an AUC above `LEAK_AUC`, or far above that of all others.
 
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    labels : ndarray of float64, shape (n,)
+        1 for a customer who left, 0 for one who stayed.
+
     Returns
     -------
     list of Leak
@@ -111,6 +119,13 @@ def judge_column(feature: Feature, column: NDArray[np.float64], left: NDArray[np
 
     For numbers, this is the maximum of the AUC of the values, in either direction, and of bins, which also detect
     non-monotonic effects.
+
+    Parameters
+    ----------
+    feature : Feature
+    column : ndarray of float64, shape (n,)
+        Encoded values; NaN is a missing value.
+    left : ndarray of bool, shape (n,)
     """
     missing = np.isnan(column)
     if not feature.is_quantity:

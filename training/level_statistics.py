@@ -41,7 +41,12 @@ class LevelTable:
     numbers: NDArray[np.float64]
 
     def look_up(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the statistic of each code, NaN being a gap."""
+        """Return the statistic of each code, NaN being a gap.
+
+        Parameters
+        ----------
+        codes : ndarray of float64, shape (n,)
+        """
         last = len(self.numbers) - 1
         return self.numbers[np.where(np.isnan(codes), last, np.minimum(codes, last)).astype(np.int64)]
 

@@ -111,7 +111,15 @@ def find_objection(counts: Mapping[str, int], words: pa.Array, labels: NDArray[n
 
 
 def test_difference(codes: NDArray[np.int64], labels: NDArray[np.float64]) -> float:
-    """Return the p-value of Pearson's chi-squared test of equal shares of leavers in all levels."""
+    """Return the p-value of Pearson's chi-squared test of equal shares of leavers in all levels.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (n,)
+        Level of each row.
+    labels : ndarray of float64, shape (n,)
+        0, 1, or NaN where the label is missing.
+    """
     known = ~np.isnan(labels)
     codes, left = np.unique(codes[known], return_inverse=True)[1], labels[known]
     if len(np.unique(codes)) < 2 or len(np.unique(left)) < 2:

@@ -89,7 +89,7 @@ class Trained:
     dataset : Dataset
     settings : mapping
         The options of the training; at least ``network``, ``seed`` and ``threshold``.
-    rows : mapping of str to ndarray of int64
+    rows : mapping of str to ndarray of int64, shape (rows of the part,)
         Row numbers of each part.
     fitted : FittedModel
     created : str

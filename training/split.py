@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers of each set; a set that was not requested is empty."""
+    """Row numbers of each set; a set that was not requested is empty.
+
+    Attributes
+    ----------
+    train, validation, test : ndarray of int64, shape (rows of the set,)
+    """
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]

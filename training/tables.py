@@ -96,7 +96,12 @@ class Table:
         return f"{unit} {self.lines[row]}" if self.lines[row] else ""
 
     def select(self, rows: NDArray[np.bool_]) -> Table:
-        """Return the table with the selected rows."""
+        """Return the table with the selected rows.
+
+        Parameters
+        ----------
+        rows : ndarray of bool, shape (rows,)
+        """
         if rows.all():
             return self
         columns = {name: column.filter(pa.array(rows)) for name, column in self.columns.items()}

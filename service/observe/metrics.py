@@ -184,7 +184,14 @@ class Metrics:
     def count_customers(
         self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], sizes: NDArray[np.int64]
     ) -> None:
-        """Count scored customers; `sizes` are the numbers of customers per request."""
+        """Count scored customers; `sizes` are the numbers of customers per request.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        probabilities : ndarray of float64, shape (n,)
+        sizes : ndarray of int64, shape (requests,)
+        """
         leaving = int(np.count_nonzero(probabilities > self._threshold))
         self._churn.inc(leaving)
         self._stay.inc(len(probabilities) - leaving)

@@ -36,7 +36,14 @@ class ScoredSingle(NamedTuple):
 
 
 class ScoredBatch(NamedTuple):
-    """A request with several customers, scored."""
+    """A request with several customers, scored.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (customers, features)
+    probabilities : ndarray of float64, shape (customers,)
+    stamps : Stamps
+    """
 
     raw: NDArray[np.float64]
     probabilities: NDArray[np.float64]

@@ -149,7 +149,16 @@ def read_request(schema: Schema, body: bytes, json_size: int | None, max_custome
 def encode_answer(
     request: Request, version: str, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
 ) -> tuple[bytes, int | None]:
-    """Return the body of the response, and the length of its JSON part if binary data follow."""
+    """Return the body of the response, and the length of its JSON part if binary data follow.
+
+    Parameters
+    ----------
+    request : Request
+    version : str
+        Of the model.
+    probabilities : ndarray of float64, shape (customers,)
+    decisions : ndarray of bool, shape (customers,)
+    """
     values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions}
     outputs, tail = [], []
     for name, is_binary in request.outputs.items():

@@ -52,11 +52,23 @@ class AnswerEncoder:
         return self._encode(answer)
 
     def encode_singles(self, requests: Sequence[SingleRequest], probabilities: NDArray[np.float64]) -> list[bytes]:
-        """Return the responses to several requests with one customer each."""
+        """Return the responses to several requests with one customer each.
+
+        Parameters
+        ----------
+        requests : sequence of SingleRequest
+        probabilities : ndarray of float64, shape (requests,)
+        """
         return list(map(self.encode_single, requests, probabilities.tolist()))
 
     def encode_batch(self, request: BatchRequest, probabilities: NDArray[np.float64]) -> bytes:
-        """Return the response to a request with several customers, in the order of the request."""
+        """Return the response to a request with several customers, in the order of the request.
+
+        Parameters
+        ----------
+        request : BatchRequest
+        probabilities : ndarray of float64, shape (customers,)
+        """
         named: Any = repeat(msgspec.UNSET)
         if request.identifiers:
             named = (msgspec.UNSET if name is None else name for name in request.identifiers)

@@ -154,7 +154,13 @@ def _count_operations(model: keras.Model) -> tuple[int, int]:
 
 
 def allow(losses: NDArray[np.float64]) -> float:
-    """Return by how many nats a student may be worse than a stack with these losses and still follows it."""
+    """Return by how many nats a student may be worse than a stack with these losses and still follows it.
+
+    Parameters
+    ----------
+    losses : ndarray of float64, shape (n,)
+        Of each customer, in nats.
+    """
     return max(LEAST_DIFFERENCE, SHARE_OF_ERROR * mean_and_error(losses)[1])
 
 

@@ -60,6 +60,13 @@ def in_standard_errors(rises: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def keep_features(importances: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
-    """Return which features have at least an importance; the two foremost are always kept."""
+    """Return which features have at least an importance; the two foremost are always kept.
+
+    Parameters
+    ----------
+    importances : ndarray of float64, shape (features,)
+        In standard errors.
+    least : float
+    """
     second = np.sort(importances)[-2:][0]
     return np.asarray(importances >= min(least, second))

@@ -35,5 +35,10 @@ def losses_of(labels: NDArray[np.floating], logits: NDArray[np.floating]) -> NDA
 
 
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean of paired differences and its standard error."""
+    """Return the mean of paired differences and its standard error.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+    """
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))

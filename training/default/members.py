@@ -94,7 +94,15 @@ def encode(views: Views, folds: list[Fold], kept: Features, most_bins: int) -> E
 
 
 def fit_linear_family(encoded: Encoded, labels: NDArray[np.float32], folds: list[Fold]) -> LinearBag:
-    """Fit the linear model of each fold on bins and other columns."""
+    """Fit the linear model of each fold on bins and other columns.
+
+    Parameters
+    ----------
+    encoded : Encoded
+    labels : ndarray of float32, shape (n,)
+        0 or 1.
+    folds : list of Fold
+    """
     return fit_linear(encoded.inside, encoded.held_out, labels, folds)
 
 
@@ -104,6 +112,22 @@ def fit_network_families(
     """Fit the kinds on bins for each choice of features; keep the choice with the lowest loss out of fold.
 
     The kind of two layers on bins uses the choice of the first, which has the same inputs.
+
+    Parameters
+    ----------
+    choices : list of Encoded
+        Each with the bins of some features.
+    labels : ndarray of float32, shape (n,)
+        0 or 1.
+    folds : list of Fold
+    config : Config
+    seed : int
+        Of the first kind; each further one has the next seed.
+
+    Returns
+    -------
+    list of Networks
+        One of each kind.
     """
     families: list[Networks] = []
     best = 0
@@ -127,7 +151,18 @@ def fit_standard_family(
     config: Config,
     seed: int,
 ) -> Networks:
-    """Fit networks on standard scores for each choice of features; keep the choice with the lowest loss out of fold."""
+    """Fit networks on standard scores for each choice of features; keep the choice with the lowest loss out of fold.
+
+    Parameters
+    ----------
+    views : Views
+    choices : sequence of ndarray of bool, shape (features,)
+    labels : ndarray of float32, shape (n,)
+        0 or 1.
+    folds : list of Fold
+    config : Config
+    seed : int
+    """
     fitted = []
     for kept in choices:
         inputs = standardise(views.matrix, views.quantities, views.columns_kept(kept), int(kept.sum()))

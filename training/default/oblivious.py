@@ -69,7 +69,7 @@ def read_trees(model: CatBoostClassifier, columns: NDArray[np.int64]) -> Oblivio
     ----------
     model : CatBoostClassifier
         Fitted on float features alone.
-    columns : ndarray of int64
+    columns : ndarray of int64, shape (features of the model,)
         Columns of the matrix that the model's features are.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +130,11 @@ def to_fixed_point(leaves: NDArray[np.float64]) -> NDArray[np.float32]:
 
     The sum then does not depend on the order of additions: it is the same to the last bit for one row, in a batch, and
     in either engine.
+
+    Parameters
+    ----------
+    leaves : ndarray of float64, shape (trees, leaves)
+        In nats.
     """
     largest = float(np.abs(leaves).max(axis=1).sum())
     step = 2.0 ** np.ceil(np.log2(max(largest, 2.0**-20) / 2**23))

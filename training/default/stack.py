@@ -74,7 +74,13 @@ def fit_stack(families: Mapping[str, NDArray[np.float64]], labels: NDArray[np.fl
 
 
 def fit_scaling(logits: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:
-    """Return (slope, offset) so that slope · logit + offset has the least log loss (Platt, 1999)."""
+    """Return (slope, offset) so that slope · logit + offset has the least log loss (Platt, 1999).
+
+    Parameters
+    ----------
+    logits : ndarray of float64, shape (n,)
+    labels : ndarray of float32, shape (n,)
+    """
     weights, offset = _minimise(logits[:, None], labels)
     return float(weights[0]), offset
 

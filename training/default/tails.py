@@ -44,7 +44,7 @@ class Tail:
     column : int
     low : bool
         Whether it is the low end.
-    cuts : ndarray of float32
+    cuts : ndarray of float32, shape (bootstrap samples,)
         The cut of each bootstrap sample; the tail is beyond it.
     """
 
@@ -116,7 +116,19 @@ def find_tails(
     columns: NDArray[np.int64],
     generator: np.random.Generator,
 ) -> list[Tail]:
-    """Return the tails that gain at least `LEAST_GAIN` nats, best first, at most `MOST_TAILS`."""
+    """Return the tails that gain at least `LEAST_GAIN` nats, best first, at most `MOST_TAILS`.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, columns)
+    labels : ndarray of float32, shape (n,)
+    logits : ndarray of float64, shape (n,)
+        To be shifted.
+    columns : ndarray of int64, shape (quantities,)
+        Columns to search.
+    generator : numpy.random.Generator
+        Draws the bootstrap samples.
+    """
     eligible = [int(column) for column in columns if len(np.unique(matrix[:, column])) >= LEAST_VALUES]
     base = losses_of(labels, logits)
     gains = np.stack([base - losses_of(labels, logits + shift) for shift in _SHIFTS], axis=1)

@@ -53,22 +53,44 @@ class Views:
         object.__setattr__(self, "quantities", np.array(several, dtype=np.int64))
 
     def take(self, rows: NDArray[np.int64]) -> Views:
-        """Return the views of some rows."""
+        """Return the views of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (rows taken,)
+        """
         return Views(
             self.matrix[rows], self.preprocessor, {column: values[rows] for column, values in self.inner.items()}
         )
 
     def columns_kept(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the columns of the features kept."""
+        """Return the columns of the features kept.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (features,)
+        """
         return np.sort(np.concatenate([group for group, keep in zip(self.groups, kept, strict=True) if keep]))
 
     def columns_of(self, kept: NDArray[np.bool_], fold: int) -> NDArray[np.int64]:
-        """Return the columns of the features kept that a fold uses."""
+        """Return the columns of the features kept that a fold uses.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (features,)
+        fold : int
+        """
         columns = self.columns_kept(kept)
         return columns[np.isin(self.owners[columns], (-1, fold))]
 
     def fitted(self, fold: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the matrix of rows that a fold is fitted on."""
+        """Return the matrix of rows that a fold is fitted on.
+
+        Parameters
+        ----------
+        fold : int
+        rows : ndarray of int64, shape (rows fitted,)
+        """
         matrix = self.matrix[rows]
         for column, values in self.inner.items():
             if self.owners[column] == fold:
@@ -83,5 +105,10 @@ class Views:
         return matrix
 
     def held_out(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the matrix of rows that a fold is not fitted on."""
+        """Return the matrix of rows that a fold is not fitted on.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (rows held out,)
+        """
         return self.matrix[rows]

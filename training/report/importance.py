@@ -54,6 +54,17 @@ def permutation_importance(
 
     Breiman (2001), Machine Learning 45:5-32, in the model-agnostic form of Fisher, Rudin and Dominici (2019), JMLR
     20(177):1-81. Columns with the same information share their importance, so each appears less important.
+
+    Parameters
+    ----------
+    predict : callable
+        Returns the probabilities of a raw matrix, shape (n,).
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    labels : ndarray of float64, shape (n,)
+        1 for a customer who left, 0 for one who stayed.
+    seed : int
+        Draws the sample and the permutations.
     """
     rng = np.random.default_rng(seed)
     features = raw.shape[1]

@@ -108,6 +108,12 @@ def chance_calibration_error(probabilities: NDArray[np.float64], *, seed: int, d
     The error is never negative and is larger with fewer customers, so an interval around it is not informative.
     Instead, labels are drawn from the probabilities themselves (consistency resampling: Broecker and Smith, 2007,
     Weather and Forecasting 22:651-661).
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n,)
+    seed : int
+    draws : int
     """
     rng = np.random.default_rng(seed)
     shrink = 1.0

@@ -58,14 +58,29 @@ def break_even(costs: Costs) -> float | None:
 
 
 def contact_profit(labels: NDArray[np.float64], costs: Costs) -> NDArray[np.float64]:
-    """Return the expected profit of contacting each customer, given whether the customer would have left."""
+    """Return the expected profit of contacting each customer, given whether the customer would have left.
+
+    Parameters
+    ----------
+    labels : ndarray of float64, shape (n,)
+        0 or 1.
+    costs : Costs
+    """
     left = costs.accept_rate * (costs.customer_value - costs.offer_cost) - costs.contact_cost
     stayed = -costs.offer_cost - costs.contact_cost
     return np.where(labels == 1, left, stayed)
 
 
 def profit_at(labels: NDArray[np.float64], probabilities: NDArray[np.float64], threshold: float, costs: Costs) -> float:
-    """Return the profit per customer if customers above the threshold are contacted."""
+    """Return the profit per customer if customers above the threshold are contacted.
+
+    Parameters
+    ----------
+    labels, probabilities : ndarray of float64, shape (n,)
+        Labels are 0 or 1.
+    threshold : float
+    costs : Costs
+    """
     return float(contact_profit(labels, costs)[probabilities > threshold].sum() / len(labels))
 
 
@@ -81,6 +96,12 @@ def hull_blocks(ranking: Ranking, weights: NDArray[np.float64]) -> tuple[NDArray
 
     They are computed by isotonic regression of the labels on the scores, since pooling adjacent violators yields the
     convex hull (Fawcett and Niculescu-Mizil, 2007, Machine Learning 68:97-106).
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
 
     Returns
     -------
@@ -104,6 +125,13 @@ def expected_maximum_profit(ranking: Ranking, weights: NDArray[np.float64], cost
     segment of the ROC hull with a share q of leavers, contacting is profitable for gamma above
     gamma* = ((1 - q) d + f) / (q (V - d)). The integral of the profit over gamma > gamma* is a difference of incomplete
     beta functions, and EMPC is its mean over the customers: the paper's closed form, summed by segment.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
+    costs : Costs
     """
     law = acceptance_law(costs)
     if law is None:
@@ -119,7 +147,15 @@ def expected_maximum_profit(ranking: Ranking, weights: NDArray[np.float64], cost
 
 
 def maximum_profit(ranking: Ranking, weights: NDArray[np.float64], costs: Costs) -> MaximumProfit:
-    """Return the maximum profit for churn, MPC: the same with a fixed acceptance rate."""
+    """Return the maximum profit for churn, MPC: the same with a fixed acceptance rate.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    weights : ndarray of float64, shape (n,)
+        Weight of each customer, in the order of the ranking.
+    costs : Costs
+    """
     sizes, leavers = hull_blocks(ranking, weights)
     gain = costs.accept_rate * leavers * (costs.customer_value - costs.offer_cost)
     profit = gain - (1 - leavers) * costs.offer_cost - costs.contact_cost

@@ -81,6 +81,14 @@ def choose_features(schema: Schema, raw: NDArray[np.float64], importance: NDArra
 
     These are categories, flags and integers with few values, numbers named like an age, and the `IMPORTANT_QUANTITIES`
     most important numbers; at most the `MAX_FEATURES` most important features.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    importance : ndarray of float64, shape (features,)
+        Permutation importance in nats per customer.
     """
     ranked = [int(position) for position in np.argsort(-importance, kind="stable")]
     quantities = [position for position in ranked if _is_banded(schema.features[position], raw[:, position])]
@@ -98,7 +106,18 @@ def is_age(name: str) -> bool:
 def judge_subgroups(
     schema: Schema, part: Part, threshold: float, importance: NDArray[np.float64], *, seed: int
 ) -> list[Subgroup]:
-    """Compute the metrics of each non-empty group of a part."""
+    """Compute the metrics of each non-empty group of a part.
+
+    Parameters
+    ----------
+    schema : Schema
+    part : Part
+    threshold : float
+    importance : ndarray of float64, shape (features,)
+        Permutation importance in nats per customer.
+    seed : int
+        Draws the bootstrap samples of the intervals.
+    """
     groups = []
     for position in choose_features(schema, part.raw, importance):
         feature = schema.features[position]
@@ -110,7 +129,14 @@ def judge_subgroups(
 
 
 def split_feature(feature: Feature, column: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield the groups of a feature: a name and a mask of its customers."""
+    """Yield the groups of a feature: a name and a mask of its customers.
+
+    Parameters
+    ----------
+    feature : Feature
+    column : ndarray of float64, shape (n,)
+        Encoded values; NaN is a missing value.
+    """
     present = ~np.isnan(column)
     if _is_banded(feature, column):
         yield from _split_bands(feature, column)

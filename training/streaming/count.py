@@ -40,7 +40,13 @@ class ProbabilityCounts:
         self.counts = np.zeros((2, STEPS + 1), dtype=np.int64)
 
     def add(self, labels: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
-        """Add customers; probabilities are rounded."""
+        """Add customers; probabilities are rounded.
+
+        Parameters
+        ----------
+        labels, probabilities : ndarray of float64, shape (n,)
+            Labels are 0 or 1.
+        """
         steps = np.rint(probabilities * STEPS).astype(np.int64)
         for value in (0, 1):
             found, counts = np.unique(steps[labels == value], return_counts=True)

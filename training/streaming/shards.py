@@ -124,7 +124,18 @@ class ShardWriter:
         parts: NDArray[np.int64],
         drawn: NDArray[np.float64],
     ) -> None:
-        """Append rows; `drawn` has a random number in [0, 1) per row that selects the shard."""
+        """Append rows.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        labels : ndarray of float64, shape (n,)
+            0 or 1.
+        parts : ndarray of int64, shape (n,)
+            Index of `PARTS`.
+        drawn : ndarray of float64, shape (n,)
+            Random numbers in [0, 1) that select the shard.
+        """
         homes = (drawn * self._shards.count).astype(np.int64)
         order = np.argsort(homes, kind="stable")
         rows = np.column_stack([raw, labels, parts])[order]

@@ -62,7 +62,12 @@ class Split:
     seed: int
 
     def choose(self, row_keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the set of each row, as an index of `PARTS`."""
+        """Return the set of each row, as an index of `PARTS`.
+
+        Parameters
+        ----------
+        row_keys : ndarray of uint64, shape (n,)
+        """
         drawn = keys.draw(row_keys, self.seed, keys.PART)
         held_out = self.test_size + (1 - self.test_size) * self.validation_size
         return np.where(drawn < self.test_size, 2, np.where(drawn < held_out, 1, 0))
