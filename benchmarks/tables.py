@@ -6,8 +6,9 @@ train` detects itself), leave_out_rows (a third label value to exclude), words (
 a value) and dates (columns with the format day-month-year).
 
 For each seed there is a stratified 80/20 split, and the test set is scored once. Ours is `churn train` with default
-options, followed by `churn score`; rejected rows get the share of leavers as probability. `quick` and `streamed` are
-the same with `--quick` and `--stream`. Each result is stored as a line of JSON, so that an interrupted run resumes.
+options, followed by `churn score`; rejected rows get the share of leavers as probability. `quick`, `student` and
+`streamed` are the same with `--quick`, `--budget 10` and `--stream`. Each result is stored as a line of JSON, so that
+an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
-OURS = {"ours": [], "quick": ["--quick"], "streamed": ["--stream"]}
+OURS = {"ours": [], "quick": ["--quick"], "student": ["--budget", "10"], "streamed": ["--stream"]}
 """Options of `churn train`."""
 MODELS = ("ours", "catboost-bag", "lightgbm", "logistic")
 """Models that are compared by default."""
@@ -142,8 +143,9 @@ def fit_once(table: RealTable, model: str, seed: int, train_options: list[str]) 
     rows = np.arange(len(table.left))
     train, test = train_test_split(rows, test_size=0.2, random_state=seed, stratify=table.left)
     started, used = time.perf_counter(), processor_seconds()
+    network: dict[str, Any] = {}
     if model in OURS:
-        said, rejected = fit_ours(table, train, test, seed, [*OURS[model], *train_options])
+        said, rejected, network = fit_ours(table, train, test, seed, [*OURS[model], *train_options])
     else:
         columns, categories = type_columns(table)
         said, rejected = PEERS[model](columns, categories, table.left, train, test, seed), 0
@@ -158,6 +160,7 @@ def fit_once(table: RealTable, model: str, seed: int, train_options: list[str]) 
         "auc": scores.roc_auc,
         "ece": scores.calibration_error,
         "rejected": rejected,
+        "network": network,
         "seconds": round(time.perf_counter() - started, 1),
         "processor_seconds": round(processor_seconds() - used, 1),
     }
@@ -170,8 +173,18 @@ def processor_seconds() -> float:
 
 def fit_ours(
     table: RealTable, train: NDArray[np.int64], test: NDArray[np.int64], seed: int, options: list[str]
-) -> tuple[NDArray[np.float64], int]:
-    """Run `churn train` and `churn score`; return the probabilities of the test set and the number of rejected rows."""
+) -> tuple[NDArray[np.float64], int, dict[str, Any]]:
+    """Run `churn train` and `churn score`.
+
+    Returns
+    -------
+    said : ndarray of float64, shape (rows of the test set,)
+        Probabilities.
+    rejected : int
+        Number of rejected rows.
+    network : dict
+        What the manifest says of the network.
+    """
     about, label = table.about, table.about["label"]
     churn = [str(Path(sys.executable).with_name("churn"))]
     with tempfile.TemporaryDirectory() as name:
@@ -187,11 +200,12 @@ def fit_ours(
             subprocess.run([*churn, *command, *models], check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own
         probabilities = pd.read_csv(folder / "scores.csv")["probability"].to_numpy()
         rejects = pd.read_csv(folder / "scores.csv.rejects")
+        manifest = json.loads((folder / "models" / "1" / "manifest.json").read_text(encoding="utf-8"))
         scored = np.ones(len(test), dtype=bool)
         scored[rejects["row"].unique().astype(np.int64) - 1] = False
         said = np.full(len(test), table.left[train].mean())
         said[scored] = probabilities
-    return said, int((~scored).sum())
+    return said, int((~scored).sum()), manifest["network"]
 
 
 def fit_catboost_bag(

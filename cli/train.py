@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from training.job import Options, Outcome
 
 
+FEW_FOUND = 0.1
+"""Share of the leavers of the last part that the threshold must find for no hint to be printed."""
+
+
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @models_option
@@ -188,12 +192,15 @@ def _print_stack(outcome: Outcome) -> None:
     details = outcome.trained.fitted.result.details
     if not details:
         return
+    from training.report.families import CORRECTION
+
     losses, choice = details["out_of_fold"], details["choice"]
     wide = max(map(len, losses))
     click.echo(f"\n{'out of fold':<{wide}}{'log loss':>10}{'weight':>10}")
     for name, loss in losses.items():
         weight = details["stack"].get(name)
-        click.echo(f"{name:<{wide}}{loss:>10.4f}" + ("" if weight is None else f"{weight:>10.2f}"))
+        alone = "-" if name == CORRECTION else f"{loss:.4f}"
+        click.echo(f"{name:<{wide}}{alone:>10}" + ("" if weight is None else f"{weight:>10.2f}"))
     size = sum(path.stat().st_size for path in outcome.folder.glob("model.*")) / 2e6
     if "student" in details:
         kind = (
@@ -220,5 +227,10 @@ def _print_scores(outcome: Outcome) -> None:
         click.echo(
             f"{part}: {leave_right:,} of {leave_wrong + leave_right:,} leavers found; "
             f"{stay_wrong:,} of {stay_right + stay_wrong:,} stayers predicted to leave"
+        )
+    if leave_right < FEW_FOUND * (leave_wrong + leave_right):
+        click.echo(
+            f"Few leavers have a probability above the threshold of {outcome.trained.settings['threshold']:g}: rank "
+            "customers by probability, or set --threshold; the report compares thresholds."
         )
     click.echo(f"TensorFlow and ONNX Runtime differ by at most {outcome.engine_difference:.1e}")

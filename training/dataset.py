@@ -16,7 +16,7 @@ from training.customers import read_customers
 from training.infer import infer, list_categories, plain
 from training.leaks import refuse_leaks
 from training.source import refuse_unreadable
-from training.tables import Fault, Table, has_other_encoding, list_faults
+from training.tables import Fault, Table, describe_dropped, has_other_encoding, list_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ def load_dataset(path: Path, **options: Unpack[TableOptions]) -> Dataset:
     ragged = len({fault.line for fault in table.faults})
     bad = ragged + int((~good).sum())
     if bad:
-        notes = (*notes, f"{bad} rows are dropped for {len(faults)} faults:\n{list_faults(faults)}")
+        notes = (*notes, describe_dropped(bad, len(faults), list_faults(faults)))
     repeated = _find_repeated(table) & good
     is_kept = good & ~repeated if has_identifier else good
     check_classes(path, labels[is_kept])

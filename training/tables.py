@@ -160,6 +160,20 @@ def has_other_encoding(faults: Iterable[Fault]) -> bool:
     return any(NOT_UTF8 in fault.reason for fault in faults)
 
 
+def describe_dropped(rows: int, faults: int, listed: str) -> str:
+    """Return a sentence on dropped rows.
+
+    Parameters
+    ----------
+    rows, faults : int
+        Number of dropped rows, and of their faults.
+    listed : str
+        The first faults, one per line.
+    """
+    told = "1 row is" if rows == 1 else f"{rows:,} rows are"
+    return f"{told} dropped for {faults:,} fault{'s' * (faults != 1)}:\n{listed}"
+
+
 def list_faults(faults: Iterable[Fault]) -> str:
     """Return the first faults in file order, one per line, and the number of further ones."""
     ordered = sorted(faults, key=lambda fault: fault.line)

@@ -22,6 +22,9 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
 CORRECTION = "tails"
 """Has no loss of its own, because it is added to the others."""
 
+STUDENT = "student"
+"""Takes the place of the stack where a budget is too small for it."""
+
 BASELINES = ("logistic regression", "share of leavers")
 
 
@@ -45,7 +48,7 @@ class Family:
 
 
 def list_families(details: Mapping[str, Any]) -> list[Family]:
-    """Return the families by descending weight, then the whole and the baselines; nothing for other networks.
+    """Return the families by descending weight, then stack, student and baselines; nothing for other networks.
 
     Parameters
     ----------
@@ -59,9 +62,15 @@ def list_families(details: Mapping[str, Any]) -> list[Family]:
     for name, weight in sorted(weights.items(), key=lambda item: -item[1]):
         words, strength = FAMILIES.get(name, (name, ""))
         parts.append(Family(words, strength, None if name == CORRECTION else losses.get(name), weight))
-    whole = Family("all together: the published network", "", losses["stack"], None)
+    if STUDENT in losses:
+        whole = [
+            Family("all together: the stack", "the teacher of the published network", losses["stack"], None),
+            Family("student of the stack: the published network", "", losses[STUDENT], None),
+        ]
+    else:
+        whole = [Family("all together: the published network", "", losses["stack"], None)]
     return [
         *parts,
-        whole,
+        *whole,
         *(Family(name, "for comparison", losses[name], None) for name in BASELINES if name in losses),
     ]

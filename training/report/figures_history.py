@@ -61,8 +61,9 @@ def _draw_panel(key: str, name: str, curves: Mapping[str, Sequence[Sequence[floa
         axes = figure.subplots()
         for kind, colour in (("training", BLUE), ("validation", ORANGE)):
             _draw_series(axes, kind, colour, curves.get(kind, ()))
-        if name == "loss" and len(curves.get("validation", ())) == 1:
-            _mark_best(axes, np.array(curves["validation"][0]))
+        losses = [np.array(one) for one in curves.get("validation", ()) if np.isfinite(one).any()] * (name == "loss")
+        for one in losses:
+            _mark_best(axes, one, is_alone=len(losses) == 1)
         axes.set_title(title, fontweight="bold")
         if name == "loss":
             axes.set_ylabel("log loss (nats per customer)")
@@ -88,10 +89,12 @@ def _draw_series(axes: Axes, kind: str, colour: str, series: Sequence[Sequence[f
         )
 
 
-def _mark_best(axes: Axes, losses: NDArray[np.float64]) -> None:
+def _mark_best(axes: Axes, losses: NDArray[np.float64], *, is_alone: bool) -> None:
     best = int(np.nanargmin(losses))
     late = best > 0.6 * len(losses)
     axes.plot(best + 1, losses[best], "o", color=ORANGE, markeredgecolor=PAPER, markersize=8, zorder=5)
+    if not is_alone:
+        return
     axes.annotate(
         f"best: epoch {best + 1}",
         (best + 1, losses[best]),

@@ -11,7 +11,7 @@ from training.report import formatting
 from training.report.analysis import analyse
 from training.report.families import list_families
 from training.report.figures_decisions import draw_calibration, draw_profit, draw_profit_by_share
-from training.report.figures_groups import draw_importance, draw_subgroups
+from training.report.figures_groups import MAX_BARS, draw_importance, draw_subgroups
 from training.report.figures_history import draw_history
 from training.report.figures_ranking import draw_gains, draw_lift, draw_precision_recall, draw_roc
 from training.report.intervals import RESAMPLES
@@ -83,6 +83,7 @@ def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
         "scores": scores,
         "parts": [name for name in ("train", "validation", "test") if name in scores],
         "silent": int((~analysis.importance.matters).sum()),
+        "most_bars": MAX_BARS,
         "cross_validated": data.is_cross_validated,
         "settings": list(list_settings(data.settings)),
         "gap": widest_gap(analysis.subgroups),

@@ -25,7 +25,7 @@ from training.streaming.faults import FaultLog
 from training.streaming.inspect import inspect
 from training.streaming.repeats import Repeats
 from training.streaming.shards import PARTS, Shards, ShardWriter
-from training.tables import Fault
+from training.tables import Fault, describe_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -222,7 +222,7 @@ def _collect(
     notes = list(inspected.notes)
     bad = log.counts.rejected
     if bad:
-        notes.append(f"{bad} rows are dropped for {log.faults} faults:\n{log.describe(source)}")
+        notes.append(describe_dropped(bad, log.faults, log.describe(source)))
     notes.append(
         "The table was streamed from disk"
         + (": all rows of a customer are in the same set." if inspected.has_identifier else ".")

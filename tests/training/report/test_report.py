@@ -19,7 +19,7 @@ from training.report import Costs, ReportData, write_model_card, write_report
 from training.report.analysis import MEASURES, analyse
 from training.report.families import CORRECTION, FAMILIES, list_families
 from training.report.figures_groups import MAX_BARS, draw_importance
-from training.report.figures_history import group_history
+from training.report.figures_history import draw_history, group_history
 from training.report.formatting import code, decimal, decimal_range, markdown, percent, percent_range
 from training.report.importance import Importance
 from training.report.intervals import NOT_KNOWN, bootstrap
@@ -436,6 +436,28 @@ DETAILS = {
         "trees": 0.31, "linear": 0.34, "tails": 0.69, "stack": 0.3, "logistic regression": 0.33, "share of leavers": 0.4
     },
 }  # fmt: skip
+
+
+def test_a_student_is_the_published_network_and_the_stack_its_teacher(data: ReportData, tmp_path: Path) -> None:
+    details = DETAILS | {"out_of_fold": DETAILS["out_of_fold"] | {"student": 0.305}}
+    write_report(tmp_path / "report.html", replace(data, details=details))
+    page = (tmp_path / "report.html").read_text()
+    (published,) = [row for row in page.split("<tr") if "the published network</th>" in row]
+    assert "student of the stack" in published
+    assert "0.3050" in published
+    assert 'class="chosen"' in published
+    (stack,) = [row for row in page.split("<tr") if "all together: the stack" in row]
+    assert 'class="chosen"' not in stack
+
+
+def test_each_curve_of_several_networks_has_a_dot_where_it_is_lowest() -> None:
+    several = draw_history({"val_loss_0": [0.5, 0.4, 0.6], "val_loss_1": [0.5, 0.3], "loss": []})
+    alone = draw_history({"val_loss": [0.5, 0.4, 0.6]})
+    plain = draw_history({"loss_0": [0.5, 0.4, 0.6], "loss_1": [0.5, 0.3]})
+    dot = "fill: var(--orange); stroke: var(--paper)"
+    assert [str(one[0]).count(dot) for one in (several, alone, plain)] == [2, 1, 0]
+    assert "best: epoch 2" in alone[0]
+    assert "best: epoch" not in several[0]
 
 
 def test_the_families_are_shown_with_losses_and_weights(data: ReportData, html: str, tmp_path: Path) -> None:
