@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from training.report.svg import BLUE, GREY, INK, ORANGE, PAPER, render
 
@@ -52,6 +52,7 @@ def draw_importance(names: Sequence[str], analysis: Analysis) -> Markup:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.axvline(0, color=GREY, linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("increase of the log loss when shuffled (nats)")
 
     text = ", ".join(f"{names[position]} {importance.means[position]:.4f}" for position in order)
