@@ -1,16 +1,18 @@
 """The folder of model versions, with the current version and the history of promotions.
 
 ``current`` names the version to be served. ``promotions.jsonl`` records every change of it, oldest first, for rollbacks
-and for audits.
+and for audits. ``last_version`` is the highest version ever published, so that no number is given twice, even after a
+folder was deleted.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 CURRENT = "current"
 PROMOTIONS = "promotions.jsonl"
+LAST_VERSION = "last_version"
 _STAGING = ".staging-"
+
+_log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -66,19 +71,13 @@ class Registry:
         RegistryError
             If there is none, or the file ``current`` is invalid.
         """
-        path = self.root / CURRENT
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            return _read_number(self.root / CURRENT)
         except FileNotFoundError:
             raise RegistryError(
                 f"{self.root}: no version is current (there is no file {CURRENT}); train one, or promote one of: "
                 f"{', '.join(map(str, self.versions())) or 'none'}"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RegistryError(f"{path}: can't be read: {error}") from error
-        if not (text.isascii() and text.isdigit()):
-            raise RegistryError(f"{path}: expected a version number, found {text!r}")
-        return int(text)
 
     def current_folder(self) -> Path:
         """Return the folder of the current version; raises RegistryError if there is none."""
@@ -116,11 +115,12 @@ class Registry:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            version = max(self.versions(), default=0) + 1
+            version = self._find_last_version() + 1
             staging = self.root / f"{_STAGING}{version}"
             staging.mkdir()
             try:
                 write(staging, version)
+                replace_text(self.root / LAST_VERSION, f"{version}\n")  # a crash in between leaves a number unused
                 staging.rename(self.root / str(version))
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -135,11 +135,24 @@ class Registry:
         Raises
         ------
         RegistryError
-            If the version does not exist.
+            If the version does not exist, or the files of the folder can't be written.
         """
         with self._locked():
             self.folder(version)
             self._set_current(version, "promote")
+
+    def previous(self) -> int:
+        """Return the version to which `rollback` would go back.
+
+        Raises
+        ------
+        RegistryError
+            If there is none.
+        """
+        served = self._served()
+        if len(served) < 2:
+            raise RegistryError(f"{self.root}: no version was current before this one")
+        return served[-2]
 
     def rollback(self, check: Callable[[Path], object] | None = None) -> int:
         """Make the previously current version current again, and return it.
@@ -154,13 +167,10 @@ class Registry:
         Raises
         ------
         RegistryError
-            If there is no previous version, or it does not exist any more.
+            If there is no previous version, it does not exist any more, or the files of the folder can't be written.
         """
         with self._locked():
-            served = self._served()
-            if len(served) < 2:
-                raise RegistryError(f"{self.root}: no version was current before this one")
-            version = served[-2]
+            version = self.previous()
             folder = self.folder(version)
             if check is not None:
                 check(folder)
@@ -170,22 +180,38 @@ class Registry:
     def history(self) -> list[dict[str, Any]]:
         """Return all changes of the current version, oldest first, with version, action and time.
 
+        A last line without its end, left by an interrupted copy, is ignored; the next change removes it.
+
         Raises
         ------
         RegistryError
             If a line of the file is invalid.
         """
         path = self.root / PROMOTIONS
-        if not path.is_file():
-            return []
         changes = []
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        for number, line in enumerate(self._read_promotions().splitlines(), start=1):
             try:
                 change = json.loads(line)
                 changes.append({**change, "version": int(change["version"]), "action": str(change["action"])})
             except (KeyError, TypeError, ValueError) as error:
                 raise RegistryError(f"{path}: line {number} is invalid: {error!r}") from error
         return changes
+
+    def _read_promotions(self) -> bytes:
+        """Return the complete lines of the file, which end with a line feed."""
+        path = self.root / PROMOTIONS
+        data = path.read_bytes() if path.is_file() else b""
+        whole, end, torn = data.rpartition(b"\n")
+        if torn:
+            _log.warning("%s: the last line is incomplete and is ignored: %r", path, torn[:200])
+        return whole + end
+
+    def _find_last_version(self) -> int:
+        """Return the highest version that was ever published here, as far as the folder shows; 0 if there is none."""
+        found: list[int] = [0, *self.versions(), *(change["version"] for change in self.history())]
+        with suppress(FileNotFoundError):
+            found.append(_read_number(self.root / LAST_VERSION))
+        return max(found)
 
     def _served(self) -> list[int]:
         """Return the stack of current versions: promotions push, rollbacks pop."""
@@ -202,10 +228,11 @@ class Registry:
         line = json.dumps(
             {"time": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "version": version}
         )
-        path = self.root / PROMOTIONS
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        replace_text(path, f"{before}{line}\n")
-        replace_text(self.root / CURRENT, f"{version}\n")
+        try:
+            replace_text(self.root / PROMOTIONS, f"{self._read_promotions().decode()}{line}\n")
+            replace_text(self.root / CURRENT, f"{version}\n")
+        except OSError as error:
+            raise RegistryError(f"{self.root}: version {version} can't be made current: {error}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -217,9 +244,29 @@ class Registry:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             for left in self.root.glob(f"{_STAGING}*"):
                 shutil.rmtree(left)
-            for name in (CURRENT, PROMOTIONS):
+            for name in (CURRENT, PROMOTIONS, LAST_VERSION):
                 for left in find_left_aside(self.root / name):
                     left.unlink()
             yield
         finally:
             os.close(descriptor)
+
+
+def _read_number(path: Path) -> int:
+    """Read a file with a version number.
+
+    Raises
+    ------
+    FileNotFoundError
+    RegistryError
+        If the file can't be read, or has no number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{path}: can't be read: {error}") from error
+    if not (text.isascii() and text.isdigit()):
+        raise RegistryError(f"{path}: expected a version number, found {text!r}")
+    return int(text)

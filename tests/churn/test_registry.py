@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,7 +79,58 @@ def test_a_publication_that_fails_leaves_everything_as_before(registry: Registry
     with pytest.raises(ValueError, match="2"):
         registry.publish(write)
     assert contents(registry.root) == before
-    assert sorted(path.name for path in registry.root.iterdir()) == ["1", "current", "promotions.jsonl"]
+    assert sorted(path.name for path in registry.root.iterdir()) == ["1", "current", "last_version", "promotions.jsonl"]
+
+
+@pytest.mark.parametrize("promote", [True, False])
+def test_a_number_is_never_given_twice(registry: Registry, *, promote: bool) -> None:
+    publish(registry)
+    assert publish(registry, promote=promote) == 2
+    shutil.rmtree(registry.root / "2")
+    assert publish(registry, promote=promote) == 3
+
+
+def test_a_number_is_never_given_twice_where_only_the_promotions_are_left(registry: Registry) -> None:
+    publish(registry)
+    publish(registry)
+    shutil.rmtree(registry.root / "2")
+    (registry.root / "last_version").unlink()
+    assert publish(registry) == 3
+
+
+def test_a_corrupt_last_version_is_refused_by_name(registry: Registry) -> None:
+    publish(registry)
+    (registry.root / "last_version").write_text("two")
+    with pytest.raises(RegistryError, match=r"models/last_version: expected a version number, found 'two'"):
+        publish(registry)
+    assert registry.versions() == [1]
+
+
+@pytest.mark.parametrize("torn", [b'{"time": "2026-11-30T09:55:50+00:00", "act', b"\xff", bytes(40), b"7"])
+def test_a_torn_last_line_is_ignored_and_removed_by_the_next_change(registry: Registry, torn: bytes) -> None:
+    publish(registry)
+    publish(registry)
+    file = registry.root / "promotions.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole + torn)
+    assert [change["version"] for change in registry.history()] == [1, 2]
+    assert file.read_bytes() == whole + torn
+    assert registry.rollback() == 1
+    assert file.read_bytes().startswith(whole)
+    assert [change["version"] for change in registry.history()] == [1, 2, 1]
+    assert len(file.read_bytes().splitlines()) == 3
+
+
+def test_a_folder_that_can_not_be_written_is_named(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(registry)
+    publish(registry)
+
+    def fail(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("churn.registry.replace_text", fail)
+    with pytest.raises(RegistryError, match=r"models: version 1 can't be made current: .*Read-only file system"):
+        registry.promote(1)
 
 
 def test_nobody_sees_a_version_that_is_being_written(registry: Registry) -> None:
@@ -93,11 +145,13 @@ def test_what_killed_processes_left_is_removed(registry: Registry) -> None:
     for name in (".staging-2", ".staging-7"):
         (registry.root / name).mkdir()
         (registry.root / name / "model.keras").write_text("half")
-    for name in (".current.0123abcd", ".promotions.jsonl.0123abcd"):
+    for name in (".current.0123abcd", ".promotions.jsonl.0123abcd", ".last_version.0123abcd"):
         (registry.root / name).write_text("half")
     (registry.root / ".gitignore").touch()
     registry.promote(1)
-    assert sorted(path.name for path in registry.root.iterdir()) == [".gitignore", "1", "current", "promotions.jsonl"]
+    assert {path.name for path in registry.root.iterdir()} == {
+        ".gitignore", "1", "current", "last_version", "promotions.jsonl",
+    }  # fmt: skip
     assert publish(registry) == 2
 
 
