@@ -28,13 +28,12 @@ from serving import draw_customers
 from churn.bundle import read_bundle
 from churn.registry import Registry
 from churn.runtime.cpus import count_cpus
-from service.app import ChurnService
 from service.observe.access_log import AccessLog
 from service.oip.tensors import OUTPUTS, encode_answer, read_request
 from service.predict.endpoint import PATH
 from service.predict.parse import SingleRequest
 from service.predict.scoring import score_batch, score_single
-from service.settings import Settings
+from service.rollout.loading import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,13 +62,10 @@ def time_call(call: Callable[[], object], seconds: float) -> float:
     return float(np.median(times)) * 1e6
 
 
-async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
+async def time_parts(model: ServedModel, customers: list[dict[str, Any]], seconds: float) -> dict[str, float]:
     """Return the microseconds of each part of `POST /predict`; a coroutine, because counting needs an event loop."""
-    model = app.model_state.model
-    if model is None:
-        raise SystemExit(f"failed to load the model: {app.model_state.reason}")
     body = json.dumps({"customers": customers} if len(customers) > 1 else customers[0]).encode()
-    scorer, recorder, request = model.scorer, app.recorder, model.parser.parse(body)
+    scorer, recorder, request = model.scorer, model.recorder, model.parser.parse(body)
     parts: dict[str, Callable[[], object]] = {"parse and validate": lambda: model.parser.parse(body)}
     if isinstance(request, SingleRequest):
         row, matrix, probability = request.row, scorer.prepare_row(request.row), scorer.score_row(request.row)
@@ -77,14 +73,14 @@ async def time_parts(app: ChurnService, customers: list[dict[str, Any]], seconds
         parts["inference"] = lambda: scorer.infer_row(matrix)
         parts["serialise"] = lambda: model.answers.encode_single(request, probability)
         scored: Any = score_single(model, request, 0.0, 0.0)[1]
-        record = partial(recorder.record_single, *scored)
+        record = scored.record
     else:
         raw, matrix = request.raw, scorer.prepare(request.raw)
         probabilities = scorer.infer(matrix)
         parts["preprocess"] = lambda: scorer.prepare(raw)
         parts["inference"] = lambda: scorer.infer(matrix)
         parts["serialise"] = lambda: model.answers.encode_batch(request, probabilities)
-        record = partial(recorder.record_batch, score_batch(model, request, 0.0, 0.0)[1])
+        record = score_batch(model, request, 0.0, 0.0)[1].record
     found = {name: time_call(call, seconds) for name, call in parts.items()}
     found["count"] = time_call(partial(_repeat, record, recorder.flush), seconds) / TOGETHER
     with Path(os.devnull).open("wb") as sink:
@@ -153,10 +149,9 @@ def measure_http(
     return found
 
 
-async def time_sizes(app: ChurnService, customers: list[dict[str, Any]], seconds: float) -> list[dict[str, float]]:
-    """Load the model and return the parts by size."""
-    await app.model_state.load()
-    return [await time_parts(app, customers[:size], seconds) for size in SIZES]
+async def time_sizes(model: ServedModel, customers: list[dict[str, Any]], seconds: float) -> list[dict[str, float]]:
+    """Return the parts by size."""
+    return [await time_parts(model, customers[:size], seconds) for size in SIZES]
 
 
 def print_table(title: str, columns: Sequence[dict[str, float]], whole: dict[int, list[float]] | None = None) -> None:
@@ -186,15 +181,13 @@ def main() -> None:
         bare = measure_http(limit(options.models, "bare"), customers, clients, options.seconds * 4)
         for engine in options.engines.split(","):
             whole = measure_http(ours(engine, options.models), customers, clients, options.seconds * 4)
-            app = ChurnService(Settings(models=options.models, engine=engine, threads=1))
-            columns = asyncio.run(time_sizes(app, customers, options.seconds))
+            model = load_model(Registry(options.models).current_folder(), engine)
+            columns = asyncio.run(time_sizes(model, customers, options.seconds))
             for column, cpu in zip(columns, whole[1], strict=True):
                 column[REST] = max(0.0, cpu - sum(column.values()))
             print_table(f"POST /predict, {engine}, µs (part of the whole)", columns, whole)
-    model = app.model_state.model
-    if model is not None:
-        columns = [time_open_inference(model, customers[:size], options.seconds) for size in SIZES]
-        print_table("Open Inference Protocol, µs", columns)
+    columns = [time_open_inference(model, customers[:size], options.seconds) for size in SIZES]
+    print_table("Open Inference Protocol, µs", columns)
     print_table("a bare ASGI application, µs", [], bare)
     sys.stdout.write(f"\nload average while this ran: {os.getloadavg()[0]:.1f} on {count_cpus()} CPUs\n")
 

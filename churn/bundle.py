@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import stat
 from dataclasses import dataclass
 from importlib import metadata
@@ -114,18 +115,45 @@ def read_bundle(folder: Path) -> Bundle:
     BundleError
         If a check fails; the message names the file, the entry and the check.
     """
-    path = folder / MANIFEST
-    data = _read_manifest(path)
-    try:
-        content = decode_manifest(data)
-        files = list_files(content)
-        manifest = _understand(content)
-    except (BundleError, SchemaError) as error:
-        raise BundleError(f"{path}: {error}") from error
+    manifest, files = _parse_manifest(folder, _read_manifest(folder / MANIFEST))
     _verify_files(folder, files)
-    if folder.name.isdigit() and int(folder.name) != manifest.version:
-        raise BundleError(f"{path}: the version is {manifest.version}, but the folder is {folder.name}")
     return Bundle(folder, manifest)
+
+
+def copy_bundle(folder: Path, target: Path) -> str:
+    """Copy a model version to a new folder, and verify the copy, which nothing that happens to `folder` can change.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the version.
+    target : Path
+        Created with access for this user only; must not exist. Files that the manifest does not list are left out.
+
+    Returns
+    -------
+    str
+        Digest of the manifest and thereby of all files.
+
+    Raises
+    ------
+    BundleError
+        If a check fails; the message names the file in `folder`.
+    OSError
+        If the copy can't be written.
+    """
+    data = _read_manifest(folder / MANIFEST)
+    manifest, files = _parse_manifest(folder, data)
+    target.mkdir(mode=0o700)
+    (target / MANIFEST).write_bytes(data)
+    for name in files:
+        _measure(folder / name)
+        try:
+            shutil.copyfile(folder / name, target / name, follow_symlinks=False)
+        except OSError as error:
+            raise BundleError(f"{folder / name}: can't be copied: {error.strerror}") from error
+    _verify_files(target, files, shown=folder)
+    return str(manifest.content["manifest_sha256"])
 
 
 def _read_manifest(path: Path) -> bytes:
@@ -160,18 +188,33 @@ def _measure(path: Path) -> int:
     return found.st_size
 
 
-def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]]) -> None:
-    for name in sorted({*REQUIRED_FILES, *files}):
+def _parse_manifest(folder: Path, data: bytes) -> tuple[Manifest, Mapping[str, tuple[str, int]]]:
+    """Return the manifest of a folder, and the SHA-256 and size in bytes of each file."""
+    path = folder / MANIFEST
+    try:
+        content = decode_manifest(data)
+        files = list_files(content)
+        manifest = _understand(content)
+    except (BundleError, SchemaError) as error:
+        raise BundleError(f"{path}: {error}") from error
+    if folder.name.isdigit() and int(folder.name) != manifest.version:
+        raise BundleError(f"{path}: the version is {manifest.version}, but the folder is {folder.name}")
+    if missing := [name for name in REQUIRED_FILES if name not in files]:
+        raise BundleError(f"{path}: does not list {missing[0]}")
+    return manifest, files
+
+
+def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]], shown: Path | None = None) -> None:
+    """Compare the files with their hashes; `shown` is the folder that messages name, by default `folder`."""
+    for name, (digest, size) in sorted(files.items()):
         path = folder / name
-        if name not in files:
-            raise BundleError(f"{folder / MANIFEST}: does not list {name}")
-        digest, size = files[name]
+        named = (folder if shown is None else shown) / name
         try:
             is_whole = _measure(path) == size and sha256(path) == digest
         except OSError as error:
-            raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+            raise BundleError(f"{named}: can't be read: {error.strerror}") from error
         if not is_whole:
-            raise BundleError(f"{path}: SHA-256 differs from the manifest's: the file was altered or damaged")
+            raise BundleError(f"{named}: SHA-256 differs from the manifest's: the file was altered or damaged")
 
 
 def _understand(content: Mapping[str, Any]) -> Manifest:

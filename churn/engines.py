@@ -138,6 +138,7 @@ class TensorFlowEngine:
         self._call = tensorflow.raw_ops.PartitionedCall
         self._types = [tensorflow.float32]
         self.width: int | None = int(model.inputs[0].shape[-1])
+        _replace_silu(model)
         self._function = freeze(model, self.width)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,6 +150,22 @@ class TensorFlowEngine:
     def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         answer: NDArray[np.float32] = self._call(args=[matrix], Tout=self._types, f=self._function)[0].numpy()
         return answer.reshape(-1)
+
+
+def _replace_silu(model: Any) -> None:  # noqa: ANN401  Keras model
+    """Have the layers of a model compute SiLU with the same two operations, but without TensorFlow's own gradient.
+
+    TensorFlow registers such a gradient under a new name whenever a function that uses it is traced, and never removes
+    it: 0.4 MB and 580 Python objects would be left of each model that was ever loaded, and garbage collections would
+    take longer and longer.
+    """
+    import keras
+
+    for layer in model.layers:
+        if getattr(layer, "activation", None) is keras.activations.silu:
+            layer.activation = lambda values: values * keras.ops.sigmoid(values)
+        elif hasattr(layer, "layers"):
+            _replace_silu(layer)
 
 
 def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  Keras model and concrete function

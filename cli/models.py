@@ -73,11 +73,11 @@ def show(version: int | None, models: Path) -> None:
 def promote(version: int, models: Path, engine: EngineChoice) -> None:
     """Load VERSION as the service does, and make it current.
 
-    A running service uses it after a restart, or after SIGHUP if it has several workers.
+    Running services load it, verify it and switch to it within seconds, without losing a request.
 
     Example: churn models promote 1
     """
-    from service.state import load_model
+    from service.rollout.loading import load_model
 
     registry = Registry(models)
     load_model(registry.folder(version), engine)
@@ -93,7 +93,7 @@ def rollback(models: Path, engine: EngineChoice) -> None:
 
     Example: churn models rollback
     """
-    from service.state import load_model
+    from service.rollout.loading import load_model
 
     version = Registry(models).rollback(lambda folder: load_model(folder, engine))
     click.echo(f"version {version} is current again")
@@ -108,7 +108,7 @@ def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
 
     Example: churn models verify
     """
-    from service.state import load_model
+    from service.rollout.loading import load_model
 
     registry = Registry(models)
     versions = [version] if version is not None else registry.versions()

@@ -11,23 +11,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from churn import __version__
-from service.api import docs, health, metrics, model
+from churn.registry import Registry
+from service.api import admin, docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
 from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
-from service.observe.recorder import Recorder
 from service.observe.responses import ObservedResponse
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
 from service.predict.endpoint import PATH, TABLE_LABEL, PredictEndpoint
 from service.predict.fast_connection import FastConnection
 from service.predict.fast_path import FastPath
+from service.rollout.agent import ModelAgent
+from service.rollout.alone import Alone
 from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
@@ -37,9 +40,10 @@ from service.wire.reading import Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from fastapi import APIRouter
     from starlette.types import Receive, Scope, Send
 
-TAGS = ("scoring", "model", "health", "metrics", "open inference protocol")
+TAGS = ("scoring", "model", "admin", "health", "metrics", "open inference protocol")
 """Sections of the interactive documentation, in their order."""
 
 _log = logging.getLogger(__name__)
@@ -51,17 +55,23 @@ class ChurnService(FastAPI):
     Parameters
     ----------
     settings : Settings
+    is_alone : bool
+        Whether this process decides on its models; otherwise its supervisor does.
 
     Attributes
     ----------
     model_state : ModelState
+    models : ModelAgent
+        Loads models and switches between them.
+    alone : Alone or None
+        Decides on the models; None if the supervisor does.
     metrics : Metrics
     protocol : callable
         Makes the protocol of a connection, as uvicorn calls it; it answers most requests before they come here.
     tracing : Tracing or None
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, is_alone: bool = True) -> None:
         super().__init__(
             title="Churn scoring",
             version=__version__,
@@ -69,24 +79,27 @@ class ChurnService(FastAPI):
             openapi_url=None,
             openapi_tags=[{"name": tag} for tag in TAGS],
             lifespan=_live,
-            exception_handlers={HTTPException: respond_to_http_exception, Exception: respond_to_failure},
+            exception_handlers={
+                HTTPException: respond_to_http_exception,
+                RequestValidationError: admin.respond_to_invalid_request,
+                Exception: respond_to_failure,
+            },
         )
         self.metrics = Metrics()
-        self.model_state = ModelState(settings, self.metrics)
+        self.model_state = ModelState(self.metrics)
+        self.models = ModelAgent(settings, self.model_state, self.metrics)
+        self.alone = Alone(settings, self.model_state, self.models) if is_alone else None
         self.processor = RequestProcessor(self.metrics, settings)
-        self.recorder = Recorder(self.metrics)
         self.access = AccessLog(choose_format(settings)) if settings.access_log else None
         self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.processor, settings)
-        self.predict = PredictEndpoint(
-            self.model_state, self.metrics, self.recorder, self.processor, bulk, self.tracing
-        )
+        self.predict = PredictEndpoint(self.model_state, self.metrics, self.processor, bulk, self.tracing)
         limits = Limits(settings.head_seconds, settings.send_seconds)
         make: Callable[..., Connection] = Connection
         if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
-            fast_path = FastPath(self.predict, self.recorder, self.access, settings.max_body_bytes)
+            fast_path = FastPath(self.predict, self.access, settings.max_body_bytes)
             make = partial(FastConnection, fast_path)
         self.protocol: Callable[..., Connection] = partial(make, limits, self._count_refusal)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
@@ -95,12 +108,19 @@ class ChurnService(FastAPI):
             model.make_router(self.model_state),
             metrics.make_router(self.metrics),
             docs.make_router(self, self.model_state),
+            *([self._make_admin_router(settings)] if settings.admin else []),
             oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers),
         ]
         for router in routers:
             self.include_router(router)
         self.mount(docs.STATIC, docs.make_static_files())
         self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
+
+    def _make_admin_router(self, settings: Settings) -> APIRouter:
+        # Loading has a limit of its own, and may have to wait for another change.
+        seconds = 2 * settings.worker_start_seconds
+        changes = admin.Changes(self.models, seconds)
+        return admin.make_router(self.model_state, changes, Registry(settings.models))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""
@@ -164,16 +184,18 @@ class ChurnService(FastAPI):
         return next((name for name in (path, template) if name in self._known), "other")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, is_alone: bool = True) -> FastAPI:
     """Create the application, e.g. for ``uvicorn --factory service.app:create_app``.
 
     Parameters
     ----------
     settings : Settings, optional
         By default read from the environment; if a variable is invalid, the process exits with a message.
+    is_alone : bool
+        See `ChurnService`.
     """
     try:
-        return ChurnService(settings or read_settings())
+        return ChurnService(settings or read_settings(), is_alone=is_alone)
     except SettingsError as error:
         sys.exit(f"error: {error}")  # uvicorn would print a traceback
 
@@ -183,11 +205,14 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     """Start loading the model, without waiting for it; at shutdown, flush what is buffered."""
     for name in find_unknown_variables(os.environ):
         _log.warning("unknown setting %s", name)
-    loading = asyncio.create_task(app.model_state.load())
+    deciding = asyncio.create_task(app.alone.run()) if app.alone is not None else None
     yield
-    await loading
+    if deciding is not None:
+        deciding.cancel()
+        with suppress(asyncio.CancelledError):
+            await deciding
     app.processor.close()
-    app.recorder.flush()
+    app.metrics.flush()
     if app.access is not None:
         app.access.flush()
     if app.tracing is not None:

@@ -7,12 +7,11 @@ import logging
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from churn.bundle import read_bundle
 from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
 from churn.runtime.cpus import count_cpus
@@ -20,7 +19,8 @@ from churn.runtime.imports import block_imports
 from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
 from service.observe.tracing import check_tracing
-from service.state import find_folder
+from service.rollout.coordinator import Coordinator
+from service.rollout.staging import open_staging, remove_staging
 from service.supervisor import Supervisor
 from service.wire.uvicorn_internals import TickingServer
 from service.worker import SupervisorPipe, connect_supervisor
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from service.app import ChurnService
+    from service.rollout.messages import Lineup
     from service.settings import Settings
 
 BACKLOG = 2048
@@ -84,27 +85,31 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
     _log.info("devices: %s", describe_devices(count_cpus()))
     if settings.require_gpu:
         require_gpu(settings.engine)
-    served = _verify_model(settings)
-    listener = _listen(host, port)
-    _log.info(
-        "serving model %s on http://%s:%d, workers: %d, engine threads in each: %d",
-        served.model_version,
-        host,
-        listener.getsockname()[1],
-        workers,
-        settings.threads,
-    )
-    if workers == 1:
-        _run(served, listener)
-    else:
-        Supervisor(
-            _work,
-            (served, listener),
+    with open_staging(settings.models) as staging:
+        coordinator = Coordinator(settings, staging, settings.worker_start_seconds)
+        lineup = coordinator.open()
+        listener = _listen(host, port)
+        _log.info(
+            "serving model %d on http://%s:%d, workers: %d, engine threads in each: %d",
+            lineup.champion.version,
+            host,
+            listener.getsockname()[1],
             workers,
-            answer_seconds=settings.worker_answer_seconds,
-            start_seconds=settings.worker_start_seconds,
-            reload=lambda: (_verify_model(settings), listener),
-        ).run()
+            settings.threads,
+        )
+        if workers == 1:
+            coordinator.close()
+            _run(settings, listener)
+        else:
+            with closing(coordinator):
+                Supervisor(
+                    _work,
+                    (settings, listener),
+                    workers,
+                    answer_seconds=settings.worker_answer_seconds,
+                    start_seconds=settings.worker_start_seconds,
+                    conductor=coordinator,
+                ).run()
     _log.info("the service has stopped")
 
 
@@ -117,37 +122,48 @@ class Server(TickingServer):
     app : ChurnService
     drain_seconds : float
     supervisor : SupervisorPipe or None
+    lineup : Lineup or None
+        The models to load, if there is a supervisor.
     """
 
     def __init__(
-        self, config: uvicorn.Config, app: ChurnService, drain_seconds: float, supervisor: SupervisorPipe | None = None
+        self,
+        config: uvicorn.Config,
+        app: ChurnService,
+        drain_seconds: float,
+        supervisor: SupervisorPipe | None = None,
+        lineup: Lineup | None = None,
     ) -> None:
         super().__init__(config)
         self._app = app
         self._drain_seconds = drain_seconds
         self._supervisor = supervisor
+        self._lineup = lineup
         self._drain_until = float("inf")
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until shut down."""
         loop = asyncio.get_running_loop()
-        if self._supervisor is not None:
+        if self._supervisor is not None and self._lineup is not None:
             supervisor = self._supervisor
             supervisor.attach(loop, self)
             self._app.model_state.on_loaded = lambda: supervisor.report(self.describe_phase())
-            await self._app.model_state.load()  # before it accepts connections, which other workers can serve
+            self._app.models.send = supervisor.send
+            await self._app.models.start(self._lineup)  # before it accepts connections, which other workers can serve
             if self._app.model_state.phase == "failed":
                 return
-        else:
-            loop.add_signal_handler(
-                signal.SIGHUP, _log.warning, "SIGHUP is ignored: it restarts workers, and there is one"
-            )
+        elif self._app.alone is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._app.alone.look_again)
         await super().serve(sockets)
 
     def describe_phase(self) -> str:
         """Return the phase of the model, followed by a space and the reason if it is not "ready"."""
         state = self._app.model_state
         return f"{state.phase} {state.reason}"
+
+    def receive(self, message: bytes) -> None:
+        """Handle a message about the models."""
+        self._app.models.receive(message)
 
     def retire(self) -> None:
         """Stop accepting connections, drain and exit; other workers accept them, so the readiness does not change."""
@@ -193,12 +209,17 @@ class Server(TickingServer):
             await asyncio.sleep(0.05)
 
 
-def _run(settings: Settings, listener: socket.socket, supervisor: SupervisorPipe | None = None) -> None:
+def _run(
+    settings: Settings,
+    listener: socket.socket,
+    supervisor: SupervisorPipe | None = None,
+    lineup: Lineup | None = None,
+) -> None:
     """Serve in this process."""
     from service.app import create_app
 
     return_large_blocks()
-    app: Any = create_app(settings)
+    app: Any = create_app(settings, is_alone=supervisor is None)
     config = uvicorn.Config(
         app,
         backlog=BACKLOG,
@@ -211,24 +232,19 @@ def _run(settings: Settings, listener: socket.socket, supervisor: SupervisorPipe
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    Server(config, app, settings.drain_seconds, supervisor).run([listener])
+    Server(config, app, settings.drain_seconds, supervisor, lineup).run([listener])
 
 
 @block_imports()
-def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+def _work(settings: Settings, listener: socket.socket, lineup: Lineup, pipe: Connection) -> None:
     """Run a worker process."""
     set_up_logging(settings)
     with connect_supervisor(pipe) as supervisor:
-        _run(settings, listener, supervisor)
-
-
-def _verify_model(settings: Settings) -> Settings:
-    """Verify the model to serve, and return settings with its version number.
-
-    All workers then serve the same version, even if another one becomes current in the meantime.
-    """
-    bundle = read_bundle(find_folder(settings))
-    return settings.model_copy(update={"model_version": bundle.manifest.version})
+        try:
+            _run(settings, listener, supervisor, lineup)
+        finally:
+            if supervisor.is_orphaned:
+                remove_staging(lineup.champion)
 
 
 def _notice_dead_peers(listener: socket.socket) -> None:

@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     model_version: Literal["current"] | PositiveInt = "current"
     """Version to serve: a number, or "current" for the version that the file `current` in the folder names."""
 
+    admin: bool = False
+    """Enable the routes below /admin, which change the served models. They are not protected: only behind a proxy that
+    restricts them."""
+
     engine: EngineChoice = "auto"
     """Inference engine: onnx, tensorflow, or auto (TensorFlow if it finds a GPU, otherwise ONNX Runtime)."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from churn.errors import ChurnError
 from service.observe.multiprocess import forget_worker, share_metrics
 from service.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 TICK_SECONDS = 0.1
 
@@ -33,6 +33,28 @@ _log = logging.getLogger(__name__)
 
 class SupervisorError(ChurnError):
     """Workers repeatedly fail to start."""
+
+
+class Conductor(Protocol):
+    """What decides on the models of the workers."""
+
+    @property
+    def lineup(self) -> object:
+        """The models that workers load that start now; picklable."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no change of the models is being made."""
+
+    @property
+    def fault(self) -> str:
+        """Why the change that `look_again` began has failed; empty if it has not."""
+
+    def look_again(self) -> None:
+        """Begin to change to the models that are now current."""
+
+    def tick(self, members: Sequence[Worker]) -> None:
+        """Continue; called with all workers, ten times per second."""
 
 
 class _Slot:
@@ -66,13 +88,12 @@ class Supervisor:
     target : callable
         Function that a worker runs; see `Worker`.
     arguments : tuple
-        Its arguments; picklable.
+        Its first arguments; picklable. The models of `conductor` follow.
     workers : int
     answer_seconds, start_seconds : float
         See `Worker`.
-    reload : callable
-        Called on SIGHUP; returns the arguments of new workers. If it raises `ChurnError` or `OSError`, the error is
-        logged and no worker is restarted.
+    conductor : Conductor
+        Changes the models of the workers while they serve.
     """
 
     def __init__(
@@ -83,12 +104,12 @@ class Supervisor:
         *,
         answer_seconds: float,
         start_seconds: float,
-        reload: Callable[[], tuple[Any, ...]],
+        conductor: Conductor,
     ) -> None:
         self._target = target
         self._arguments = arguments
         self._limits = answer_seconds, start_seconds
-        self._reload = reload
+        self._conductor = conductor
         self._slots = [_Slot() for _ in range(workers)]
         self._retiring: list[Worker] = []
         self._coming: Worker | None = None
@@ -100,7 +121,8 @@ class Supervisor:
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then wait for the workers to drain; a second signal kills them.
 
-        SIGHUP restarts the workers one after the other: each one runs until its replacement is ready.
+        SIGHUP changes to the models that are then current, and restarts the workers one after the other: each one runs
+        until its replacement is ready.
 
         Raises
         ------
@@ -136,6 +158,7 @@ class Supervisor:
         for slot in self._slots:
             self._watch_slot(slot, elapsed)
         self._retiring = [worker for worker in self._retiring if not self._has_ended(worker, elapsed)]
+        self._conductor.tick(self._list_workers())
         if self._restart is None and signal.SIGHUP in self._signals:
             while signal.SIGHUP in self._signals:
                 self._signals.remove(signal.SIGHUP)
@@ -156,7 +179,7 @@ class Supervisor:
         slot.wait_seconds -= elapsed
         if slot.wait_seconds <= 0:
             try:
-                slot.worker = self._start(self._arguments)
+                slot.worker = self._start()
             except OSError as error:
                 slot.note_failure()
                 self._report(slot, f"a worker could not be started: {error}")
@@ -169,15 +192,16 @@ class Supervisor:
 
     def _restart_workers(self) -> Iterator[None]:
         """Replace the workers one after the other; yields while it waits."""
-        try:
-            arguments = self._reload()
-        except (ChurnError, OSError) as error:
-            _log.error("the workers are not restarted: %s", error)
+        self._conductor.look_again()
+        while not self._conductor.is_idle:
+            yield
+        if self._conductor.fault:
+            _log.error("the workers are not restarted: %s", self._conductor.fault)
             return
         _log.info("restarting the workers")
         for slot in self._slots:
             try:
-                worker = self._coming = self._start(arguments)
+                worker = self._coming = self._start()
             except OSError as error:
                 _log.error("a worker could not be started: %s; no more are restarted", error)
                 return
@@ -194,7 +218,6 @@ class Supervisor:
                 self._retiring.append(old)
             while self._retiring:
                 yield
-        self._arguments = arguments
         _log.info("all workers have been restarted")
 
     def _end(self) -> None:
@@ -213,8 +236,8 @@ class Supervisor:
             if not left:
                 return
 
-    def _start(self, arguments: tuple[Any, ...]) -> Worker:
-        return Worker(self._target, arguments, *self._limits)
+    def _start(self) -> Worker:
+        return Worker(self._target, (*self._arguments, self._conductor.lineup), *self._limits)
 
     def _has_ended(self, worker: Worker, elapsed: float) -> bool:
         """Return whether a worker that is shutting down has exited; kill it if it hangs."""

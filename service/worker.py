@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 PING = b"ping"
 RETIRE = b"retire"
 
+JSON = b"{"
+"""Beginning of a message about the models, see `service.rollout.messages`; the others are words."""
+
 PING_SECONDS = 0.5
 """Maximum interval between a response and the next ping; at most a quarter of the response timeout."""
 
@@ -63,6 +66,7 @@ class Worker:
         self._reason = ""
         self._silence = self._ping_seconds
         self._is_pinged = False
+        self._messages: list[bytes] = []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=target, args=(*arguments, theirs))
@@ -104,7 +108,11 @@ class Worker:
     def _exchange(self) -> None:
         try:
             while self._pipe.poll():
-                self.phase, _, self._reason = self._pipe.recv_bytes().decode().partition(" ")
+                message = self._pipe.recv_bytes()
+                if message.startswith(JSON):
+                    self._messages.append(message)
+                    continue
+                self.phase, _, self._reason = message.decode().partition(" ")
                 self.was_ready |= self.phase == "ready"
                 self._silence, self._is_pinged = 0.0, False
             if not self._is_pinged and self._silence >= self._ping_seconds:
@@ -118,6 +126,16 @@ class Worker:
         if status < 0:
             return f"was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"ended with status {status}"
+
+    def send(self, message: bytes) -> None:
+        """Send a message about the models."""
+        with suppress(OSError):  # it is exiting already
+            self._pipe.send_bytes(message)
+
+    def take_messages(self) -> list[bytes]:
+        """Return the messages about the models that `check` has read."""
+        messages, self._messages = self._messages, []
+        return messages
 
     def retire(self) -> None:
         """Ask the worker to stop accepting connections, finish its requests and exit."""
@@ -147,6 +165,9 @@ class Supervised(Protocol):
 
     def describe_phase(self) -> str:
         """Return the phase; "failed" is followed by a space and the reason."""
+
+    def receive(self, message: bytes) -> None:
+        """Handle a message about the models."""
 
     def retire(self) -> None:
         """Stop accepting connections, finish the requests in flight and exit, without becoming unready."""
@@ -183,10 +204,17 @@ class SupervisorPipe:
                 self.report(worker.describe_phase())
             elif message == RETIRE:
                 worker.retire()
+            elif message.startswith(JSON):
+                worker.receive(message)
         except (EOFError, OSError):  # the other end is closed
             loop.remove_reader(self._pipe.fileno())
             self.is_orphaned = True
             worker.end_orphaned()
+
+    def send(self, message: bytes) -> None:
+        """Send a message about the models."""
+        with suppress(OSError):  # the supervisor is gone
+            self._pipe.send_bytes(message)
 
     def report(self, phase: str) -> None:
         """Send the phase, in the form of `Supervised.describe_phase`, without waiting for a ping."""

@@ -12,9 +12,27 @@ from service.errors import RequestProblem
 
 if TYPE_CHECKING:
     from churn.scorer import Scorer
+    from service.rollout.messages import Change
     from service.state import ModelState
 
 _MANIFEST_FIELDS = ("created", "git_commit", "seed", "network", "metrics", "data", "libraries")
+
+
+class LastChange(BaseModel):
+    """The last change of the served models, or the last attempt."""
+
+    time: str = Field(description="When it was made or failed, in UTC.", examples=["2026-11-30T12:00:00+00:00"])
+    action: str = Field(description="promote, rollback, current, shadow or canary.", examples=["promote"])
+    outcome: str = Field(description="switched or failed.", examples=["switched"])
+    version: str | None = Field(None, description="The version that was to be served.", examples=["2"])
+    reason: str | None = Field(None, description="Why it failed; the previous models are still served.")
+
+
+class CanaryDescription(BaseModel):
+    """The model that scores a share of the customers instead."""
+
+    version: str = Field(description="Version of the model.", examples=["2"])
+    share: float = Field(description="Its share of the customers that have an identifier.", examples=[0.1])
 
 
 class ModelDescription(BaseModel):
@@ -34,6 +52,11 @@ class ModelDescription(BaseModel):
     metrics: dict[str, Any] | None = Field(None, description="Metrics on the training, validation and test sets.")
     data: dict[str, Any] | None = Field(None, description="The training table, with its SHA-256.")
     libraries: dict[str, str] | None = Field(None, description="Versions of the libraries that wrote the model.")
+    shadow: str | None = Field(None, description="Version that scores the same customers for comparison.")
+    canary: CanaryDescription | None = Field(None, description="The model that scores a share of the customers.")
+    last_change: LastChange | None = Field(
+        None, description="The last change of the models while the service ran, or the last attempt."
+    )
 
 
 def make_router(state: ModelState) -> APIRouter:
@@ -50,19 +73,33 @@ def make_router(state: ModelState) -> APIRouter:
     async def model() -> ModelDescription | Response:
         if state.model is None:
             return RequestProblem.not_ready(state.reason).respond()
-        return describe(state.model.scorer)
+        return describe(state, state.model.scorer)
 
     return router
 
 
-def describe(scorer: Scorer) -> ModelDescription:
-    """Describe a loaded model."""
+def describe(state: ModelState, scorer: Scorer) -> ModelDescription:
+    """Describe the served model, and what is served beside it."""
     content = scorer.manifest.content
+    lineup, change = state.lineup, state.last_change
+    shadow, canary = (None, None) if lineup is None else (lineup.shadow, lineup.canary)
     return ModelDescription(
         version=scorer.version,
         engine=scorer.engine.name,
         device=scorer.engine.device,
         threshold=scorer.threshold,
         schema=scorer.schema.to_dict(),
+        shadow=None if shadow is None else str(shadow.version),
+        canary=None
+        if lineup is None or canary is None
+        else CanaryDescription(version=str(canary.version), share=lineup.share),
+        last_change=None if change is None else describe_change(change),
         **{key: content[key] for key in _MANIFEST_FIELDS if key in content},
+    )
+
+
+def describe_change(change: Change) -> LastChange:
+    """Describe a change of the models."""
+    return LastChange(
+        time=change.time, action=change.action, outcome=change.outcome, version=change.version, reason=change.reason
     )

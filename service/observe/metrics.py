@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
-from churn.drift import Drift
-from service.observe.drift_metrics import DriftMetrics
+from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram, WorkersCollector
 from service.observe.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+    from prometheus_client.metrics_core import Metric
 
     from churn.scorer import Scorer
 
@@ -34,6 +35,13 @@ STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+class Buffer(Protocol):
+    """Holds what is yet to be counted."""
+
+    def flush(self) -> None:
+        """Count it."""
+
+
 class Metrics:
     """The metrics of the service.
 
@@ -41,8 +49,8 @@ class Metrics:
     ----------
     in_flight : Gauge
     process : ProcessMetrics
-    before_exposing : callable
-        Called before each scrape, e.g. to record what is buffered.
+    recorders : set of Buffer
+        Those that exist; they are flushed before each scrape.
     """
 
     def __init__(self) -> None:
@@ -73,8 +81,14 @@ class Metrics:
             ("reason",),
             **common,
         )
-        self._customers = Counter(
+        customers = Counter(
             "churn_customers_total", "Scored customers, by decision: churn or stay.", ("decision",), **common
+        )
+        version_customers = Counter(
+            "churn_version_customers_total",
+            "Scored customers, by version of the model and decision.",
+            ("version", "decision"),
+            **common,
         )
         self._rejected_customers = Counter(
             "churn_rejected_customers_total",
@@ -91,6 +105,12 @@ class Metrics:
             **common,
         )
         self._loads = Counter("churn_model_loads_total", "Model loads, by outcome.", ("outcome",), **common)
+        self._changes = Counter(
+            "churn_model_changes_total",
+            "Changes of the served models while the service ran, by outcome: switched or failed.",
+            ("outcome",),
+            **common,
+        )
         self._stages = FastHistogram(
             "churn_request_stage_duration_seconds",
             "Seconds per stage of scored requests: parse, queue, preprocess, inference, serialise.",
@@ -98,29 +118,29 @@ class Metrics:
             buckets=STAGE_DURATIONS,
             **common,
         )
-        self._bins = Counter(
+        bins = Counter(
             "churn_feature_bin_total",
             "Scored customers, by feature and histogram bin of the training data.",
             ("feature", "bin"),
             **common,
         )
-        self._bin_shares = Gauge(
+        bin_shares = Gauge(
             "churn_feature_bin_training_share",
             "Share of the training data, by feature and bin.",
             ("feature", "bin"),
             multiprocess_mode="livemax",
             **common,
         )
-        self._unusual = Counter(
+        unusual = Counter(
             "churn_feature_out_of_range_total",
             "Scored values outside the range of the training data, by feature.",
             ("feature",),
             **common,
         )
-        self._score_bins = Counter(
+        score_bins = Counter(
             "churn_score_bin_total", "Scored customers, by bin of the probability.", ("bin",), **common
         )
-        self._score_bin_shares = Gauge(
+        score_bin_shares = Gauge(
             "churn_score_bin_training_share",
             "Share of the training data, by bin of the probability.",
             ("bin",),
@@ -130,18 +150,21 @@ class Metrics:
         self._ready = Gauge(
             "churn_ready_workers", "Workers that are ready to score.", multiprocess_mode="livesum", **common
         )
+        self._families = Families(customers, version_customers, bins, bin_shares, unusual, score_bins, score_bin_shares)
         self.process = ProcessMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")
         self._stage_durations = [self._stages.labels(stage) for stage in STAGES]
-        self._churn, self._stay = self._customers.labels("churn"), self._customers.labels("stay")
-        self._drift: DriftMetrics | None = None
-        self._threshold = 0.5
-        self.before_exposing: Callable[[], None] = lambda: None
+        self._served: tuple[Gauge, ModelCounts] | None = None
+        self.recorders: WeakSet[Buffer] = WeakSet()
         # Created at once: Prometheus does not count the first value of a series as an increase.
         for outcome in ("ok", "failed"):
             self._loads.labels(outcome)
+        for outcome in ("switched", "failed"):
+            self._changes.labels(outcome)
+        for decision in ("churn", "stay"):
+            customers.labels(decision)
         for status in ("500", "503"):
             self._requests.labels("/predict", "POST", status)
         for reason in ("not-ready", "overloaded"):
@@ -158,6 +181,7 @@ class Metrics:
 
     def count_scored(
         self,
+        counts: ModelCounts,
         raw: NDArray[np.float64],
         probabilities: NDArray[np.float64],
         sizes: NDArray[np.int64],
@@ -167,6 +191,8 @@ class Metrics:
 
         Parameters
         ----------
+        counts : ModelCounts
+            Of the model that scored them.
         raw : ndarray of float64, shape (customers, features)
             Customers of all requests.
         probabilities : ndarray of float64, shape (customers,)
@@ -179,34 +205,36 @@ class Metrics:
         self._predict_duration.observe_many(stamps[:, -1] - stamps[:, 0])
         for durations, seconds in zip(self._stage_durations, np.diff(stamps).T, strict=True):
             durations.observe_many(seconds)
-        self.count_customers(raw, probabilities, sizes)
+        self._batches.observe_many(sizes)
+        self.count_customers(counts, raw, probabilities)
 
     def count_customers(
-        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], sizes: NDArray[np.int64]
+        self, counts: ModelCounts, raw: NDArray[np.float64], probabilities: NDArray[np.float64]
     ) -> None:
-        """Count scored customers; `sizes` are the numbers of customers per request.
+        """Count customers that a model scored.
 
         Parameters
         ----------
+        counts : ModelCounts
+            Of the model.
         raw : ndarray of float64, shape (n, features)
         probabilities : ndarray of float64, shape (n,)
-        sizes : ndarray of int64, shape (requests,)
         """
-        leaving = int(np.count_nonzero(probabilities > self._threshold))
-        self._churn.inc(leaving)
-        self._stay.inc(len(probabilities) - leaving)
         self._scores.observe_many(probabilities)
-        self._batches.observe_many(sizes)
-        if self._drift is not None:
-            self._drift.count(raw, probabilities)
+        counts.count(raw, probabilities)
 
     def count_block(
-        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], rejected: int, stamps: Sequence[float]
+        self,
+        counts: ModelCounts,
+        raw: NDArray[np.float64],
+        probabilities: NDArray[np.float64],
+        rejected: int,
+        stamps: Sequence[float],
     ) -> None:
         """Count the scored and rejected rows of a part of a table; `count_batch` counts the table itself."""
         for durations, seconds in zip(self._stage_durations, np.diff(stamps).tolist(), strict=True):
             durations.observe(seconds)
-        self.count_customers(raw, probabilities, np.zeros(0, dtype=np.int64))
+        self.count_customers(counts, raw, probabilities)
         self._rejected_customers.inc(rejected)
 
     def count_batch(self, customers: int) -> None:
@@ -217,14 +245,30 @@ class Metrics:
         """Count a model load."""
         self._loads.labels(outcome).inc()
 
-    def set_model(self, scorer: Scorer) -> None:
-        """Report the served model, and count customers in the histogram bins of its training data from now on."""
-        self._threshold = scorer.threshold
+    def count_change(self, outcome: Literal["switched", "failed"]) -> None:
+        """Count a change of the served models."""
+        self._changes.labels(outcome).inc()
+
+    def watch_model(self, scorer: Scorer) -> ModelCounts:
+        """Create the counters of a model.
+
+        Raises
+        ------
+        BundleError
+            If the histograms of the model can't be read.
+        """
+        return ModelCounts(scorer, self._families)
+
+    def set_model(self, scorer: Scorer, counts: ModelCounts) -> None:
+        """Report the served model, and the shares of its training data, instead of the previous one's."""
         if scorer.engine.device != "CPU":
             self.process.watch_gpu(scorer.engine.device)
-        self._model.labels(scorer.version, scorer.engine.name, scorer.engine.device).set(1)
-        families = (self._bins, self._bin_shares, self._unusual, self._score_bins, self._score_bin_shares)
-        self._drift = DriftMetrics(Drift(scorer.manifest), *families)
+        info = self._model.labels(scorer.version, scorer.engine.name, scorer.engine.device)
+        info.set(1)
+        before, self._served = self._served, (info, counts)
+        counts.report_shares(None if before is None else before[1])
+        if before is not None and before[0] is not info:
+            before[0].set(RETIRED)
 
     def set_ready(self, *, ready: bool) -> None:
         """Report whether this worker is ready."""
@@ -232,10 +276,22 @@ class Metrics:
 
     def expose(self) -> bytes:
         """Return all metrics in the Prometheus text format, aggregated over the workers if there are several."""
-        self.before_exposing()
+        self.flush()
         self.process.update()
-        if VARIABLE not in os.environ:
-            return generate_latest(self._registry)
-        summed = CollectorRegistry()
-        WorkersCollector(summed)  # type: ignore[no-untyped-call]
-        return generate_latest(summed)
+        return generate_latest(self)  # it only calls collect()
+
+    def flush(self) -> None:
+        """Count what is buffered."""
+        for recorder in list(self.recorders):
+            recorder.flush()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield all metrics, aggregated over the workers if there are several, without what no longer applies."""
+        registry = self._registry
+        if VARIABLE in os.environ:
+            registry = CollectorRegistry()
+            WorkersCollector(registry)  # type: ignore[no-untyped-call]
+        for metric in registry.collect():
+            if metric.type == "gauge":
+                metric.samples = [sample for sample in metric.samples if sample.value != RETIRED]
+            yield metric

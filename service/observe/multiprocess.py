@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prometheus_client.multiprocess import mark_process_dead
+
+from churn.runtime.private_folder import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +19,6 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 PREFIX = "churn-metrics-"
 
-LOCK = "lock"
-"""File in the directory that is locked while its supervisor runs."""
-
 
 @contextmanager
 def share_metrics() -> Iterator[None]:
@@ -30,17 +26,12 @@ def share_metrics() -> Iterator[None]:
 
     Directories of services that were killed are removed as well.
     """
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (folder / f".{LOCK}").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            (folder / f".{LOCK}").rename(folder / LOCK)  # visible to other services only once it is locked
-            os.environ[VARIABLE] = name
-            try:
-                yield
-            finally:
-                del os.environ[VARIABLE]
+    with private_folder(PREFIX) as folder:
+        os.environ[VARIABLE] = str(folder)
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
 
 
 def forget_worker(pid: int | None) -> None:
@@ -52,10 +43,3 @@ def remove_shared_metrics() -> None:
     """Remove the directory from a worker that outlives its supervisor."""
     if VARIABLE in os.environ:
         shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError), (folder / LOCK).open("rb") as lock:  # OSError: locked, or another user's
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)

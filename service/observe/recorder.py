@@ -1,4 +1,4 @@
-"""Records scored requests in the metrics, in batches, which costs a fraction of recording each."""
+"""Records the requests that a model scored in the metrics, in batches, which costs a fraction of recording each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.observe.metrics import Metrics
-    from service.observe.stages import ScoredBatch, Stamps
+    from service.observe.model_counts import ModelCounts
+    from service.observe.stages import Stamps
 
     Stacked = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
     """Arguments of `Metrics.count_scored`: raw matrix, probabilities, customers per request, timestamps."""
@@ -29,30 +30,37 @@ BUFFER_ROWS = 4096
 
 
 class Recorder:
-    """Buffers scored requests and records them in the metrics shortly afterwards, and before each scrape.
+    """Buffers the requests that one model scored, and records them in the metrics shortly afterwards.
+
+    They are also recorded before each scrape.
 
     Parameters
     ----------
     metrics : Metrics
+    counts : ModelCounts
+        Of the model.
+    features : int
+        Number of its features.
+
+    Attributes
+    ----------
+    counts : ModelCounts
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, counts: ModelCounts, features: int) -> None:
+        self.counts = counts
         self._metrics = metrics
         self._deferred_flush = DeferredCall(self.flush)
         # Packed numbers: tuples would be tracked by the garbage collector.
         self._singles = bytearray()
-        self._features = 0
-        self._pack = struct.Struct("").pack
+        self._features = features
+        self._pack = struct.Struct(f"{features + 1 + STAMPS}d").pack
         self._stacked: list[Stacked] = []
         self._rows = 0
-        metrics.before_exposing = self.flush
+        metrics.recorders.add(self)
 
     def record_single(self, row: Sequence[float], probability: float, stamps: Stamps) -> None:
         """Record a request with a single customer."""
-        if len(row) != self._features:  # of another model
-            self.flush()
-            self._features = len(row)
-            self._pack = struct.Struct(f"{len(row) + 1 + STAMPS}d").pack
         self._singles += self._pack(*row, probability, *stamps)
         if len(self._singles) >= BUFFER_BYTES:
             self.flush()
@@ -65,13 +73,17 @@ class Recorder:
         """Record requests with a single customer each that were scored together; `stamps` has shape (requests, 6)."""
         self._append((raw, probabilities, np.ones(len(raw), np.int64), stamps))
 
-    def record_batch(self, scored: ScoredBatch) -> None:
-        """Record a request with several customers."""
-        self._append((scored.raw, scored.probabilities, np.array([len(scored.raw)]), np.array([scored.stamps])))
+    def record_batch(
+        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: Stamps, size: int
+    ) -> None:
+        """Record a request with `size` customers, of which this model scored those given."""
+        self._append((raw, probabilities, np.array([size]), np.array([stamps])))
+
+    def record_customers(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
+        """Record customers of a request that is recorded elsewhere."""
+        self._metrics.count_customers(self.counts, raw, probabilities)
 
     def _append(self, stacked: Stacked) -> None:
-        if self._stacked and stacked[0].shape[1] != self._stacked[0][0].shape[1]:  # of another model
-            self.flush()
         self._stacked.append(stacked)
         self._rows += len(stacked[0])
         if self._rows >= BUFFER_ROWS:
@@ -85,8 +97,8 @@ class Recorder:
             records = np.frombuffer(bytes(self._singles)).reshape(-1, self._features + 1 + STAMPS)
             self._singles.clear()
             raw, probabilities, stamps = np.split(records, [self._features, self._features + 1], axis=1)
-            self._metrics.count_scored(raw, probabilities[:, 0], np.ones(len(raw), np.int64), stamps)
+            self._metrics.count_scored(self.counts, raw, probabilities[:, 0], np.ones(len(raw), np.int64), stamps)
         if self._stacked:
             stacked, self._stacked, self._rows = self._stacked, [], 0
             raw, probabilities, sizes, stamps = map(np.concatenate, zip(*stacked, strict=True))
-            self._metrics.count_scored(raw, probabilities, sizes, stamps)
+            self._metrics.count_scored(self.counts, raw, probabilities, sizes, stamps)

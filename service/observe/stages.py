@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
 Rows = TypeVar("Rows")
 Matrix = TypeVar("Matrix")
@@ -25,29 +22,6 @@ STAMPS = 6
 
 STAGES = ("parse", "queue", "preprocess", "inference", "serialise")
 """Names of the intervals between consecutive timestamps."""
-
-
-class ScoredSingle(NamedTuple):
-    """A request with a single customer, scored."""
-
-    row: Sequence[float]
-    probability: float
-    stamps: Stamps
-
-
-class ScoredBatch(NamedTuple):
-    """A request with several customers, scored.
-
-    Attributes
-    ----------
-    raw : ndarray of float64, shape (customers, features)
-    probabilities : ndarray of float64, shape (customers,)
-    stamps : Stamps
-    """
-
-    raw: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    stamps: Stamps
 
 
 def run_stages(

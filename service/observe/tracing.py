@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from churn import __version__
 from churn.errors import ChurnError
-from service.observe.stages import STAGES, ScoredSingle
+from service.observe.stages import STAGES
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from starlette.types import ASGIApp
 
-    from service.observe.stages import ScoredBatch
+    from service.observe.scored import Scored
 
 EXCLUDED_URLS = "health,metrics"
 """Comma-separated patterns of URLs that are not traced: probes and scrapes."""
@@ -82,13 +82,11 @@ class Tracing:
         )
         return wrapped  # type: ignore[no-any-return]
 
-    def add_stages(self, scored: ScoredSingle | ScoredBatch) -> None:
+    def add_stages(self, scored: Scored) -> None:
         """Add the number of customers to the current span, and a child span for each stage."""
         from opentelemetry import trace
 
-        trace.get_current_span().set_attribute(
-            "churn.customers", 1 if isinstance(scored, ScoredSingle) else len(scored.raw)
-        )
+        trace.get_current_span().set_attribute("churn.customers", scored.customers)
         offset = time.time() - time.perf_counter()
         moments = [int((offset + stamp) * 1e9) for stamp in scored.stamps]
         for stage, started, ended in zip(STAGES, moments, moments[1:], strict=False):

@@ -16,7 +16,8 @@ from service.errors import Problem, RequestProblem, report_failure, shorten
 from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.observe.responses import STATUS_DISCONNECTED
-from service.observe.stages import ScoredBatch, run_stages
+from service.observe.scored import ScoredBatch
+from service.observe.stages import run_stages
 from service.oip.contracts import (
     BINARY,
     EXTENSIONS,
@@ -197,7 +198,7 @@ class InferEndpoint:
         except Problem as problem:
             self._metrics.count_rejection(problem.kind)
             raise
-        self._metrics.count_block(scored.raw, scored.probabilities, 0, scored.stamps)
+        self._metrics.count_block(scored.recorder.counts, scored.raw, scored.probabilities, 0, scored.stamps)
         self._metrics.count_batch(len(scored.raw))
         if json_size is None:
             return Response(body, media_type="application/json")
@@ -216,7 +217,7 @@ class InferEndpoint:
         response, probabilities, stamps = run_stages(
             scorer.prepare, scorer.infer, encode, request.raw, request, received, perf_counter()
         )
-        return response, ScoredBatch(request.raw, probabilities, stamps)
+        return response, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:

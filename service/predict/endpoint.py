@@ -17,7 +17,6 @@ from service.guard.content_encoding import find_encoding
 from service.guard.request_body import ClientLeftError
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
-from service.observe.stages import ScoredSingle
 from service.predict.leniency import choose_leniency
 from service.predict.scoring import score_body
 from service.query import read_parameters
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from service.guard.request_body import RequestProcessor
     from service.media_types import TableFormat
     from service.observe.metrics import Metrics
-    from service.observe.recorder import Recorder
     from service.observe.tracing import Tracing
     from service.predict.served_model import ModelHolder, ServedModel
     from service.tables.endpoint import BulkEndpoint
@@ -56,7 +54,6 @@ class PredictEndpoint:
     ----------
     state : ModelHolder
     metrics : Metrics
-    recorder : Recorder
     processor : RequestProcessor
     bulk : BulkEndpoint
         Handles tables.
@@ -67,14 +64,12 @@ class PredictEndpoint:
         self,
         state: ModelHolder,
         metrics: Metrics,
-        recorder: Recorder,
         processor: RequestProcessor,
         bulk: BulkEndpoint,
         tracing: Tracing | None,
     ) -> None:
         self._state = state
         self._metrics = metrics
-        self._recorder = recorder
         self._processor = processor
         self._bulk = bulk
         self._tracing = tracing
@@ -102,10 +97,7 @@ class PredictEndpoint:
         else:
             status, fields = 200, [(b"content-type", JSON)]
             # Recorded before it is sent, so that a client that has the response finds it in the metrics.
-            if isinstance(scored, ScoredSingle):
-                self._recorder.record_single(*scored)
-            else:
-                self._recorder.record_batch(scored)
+            scored.record()
             if self._tracing is not None:
                 self._tracing.add_stages(scored)
         await _send_whole(send, status, fields, body)
@@ -118,7 +110,7 @@ class PredictEndpoint:
             self._metrics.count_request(PATH, "POST", status, perf_counter() - started, TABLE_LABEL)
 
         try:
-            await self._bulk.answer(scope, receive, send, form, self._get_model().scorer, count)
+            await self._bulk.answer(scope, receive, send, form, self._get_model(), count)
         except ClientLeftError:
             count(STATUS_DISCONNECTED)
         except BrokenOffError as error:

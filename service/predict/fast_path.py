@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from service.observe.access_log import AccessLog
-    from service.observe.recorder import Recorder
     from service.predict.endpoint import PredictEndpoint
     from service.predict.served_model import ServedModel
     from service.wire.connection import Connection
@@ -50,16 +49,14 @@ class FastPath:
     ----------
     endpoint : PredictEndpoint
         Provides the model and the error responses.
-    recorder : Recorder
     access : AccessLog or None
     max_body : int
         Maximum size in bytes of a body on the fast path; at most `INLINE_BYTES`.
     """
 
-    def __init__(self, endpoint: PredictEndpoint, recorder: Recorder, access: AccessLog | None, max_body: int) -> None:
+    def __init__(self, endpoint: PredictEndpoint, access: AccessLog | None, max_body: int) -> None:
         self.max_body = min(max_body, INLINE_BYTES)
         self._endpoint = endpoint
-        self._recorder = recorder
         self._access = access
         self._pending: list[_Pending] = []
         self._model: ServedModel | None = None  # of the pending requests
@@ -89,7 +86,7 @@ class FastPath:
             self.flush()
             self._refuse(connection, request_id, error, received, keep_alive=keep_alive)
             return
-        self._recorder.record_batch(scored)
+        scored.record()
         self._accept(connection, request_id, response, received, keep_alive=keep_alive)
 
     def flush(self) -> None:
@@ -102,7 +99,7 @@ class FastPath:
         try:
             if len(pending) == 1:
                 response, scored = score_single(model, first.request, first.received, first.parsed)
-                self._recorder.record_single(*scored)
+                scored.record()
             else:
                 responses = self._score_together(model, pending)
         except Exception as error:  # noqa: BLE001
@@ -121,7 +118,7 @@ class FastPath:
         stamps[:] = scored.stamps
         stamps[:, 0] = [one.received for one in pending]
         stamps[:, 1] = [one.parsed for one in pending]
-        self._recorder.record_together(scored.raw, scored.probabilities, stamps)
+        model.recorder.record_together(scored.raw, scored.probabilities, stamps)
         return responses
 
     def _accept(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from service.observe.stages import ScoredBatch, ScoredSingle, run_stages
+from service.observe.scored import ScoredBatch, ScoredSingle
+from service.observe.stages import run_stages
 from service.predict.leniency import STRICT
 from service.predict.parse import SingleRequest
 
@@ -64,7 +65,7 @@ def score_single(
     response, probability, stamps = run_stages(
         scorer.prepare_row, scorer.infer_row, model.answers.encode_single, request.row, request, received, parsed
     )
-    return response, ScoredSingle(request.row, probability, stamps)
+    return response, ScoredSingle(request.row, probability, stamps, model.recorder)
 
 
 def score_batch(model: ServedModel, request: BatchRequest, received: float, parsed: float) -> tuple[bytes, ScoredBatch]:
@@ -73,7 +74,7 @@ def score_batch(model: ServedModel, request: BatchRequest, received: float, pars
     response, probabilities, stamps = run_stages(
         scorer.prepare, scorer.infer, model.answers.encode_batch, request.raw, request, received, parsed
     )
-    return response, ScoredBatch(request.raw, probabilities, stamps)
+    return response, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
 
 
 def score_together(model: ServedModel, requests: Sequence[SingleRequest]) -> tuple[list[bytes], ScoredTogether]:

@@ -5,25 +5,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from service.observe.recorder import Recorder
 from service.predict.answers import AnswerEncoder
 from service.predict.fast_parse import FastParser
 
 if TYPE_CHECKING:
     from churn.scorer import Scorer
+    from service.observe.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A scorer with its parser of requests and encoder of responses; a request uses the same one from start to end."""
+    """A scorer with all that is derived from it; a request uses the same one from start to end.
+
+    Attributes
+    ----------
+    scorer : Scorer
+    parser : FastParser
+    answers : AnswerEncoder
+    recorder : Recorder
+    canary : Canary or None
+        The model that scores a share of the customers instead, if there is one.
+    """
 
     scorer: Scorer
     parser: FastParser
     answers: AnswerEncoder
+    recorder: Recorder
+    canary: Canary | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, max_customers: int) -> ServedModel:
-        """Create it from a scorer; `max_customers` is the maximum number of customers in a JSON request."""
-        return cls(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer))
+    def of(cls, scorer: Scorer, max_customers: int, metrics: Metrics) -> ServedModel:
+        """Create it from a scorer; `max_customers` is the maximum number of customers in a JSON request.
+
+        Raises
+        ------
+        BundleError
+            If the histograms of the model can't be read.
+        """
+        recorder = Recorder(metrics, metrics.watch_model(scorer), len(scorer.schema.features))
+        return cls(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer), recorder)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A model that scores a share of the customers, from 0 to 1, instead of the served one."""
+
+    model: ServedModel
+    share: float
 
 
 class ModelHolder(Protocol):

@@ -8,7 +8,7 @@ client requests invalid rows with the others.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from service.errors import Problem, report_failure
 from service.guard.content_encoding import find_encoding
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from churn.scorer import Scorer
     from service.guard.request_body import RequestProcessor
     from service.observe.metrics import Metrics
+    from service.observe.model_counts import ModelCounts
+    from service.observe.recorder import Recorder
     from service.settings import Settings
     from service.tables.job import ResponseBlock, TableJob
 
@@ -40,6 +42,18 @@ representations, and the next one, which arrives meanwhile."""
 
 ANSWERS: dict[TableFormat, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
 """Content types of the responses."""
+
+
+class TableModel(Protocol):
+    """The model that scores a table."""
+
+    @property
+    def scorer(self) -> Scorer:
+        """Scores the rows."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Has the counts of the model."""
 
 
 class Body:
@@ -125,7 +139,13 @@ class BulkEndpoint:
         self._stall_seconds = settings.send_seconds
 
     async def answer(
-        self, scope: Scope, receive: Receive, send: Send, form: TableFormat, scorer: Scorer, count: Callable[[], None]
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        form: TableFormat,
+        model: TableModel,
+        count: Callable[[], None],
     ) -> None:
         """Respond to a request; `count` is called just before the end of the response is sent.
 
@@ -155,8 +175,8 @@ class BulkEndpoint:
             with self._processor.reserve() as hold:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._processor.limit(receive))
-                job = await self._processor.run(self._open, scorer, form, rejects, decimal)
-                await self._score(job, body, response, hold)
+                job = await self._processor.run(self._open, model.scorer, form, rejects, decimal)
+                await self._score(job, model.recorder.counts, body, response, hold)
 
                 def count_all() -> None:
                     self._metrics.count_batch(job.counts.rows)
@@ -178,7 +198,9 @@ class BulkEndpoint:
 
         return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
 
-    async def _score(self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]) -> None:
+    async def _score(
+        self, job: TableJob, counts: ModelCounts, body: Body, response: TableResponse, hold: Callable[[int], None]
+    ) -> None:
         """Score the table.
 
         The next piece is received, and the next block is scored, while the current block is counted and held or sent.
@@ -187,7 +209,7 @@ class BulkEndpoint:
         async with read_ahead(self._work(job, body, response, hold)) as blocks:
             async for block in blocks:
                 if (scored := block.scored) is not None:
-                    self._metrics.count_block(scored.raw, scored.probabilities, scored.rejected, block.stamps)
+                    self._metrics.count_block(counts, scored.raw, scored.probabilities, scored.rejected, block.stamps)
                     rows += scored.total
                 await response.put(block.answer, rows)
 

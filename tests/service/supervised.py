@@ -22,9 +22,10 @@ from service.supervisor import Supervisor
 from service.worker import connect_supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from service.worker import SupervisorPipe
+    from service.worker import SupervisorPipe, Worker
 
 
 class Idle:
@@ -48,11 +49,34 @@ class Idle:
         self._answered.touch()
         return self._phase
 
+    def receive(self, message: bytes) -> None:
+        raise AssertionError(message)
+
     def retire(self) -> None:
         self._loop.stop()
 
     def end_orphaned(self) -> None:
         self._loop.stop()
+
+
+class Conductor:
+    """Reads what workers are given from FOLDER/argument, as the models are read in the service."""
+
+    is_idle = True
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "argument"
+        self.lineup = self._file.read_text()
+        self.fault = ""
+
+    def look_again(self) -> None:
+        argument = self._file.read_text()
+        self.fault = "the new model is damaged" if argument == "bad" else ""
+        if not self.fault:
+            self.lineup = argument
+
+    def tick(self, members: Sequence[Worker]) -> None:
+        pass
 
 
 def work(folder: Path, argument: str, pipe: Connection) -> None:
@@ -75,14 +99,15 @@ def main(folder: Path, start_seconds: float, answer_seconds: float) -> None:
     logging.basicConfig(level="INFO", format="%(message)s")
     supervisor.FIRST_DELAY_SECONDS = 0.05
 
-    def reload() -> tuple[Path, str]:
-        argument = (folder / "argument").read_text()
-        if argument == "bad":
-            raise ChurnError("the new model is damaged")
-        return folder, argument
-
     try:
-        Supervisor(work, reload(), 2, answer_seconds=answer_seconds, start_seconds=start_seconds, reload=reload).run()
+        Supervisor(
+            work,
+            (folder,),
+            2,
+            answer_seconds=answer_seconds,
+            start_seconds=start_seconds,
+            conductor=Conductor(folder),
+        ).run()
     except ChurnError as error:
         sys.exit(f"error: {error}")
 

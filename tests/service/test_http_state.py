@@ -14,10 +14,11 @@ from starlette.testclient import TestClient
 from tampering import forge_manifest
 from waiting import DEADLINE, wait_until
 
-import service.state
+import service.rollout.loading
 from churn.registry import Registry
 from churn.trust.manifest import MIN_GOLDEN_ROWS
 from service.app import create_app
+from service.rollout.messages import Lineup, Staged
 from service.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ def assert_not_ready(client: TestClient, reason: str) -> None:
 
 def test_while_it_loads_it_lives_but_is_not_ready(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_load = threading.Event()
-    load = service.state.load_scorer
+    load = service.rollout.loading.load_scorer
 
     def wait_and_load(*arguments: Any) -> Any:
         assert may_load.wait(DEADLINE)
         return load(*arguments)
 
-    monkeypatch.setattr(service.state, "load_scorer", wait_and_load)
+    monkeypatch.setattr(service.rollout.loading, "load_scorer", wait_and_load)
     with TestClient(create_app(Settings(models=bank_models, engine="onnx"))) as client:
         assert_not_ready(client, "the model is being loaded")
         assert read_metrics(client)["churn_ready_workers"] == 0
@@ -94,7 +95,7 @@ def test_what_nobody_foresaw_is_logged_but_not_told(
     def fail(*_: object) -> None:
         raise RuntimeError("secret 42")
 
-    monkeypatch.setattr(service.state, "load_scorer", fail)
+    monkeypatch.setattr(service.rollout.loading, "load_scorer", fail)
     with TestClient(create_app(Settings(models=bank_models))) as client:
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
         assert_not_ready(client, "RuntimeError: see the log")
@@ -121,7 +122,9 @@ def test_draining_it_is_not_ready_but_still_scores(bank_models: Path) -> None:
 def test_told_to_stop_while_loading_it_never_gets_ready(bank_models: Path) -> None:
     app: Any = create_app(Settings(models=bank_models, engine="onnx"))
     app.model_state.drain()
-    asyncio.run(app.model_state.load())
+    lineup = Lineup(Staged(1, "0" * 64, str(bank_models / "1")))
+    asyncio.run(app.models.start(lineup))
+    assert app.model_state.model is None
     assert app.model_state.phase == "draining"
 
 

@@ -94,19 +94,19 @@ def test_settings_that_contradict_each_other_are_one_line(monkeypatch: pytest.Mo
 
 def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     class Guarded(Settings):
-        admin: Annotated[SecretStr, Field(min_length=20)] = SecretStr("x" * 20)
+        operator: Annotated[SecretStr, Field(min_length=20)] = SecretStr("x" * 20)
         api_token: Annotated[str, Field(min_length=20)] = "x" * 20
         store: Annotated[str, Field(pattern="^postgresql:")] = "postgresql://host"
 
     monkeypatch.setattr(module, "Settings", Guarded)
     module._rules.cache_clear()
-    for name, value in (("ADMIN", "hunter2"), ("API_TOKEN", "hunter2"), ("STORE", "mysql://me:hunter2@host/db")):
+    for name, value in (("OPERATOR", "hunter2"), ("API_TOKEN", "hunter2"), ("STORE", "mysql://me:hunter2@host/db")):
         monkeypatch.setenv(f"CHURN_{name}", value)
     with pytest.raises(SettingsError) as error:
         read_settings()
     module._rules.cache_clear()
     assert "hunter2" not in str(error.value)
-    assert "CHURN_ADMIN=***" in str(error.value)
+    assert "CHURN_OPERATOR=***" in str(error.value)
     assert "CHURN_STORE='mysql://***@host/db'" in str(error.value)
 
 

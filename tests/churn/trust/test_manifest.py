@@ -17,6 +17,7 @@ from churn.drift import Drift
 from churn.errors import BundleError, ChurnError
 from churn.scorer import load_scorer
 from churn.trust.manifest import decode_manifest
+from service.observe.metrics import Metrics
 from service.predict.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def test_whatever_is_changed_is_refused_or_the_model_scores_as_before(folder: Pa
         except ChurnError as error:
             messages.append(str(error))
             continue
-        model = ServedModel.of(scorer, 10)
+        model = ServedModel.of(scorer, 10, Metrics())
         Drift(scorer.manifest).count(np.zeros((1, len(scorer.schema.features))))
         assert 0 <= model.scorer.threshold <= 1
         if set(scorer.schema.names) == set(customer):

@@ -1,0 +1,130 @@
+"""Routes that change the served models. They exist only if ``CHURN_ADMIN`` is true."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+
+from churn.errors import ChurnError
+from service.api.model import LastChange, describe_change
+from service.api.openapi import describe_problems
+from service.errors import Problem
+from service.rollout.messages import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import Request
+    from fastapi.params import Depends
+
+    from churn.registry import Registry
+    from service.rollout.agent import ModelAgent
+    from service.state import ModelState
+
+_PROBLEMS = {
+    409: "The change was not made; the detail says why. The previous models are still served.",
+    503: "The change took too long; it may still be made, see GET /model.",
+}
+
+Version = Annotated[int, Path(description="Version of the model.", ge=1, examples=[2])]
+
+
+class Versions(BaseModel):
+    """The versions in the folder of the models, and what is served."""
+
+    versions: list[str] = Field(description="All versions, in ascending order.", examples=[["1", "2"]])
+    current: str | None = Field(description="The version that the file `current` names.", examples=["1"])
+    served: str | None = Field(description="The version that is being served.", examples=["1"])
+    shadow: str | None = Field(description="Version that scores the same customers for comparison.")
+    canary: str | None = Field(description="Version that scores a share of the customers.")
+    canary_share: float = Field(description="Its share, from 0 to 1.", examples=[0.0])
+
+
+class Changes:
+    """Requests changes of the served models.
+
+    Parameters
+    ----------
+    models : ModelAgent
+    seconds : float
+        Maximum time for a change.
+    """
+
+    def __init__(self, models: ModelAgent, seconds: float) -> None:
+        self._models = models
+        self._seconds = seconds
+
+    async def make(self, wish: Wish) -> LastChange | Response:
+        """Request a change, and respond when it has been made or has failed."""
+        try:
+            change = await self._models.ask(wish, self._seconds)
+        except TimeoutError:
+            detail = f"the change was not completed within {self._seconds:g} s; GET /model shows when it is"
+            return Problem(503, "change-pending", "The change takes long", detail).respond()
+        if change.outcome == "failed":
+            reason = change.reason or "see the log"
+            return Problem(409, "change-failed", "The served models are unchanged", reason).respond()
+        return describe_change(change)
+
+
+def make_router(state: ModelState, changes: Changes, registry: Registry, guards: Sequence[Depends] = ()) -> APIRouter:
+    """Create the routes.
+
+    Parameters
+    ----------
+    state : ModelState
+    changes : Changes
+    registry : Registry
+    guards : sequence of Depends
+        Dependencies that every request must pass, e.g. authentication.
+    """
+    router = APIRouter(prefix="/admin", tags=["admin"], dependencies=guards)
+    form: dict[str, Any] = {
+        "response_model": LastChange,
+        "response_model_exclude_none": True,
+        "responses": describe_problems(_PROBLEMS),
+    }
+
+    @router.get("/models", summary="The versions, and what is served")
+    async def list_models() -> Versions:
+        return await asyncio.to_thread(describe_versions, state, registry)
+
+    @router.post("/models/rollback", summary="Serve the previously current version", **form)
+    async def roll_back() -> LastChange | Response:
+        return await changes.make(Wish("rollback"))
+
+    @router.post("/models/{version}/promote", summary="Serve a version, and make it current", **form)
+    async def promote(version: Version) -> LastChange | Response:
+        return await changes.make(Wish("promote", version))
+
+    return router
+
+
+def describe_versions(state: ModelState, registry: Registry) -> Versions:
+    """Describe the folder of the models, and what is served."""
+    lineup = state.lineup
+    shadow, canary = (None, None) if lineup is None else (lineup.shadow, lineup.canary)
+    try:
+        current: str | None = str(registry.current())
+    except ChurnError:
+        current = None
+    return Versions(
+        versions=[str(version) for version in registry.versions()],
+        current=current,
+        served=None if lineup is None else str(lineup.champion.version),
+        shadow=None if shadow is None else str(shadow.version),
+        canary=None if canary is None else str(canary.version),
+        canary_share=0.0 if lineup is None else lineup.share,
+    )
+
+
+async def respond_to_invalid_request(_request: Request, error: Exception) -> Response:
+    """Respond to a request whose parameters or body are not valid."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    return Problem(422, "invalid-request", "The request is invalid", "; ".join(faults)).respond()

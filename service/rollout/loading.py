@@ -1,0 +1,74 @@
+"""Load model versions for the service."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from churn.scorer import load_scorer
+from service.observe.metrics import Metrics
+from service.predict.served_model import ServedModel
+from service.settings import MAX_CUSTOMERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from churn.engines import EngineChoice
+
+WARM_UP_ROWS = (1, 1_000, 1, 10_000)
+"""Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread that loads a model may keep the interpreter from the event loop, instead of Python's 5 ms. The loop
+gives the interpreter up at every system call, so that each of them would take that long."""
+
+
+def load_model(
+    folder: Path,
+    engine: EngineChoice = "auto",
+    threads: int = 1,
+    max_customers: int = MAX_CUSTOMERS,
+    metrics: Metrics | None = None,
+) -> ServedModel:
+    """Load a model, verify it, create all that is derived from it, and warm it up.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the version.
+    engine : {"auto", "onnx", "tensorflow"}
+    threads : int
+        Number of threads per operation of the engine.
+    max_customers : int
+        Maximum number of customers per request.
+    metrics : Metrics, optional
+        Where its customers are counted. By default nowhere that is read.
+
+    Raises
+    ------
+    BundleError
+        If a check fails or the model can't be served.
+    EngineError
+        If the engine is not installed or can't read its file.
+    """
+    scorer = load_scorer(folder, engine, threads)
+    model = ServedModel.of(scorer, max_customers, Metrics() if metrics is None else metrics)
+    for rows in WARM_UP_ROWS:
+        scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
+    scorer.score_row([0.0] * len(scorer.schema.features))
+    return model
+
+
+@contextmanager
+def yield_often() -> Iterator[None]:
+    """Let the event loop run at once whenever it can, while another thread loads a model."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
