@@ -66,7 +66,10 @@ def use_our_protocol() -> None:
 
     from service.predict.fast_connection import FastConnection
     from service.predict.fast_path import FastPath
+    from service.wire.admission import Admission
+    from service.wire.backlog import Backlog
     from service.wire.reading import Limits
+    from service.wire.refusals import Refusals, Traffic
 
     class Tested(FastConnection):
         """The protocol with the parameters that the tests use."""
@@ -74,7 +77,9 @@ def use_our_protocol() -> None:
         def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
             nothing: Any = None  # no test posts to the fast path's route
             fast_path = FastPath(nothing, nothing, nothing, 0)
-            super().__init__(fast_path, Limits(), lambda _: (b"x-request-id", b"1"), *arguments, **options)
+            refusals = Refusals(60.0, b"", lambda *_: None)
+            traffic = Traffic(Backlog(Admission(60.0)), refusals, lambda _: None)
+            super().__init__(fast_path, traffic, Limits(), lambda _: (b"x-request-id", b"1"), *arguments, **options)
 
     load = uvicorn.importer.import_from_string
     uvicorn.importer.import_from_string = lambda name: Tested if name == THEIRS else load(name)

@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
+from service.observe.overload import OverloadReport
 from service.observe.responses import ObservedResponse
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
@@ -34,8 +36,12 @@ from service.rollout.alone import Alone
 from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
+from service.wire.admission import Admission
+from service.wire.backlog import Backlog
 from service.wire.connection import Connection
 from service.wire.reading import Limits
+from service.wire.refusals import Refusals, Traffic
+from service.wire.ticket import TICKET, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -91,17 +97,23 @@ class ChurnService(FastAPI):
         self.alone = Alone(settings, self.model_state, self.models) if is_alone else None
         self.processor = RequestProcessor(self.metrics, settings)
         self.access = AccessLog(choose_format(settings)) if settings.access_log else None
+        self.max_connections = None if settings.max_connections == "auto" else settings.max_connections
         self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.processor, settings)
         self.predict = PredictEndpoint(self.model_state, self.metrics, self.processor, bulk, self.tracing)
         limits = Limits(settings.head_seconds, settings.send_seconds)
+        backlog = Backlog(Admission(settings.queue_seconds))
+        self.overload = OverloadReport(self.metrics, backlog)
+        refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_refused)
+        traffic = Traffic(backlog, refusals, self.overload.count_left)
         make: Callable[..., Connection] = Connection
         if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
             fast_path = FastPath(self.predict, self.access, settings.max_body_bytes)
+            backlog.flush = fast_path.flush
             make = partial(FastConnection, fast_path)
-        self.protocol: Callable[..., Connection] = partial(make, limits, self._count_refusal)
+        self.protocol: Callable[..., Connection] = partial(make, traffic, limits, self._count_refusal)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
             health.make_router(self.model_state),
@@ -145,8 +157,11 @@ class ChurnService(FastAPI):
             self.access,
             None if scores else self.metrics.count_request,  # the endpoint counts what it scores
         )
+        ticket: Ticket | None = scope.get(TICKET)
         try:
-            if scores:
+            if ticket is not None and ticket.refusal is not None:
+                await self._refuse(ticket.refusal, perf_counter() - ticket.arrived, routed, receive, response)
+            elif scores:
                 await self.predict(scope, receive, response)
             else:
                 # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
@@ -155,14 +170,17 @@ class ChurnService(FastAPI):
         except asyncio.CancelledError:
             # The server cancels what is left at the end of its shutdown, and waits for nothing after that.
             if not response.has_begun:
-                await self._refuse_at_shutdown(routed, receive, response)
+                problem = RequestProblem.shutting_down(self._shutdown_seconds)
+                await self._refuse(problem, self._shutdown_seconds, routed, receive, response, TABLE_LABEL)
         response.end()
 
-    async def _refuse_at_shutdown(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = RequestProblem.shutting_down(self._shutdown_seconds)
+    async def _refuse(
+        self, problem: Problem, seconds: float, scope: Scope, receive: Receive, send: Send, timed_as: str = PATH
+    ) -> None:
+        """Respond to a request that is not scored, whatever its route."""
         self.metrics.count_rejection(problem.kind)
         if scope["path"] == PATH:
-            self.metrics.count_request(PATH, scope["method"], problem.status, self._shutdown_seconds, TABLE_LABEL)
+            self.metrics.count_request(PATH, scope["method"], problem.status, seconds, timed_as)
         respond = oip.respond if scope["path"].startswith(f"{oip.ROOT}/") else Problem.respond
         await respond(problem)(scope, receive, send)
 

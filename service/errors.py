@@ -218,6 +218,32 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def queue_full(cls, seconds: float) -> RequestProblem:
+        """Report that more requests wait than can be scored within the longest wait, in seconds."""
+        detail = f"more requests are waiting than can be scored in {seconds:g} s (CHURN_QUEUE_SECONDS); retry later"
+        return cls(503, "overloaded", "The service is overloaded", detail, headers=RETRY_AFTER)
+
+    @classmethod
+    def too_many_connections(cls) -> RequestProblem:
+        """Report a connection beyond the limit."""
+        detail = (
+            "the service has as many connections as it may (CHURN_MAX_CONNECTIONS); retry later, or reuse connections"
+        )
+        return cls(503, "too-many-connections", "The service has too many connections", detail, headers=RETRY_AFTER)
+
+    @classmethod
+    def deadline_exceeded(cls, seconds: float, source: str) -> RequestProblem:
+        """Report a request that was not scored within its time; `source` is the setting or header that limits it."""
+        detail = f"the request could not be scored within {seconds:g} s ({source}), and was dropped"
+        return cls(504, "deadline-exceeded", "The request was not scored in time", detail)
+
+    @classmethod
+    def invalid_timeout(cls, header: str, sent: str) -> RequestProblem:
+        """Report a header with a time limit that can't be used."""
+        detail = f"the header {header} is {shorten(sent)!r}; allowed: a number of seconds above 0, e.g. 0.25"
+        return cls(400, "invalid-timeout", "The time limit is invalid", detail)
+
+    @classmethod
     def shutting_down(cls, seconds: float) -> RequestProblem:
         """Report a request that was not finished before the service shut down."""
         detail = f"the request was not finished within {seconds:g} s of the shutdown (CHURN_SHUTDOWN_SECONDS)"
@@ -229,6 +255,15 @@ class RequestProblem(Problem):
         return cls(
             500, "internal-error", "Internal error", f"details are in the log, with the error identifier {identifier}"
         )
+
+
+def encode_closing(problem: Problem) -> bytes:
+    """Return a whole response after which the connection is closed."""
+    body = problem.encode()
+    fields = [*problem.headers.items(), ("content-type", MEDIA_TYPE), ("content-length", len(body))]
+    fields.append(("connection", "close"))
+    head = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+    return (head + "".join(f"{name.lower()}: {value}\r\n" for name, value in fields) + "\r\n").encode() + body
 
 
 def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value

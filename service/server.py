@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from service.rollout.messages import Lineup
     from service.settings import Settings
 
-BACKLOG = 2048
-
 FAREWELL_SECONDS = 0.5
 """How long the connections of requests that were cancelled at the end may take to close."""
 
@@ -134,7 +132,7 @@ class Server(TickingServer):
         supervisor: SupervisorPipe | None = None,
         lineup: Lineup | None = None,
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, app.overload, app.max_connections)
         self._app = app
         self._drain_seconds = drain_seconds
         self._supervisor = supervisor
@@ -200,6 +198,7 @@ class Server(TickingServer):
             self.should_exit = time.monotonic() >= self._drain_until
         if is_new_second:  # for scrapes that another worker responds to
             self._app.metrics.process.update()
+            self._app.overload.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is in flight; give clients whose requests were cancelled a moment to read why."""
@@ -222,7 +221,6 @@ def _run(
     app: Any = create_app(settings, is_alone=supervisor is None)
     config = uvicorn.Config(
         app,
-        backlog=BACKLOG,
         log_config=None,
         access_log=False,  # ours writes the lines, of both ways
         http=app.protocol,

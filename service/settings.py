@@ -112,6 +112,20 @@ class Settings(BaseSettings):
     send_seconds: PositiveFloat = 60
     """Maximum seconds in which a client reads nothing of a response; then the connection is closed."""
 
+    max_connections: Literal["auto"] | PositiveInt = "auto"
+    """Maximum number of connections of one worker; on further ones, only health checks and metrics are answered, and
+    other requests are rejected with 503. "auto", and the maximum: as many as the limit of open files (ulimit -n)
+    allows."""
+
+    queue_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15
+    """Longest time in seconds for which a request waits when more arrive than can be scored; others are rejected with
+    503 and Retry-After. Should be well below the timeout of the clients."""
+
+    request_timeout: Annotated[float, Field(gt=0, le=DAY)] = 30.0
+    """Seconds after which a request with JSON or tensors that has been received is no longer scored, but rejected with
+    504. A client sets a shorter time with the header X-Request-Timeout (seconds), a proxy with
+    X-Envoy-Expected-Rq-Timeout-Ms."""
+
     drain_seconds: Annotated[float, Field(ge=0, le=DAY)] = 1.0
     """Seconds after SIGTERM in which the service still accepts requests while /health/ready returns 503, so that a load
     balancer can stop routing to it."""

@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "batch.sql": set(),
     "service.wire": set(),
     "service.observe": set(),
-    "service.guard": {"service.observe"},
+    "service.guard": {"service.wire", "service.observe"},
     "service.tables": {"service.observe", "service.guard"},
     "service.predict": {"service.wire", "service.observe", "service.guard", "service.tables"},
     "service.oip": {"service.observe", "service.guard", "service.predict"},

@@ -6,17 +6,19 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import RequestProblem
 from service.guard.content_encoding import decode
+from service.guard.deadline import ClientLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from starlette.types import Message, Receive
 
+    from service.guard.deadline import Deadline
     from service.observe.metrics import Metrics
     from service.settings import Settings
 
@@ -28,13 +30,13 @@ INLINE_BYTES = 256 * 1024
 A body of this size takes about 2 ms, which delays other requests too little to be noticed. Switching to a thread costs
 0.1 ms, which is worthwhile only for bodies that would block the loop for longer."""
 
+NOTICEABLE_WAIT = 0.05
+"""Seconds of waiting for the thread after which a client that has closed its half of the connection counts as gone. One
+that closes it at once, and reads its response, is served by an idle thread much earlier."""
+
 MIN_BYTES_PER_SECOND = 500
 """Minimum average rate of a body, in addition to the allowed pause. Without it, a client that sends a byte now and then
 would occupy memory indefinitely."""
-
-
-class ClientLeftError(Exception):
-    """The client disconnected before its request was complete."""
 
 
 class TimedReceive:
@@ -84,6 +86,7 @@ class RequestProcessor:
         self._max_body = settings.max_body_bytes
         self._max_pending = settings.max_pending_bytes
         self._pause_seconds = settings.body_seconds
+        self._timeout = settings.request_timeout
         self._pending = 0
         # One thread: because of the interpreter lock, a second one would only use more memory.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
@@ -95,6 +98,29 @@ class RequestProcessor:
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Call `work` in the thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def run_in_time(self, deadline: Deadline, work: Callable[[bytes], T], body: bytes) -> T:
+        """Call `work` in the thread and return its result, unless the request's time ends or its client leaves before.
+
+        Raises
+        ------
+        RequestProblem
+            504 when the time has passed. Work that has begun is not stopped; its result is dropped.
+        ClientLeftError
+            If the client has left before the work began.
+        """
+        submitted = perf_counter()
+
+        def begin() -> T:
+            deadline.check(has_waited=perf_counter() - submitted > NOTICEABLE_WAIT)
+            return work(body)
+
+        remaining = deadline.remaining
+        try:
+            async with asyncio.timeout(remaining if remaining < float("inf") else None):
+                return await self.run(begin)
+        except TimeoutError:
+            raise deadline.problem from None
 
     def limit(self, receive: Receive) -> TimedReceive:
         """Return a request's `receive` callable with the time limits for bodies."""
@@ -124,7 +150,12 @@ class RequestProcessor:
             self._metrics.in_flight.dec()
 
     async def process(
-        self, announced: int, receive: Receive, work: Callable[[bytes], T], encoding: str | None = None
+        self,
+        announced: int,
+        receive: Receive,
+        work: Callable[[bytes], T],
+        deadline: Deadline,
+        encoding: str | None = None,
     ) -> T:
         """Receive a body and return the result of `work`.
 
@@ -136,15 +167,18 @@ class RequestProcessor:
             ASGI receive callable.
         work : callable
             Called with the complete body, in the event loop or in the thread.
+        deadline : Deadline
+            Limited to ``CHURN_REQUEST_TIMEOUT`` from the end of the body.
         encoding : str, optional
             Content encoding of the body. Defaults to none.
 
         Raises
         ------
         RequestProblem
-            408 if the body is too slow, 413 if it is too large, 503 if too many bytes are pending.
+            408 if the body is too slow, 413 if it is too large, 503 if too many bytes are pending, 504 if the deadline
+            has passed before the body is scored.
         ClientLeftError
-            If the client disconnects before the body is complete.
+            If the client disconnects before the body is complete, or leaves while it waits for the thread.
         """
         if announced > self._max_body:
             raise RequestProblem.body_too_large(self._max_body)
@@ -160,14 +194,23 @@ class RequestProcessor:
         if not message.get("more_body") and len(body) <= inline_bytes:
             if len(body) > self._max_body:
                 raise RequestProblem.body_too_large(self._max_body)
+            deadline.check()
             return work(body)
-        return await self._process_slowly(body, receive, work, inline_bytes, more=message.get("more_body", False))
+        more = message.get("more_body", False)
+        return await self._process_slowly(body, receive, work, deadline, inline_bytes, more=more)
 
     def _decode(self, encoding: str, work: Callable[[bytes], T], body: bytes) -> T:
         return work(decode(body, encoding, self._max_body))
 
     async def _process_slowly(
-        self, body: bytes, receive: Receive, work: Callable[[bytes], T], inline_bytes: int, *, more: bool
+        self,
+        body: bytes,
+        receive: Receive,
+        work: Callable[[bytes], T],
+        deadline: Deadline,
+        inline_bytes: int,
+        *,
+        more: bool,
     ) -> T:
         """Receive the rest of a body, and process it in the thread if it is large."""
         parts, size = [body], len(body)
@@ -187,9 +230,11 @@ class RequestProcessor:
                 more = message.get("more_body", False)
             body = b"".join(parts)
             parts.clear()
+            deadline.limit(self._timeout, "CHURN_REQUEST_TIMEOUT")
             if size <= inline_bytes:
+                deadline.check()
                 return work(body)
-            return await self.run(work, body)
+            return await self.run_in_time(deadline, work, body)
         finally:
             self._pending -= size
             self._metrics.in_flight.dec()

@@ -49,7 +49,7 @@ class Metrics:
     ----------
     in_flight : Gauge
     process : ProcessMetrics
-    recorders : set of Buffer
+    buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
 
@@ -72,6 +72,18 @@ class Metrics:
         self.in_flight = Gauge(
             "churn_requests_in_flight",
             "Scoring requests whose body is being received or that wait for a thread.",
+            multiprocess_mode="livesum",
+            **common,
+        )
+        self._waiting = Gauge(
+            "churn_requests_waiting",
+            "Requests that have been read and wait for the event loop.",
+            multiprocess_mode="livesum",
+            **common,
+        )
+        self._most_waiting = Gauge(
+            "churn_requests_waiting_limit",
+            "Requests that may wait: as many as are scored within CHURN_QUEUE_SECONDS.",
             multiprocess_mode="livesum",
             **common,
         )
@@ -157,7 +169,7 @@ class Metrics:
         self._predict_duration = self._durations.labels("/predict")
         self._stage_durations = [self._stages.labels(stage) for stage in STAGES]
         self._served: tuple[Gauge, ModelCounts] | None = None
-        self.recorders: WeakSet[Buffer] = WeakSet()
+        self.buffers: WeakSet[Buffer] = WeakSet()
         # Created at once: Prometheus does not count the first value of a series as an increase.
         for outcome in ("ok", "failed"):
             self._loads.labels(outcome)
@@ -165,9 +177,9 @@ class Metrics:
             self._changes.labels(outcome)
         for decision in ("churn", "stay"):
             customers.labels(decision)
-        for status in ("500", "503"):
+        for status in ("499", "500", "503", "504"):
             self._requests.labels("/predict", "POST", status)
-        for reason in ("not-ready", "overloaded"):
+        for reason in ("not-ready", "overloaded", "deadline-exceeded"):
             self._rejected.labels(reason)
 
     def count_request(self, route: str, method: str, status: int, seconds: float, timed_as: str = "") -> None:
@@ -178,6 +190,27 @@ class Metrics:
     def count_rejection(self, reason: str) -> None:
         """Count a rejected scoring request; `reason` is the `Problem.kind`."""
         self._rejected.labels(reason).inc()
+
+    def count_unparsed(self, reason: str | None, status: int, seconds: Sequence[float]) -> None:
+        """Count requests to `POST /predict` that were refused or left before they were parsed.
+
+        Parameters
+        ----------
+        reason : str or None
+            The `Problem.kind`; None if the clients left.
+        status : int
+        seconds : sequence of float
+            How long each has waited.
+        """
+        if reason is not None:
+            self._rejected.labels(reason).inc(len(seconds))
+        self._requests.labels("/predict", "POST", str(status)).inc(len(seconds))
+        self._predict_duration.observe_many(np.array(seconds))
+
+    def set_waiting(self, waiting: int, limit: int) -> None:
+        """Report how many requests wait, and how many may."""
+        self._waiting.set(waiting)
+        self._most_waiting.set(limit)
 
     def count_scored(
         self,
@@ -282,8 +315,8 @@ class Metrics:
 
     def flush(self) -> None:
         """Count what is buffered."""
-        for recorder in list(self.recorders):
-            recorder.flush()
+        for buffer in list(self.buffers):
+            buffer.flush()
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics, aggregated over the workers if there are several, without what no longer applies."""

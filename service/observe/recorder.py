@@ -57,7 +57,7 @@ class Recorder:
         self._pack = struct.Struct(f"{features + 1 + STAMPS}d").pack
         self._stacked: list[Stacked] = []
         self._rows = 0
-        metrics.recorders.add(self)
+        metrics.buffers.add(self)
 
     def record_single(self, row: Sequence[float], probability: float, stamps: Stamps) -> None:
         """Record a request with a single customer."""

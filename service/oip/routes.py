@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from churn import __version__
 from service.errors import Problem, RequestProblem, report_failure, shorten
 from service.guard.content_encoding import find_encoding
-from service.guard.request_body import ClientLeftError
+from service.guard.deadline import ClientLeftError, Deadline
 from service.observe.responses import STATUS_DISCONNECTED
 from service.observe.scored import ScoredBatch
 from service.observe.stages import run_stages
@@ -188,12 +188,16 @@ class InferEndpoint:
         """Handle one request."""
         try:
             headers = request.headers
+            deadline = Deadline(request.scope)
             encoding = find_encoding(request.scope["headers"])
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), scored = await self._processor.process(announced, request.receive, work, encoding)
+            (body, json_size), scored = await self._processor.process(
+                announced, request.receive, work, deadline, encoding
+            )
         except ClientLeftError:
+            deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
             self._metrics.count_rejection(problem.kind)

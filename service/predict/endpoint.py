@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
 from service.guard.content_encoding import find_encoding
-from service.guard.request_body import ClientLeftError
+from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
 from service.predict.leniency import choose_leniency
@@ -82,14 +82,18 @@ class PredictEndpoint:
         if form is not None:
             await self._answer_table(scope, receive, send, form)
             return
+        deadline: Deadline | None = None
         try:
+            deadline = Deadline(scope)
             leniency = choose_leniency(read_parameters(scope))
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
             encoding = find_encoding(scope["headers"])
             score = partial(score_body, model, leniency=leniency)
-            body, scored = await self._processor.process(announced, receive, score, encoding)
+            body, scored = await self._processor.process(announced, receive, score, deadline, encoding)
         except ClientLeftError:
+            if deadline is not None:
+                deadline.abandon()
             self._metrics.count_request(PATH, "POST", STATUS_DISCONNECTED, perf_counter() - started)
             return
         except Exception as error:  # noqa: BLE001  logged by `refuse`

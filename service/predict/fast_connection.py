@@ -48,7 +48,7 @@ class FastConnection(Connection):
             and b"expect" not in fields
             and not self.flow.write_paused
         ):
-            self._keeps_alive = parser.should_keep_alive()
+            self._keeps_alive = parser.should_keep_alive() and not self._is_guest
             # HTTP/1.1 keeps connections by default and HTTP/1.0 does not. Reading the version is slower.
             if (self._keeps_alive and b"connection" not in fields) or parser.get_http_version() == "1.1":
                 self._fields, self._body = fields, b""
@@ -66,6 +66,13 @@ class FastConnection(Connection):
         """Score the pending requests and write their responses."""
         self._fast_path.flush()
 
+    def parse(self, data: bytes) -> None:
+        """Parse received data; learn the head of a whole request that has been waiting."""
+        due = self.fast_due
+        super().parse(data)
+        if self.waited and self._keeps_alive and self.reading is IDLE and self.fast_due == due + 1:
+            self._traffic.refusals.heads.learn(data, len(self._body))
+
     def on_body(self, body: bytes) -> None:
         """Handle a part of the body."""
         if self.reading is FAST_BODY:
@@ -77,7 +84,11 @@ class FastConnection(Connection):
         """Handle a complete request."""
         if self.reading is FAST_BODY:
             self.reading = IDLE
-            self.fast_due += 1
-            self._fast_path.answer(self, self._fields, self._body, keep_alive=self._keeps_alive)
+            if self.refusal is None:
+                self.fast_due += 1
+                self._fast_path.answer(self, self._fields, self._body, keep_alive=self._keeps_alive)
+            elif not self._keeps_alive or self.fast_due or not self.refuse_cheaply(self.waited):
+                self.fast_due += 1
+                self._fast_path.refuse(self, self._fields, self.refusal, keep_alive=self._keeps_alive)
         else:
             super().on_message_complete()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from service.errors import RequestProblem
+from service.guard.deadline import ENVOY_TIMEOUT, TIMEOUT, read_timeout
 from service.guard.request_body import INLINE_BYTES
 from service.observe.access_log import REQUEST_ID, find_request_id
 from service.observe.stages import STAMPS
@@ -40,6 +42,8 @@ class _Pending(NamedTuple):
     request: SingleRequest
     received: float
     parsed: float
+    ends: float
+    """When the request's time is over."""
 
 
 class FastPath:
@@ -63,12 +67,15 @@ class FastPath:
         self._default: list[tuple[bytes, bytes]] | None = None
         self._lines = b""
         self._must_close = False
+        self._has_limits = False  # whether one of the pending requests has a time limit
 
     def answer(self, connection: Connection, headers: Mapping[bytes, bytes], body: bytes, *, keep_alive: bool) -> None:
         """Handle a request: a batch at once, one customer after the event loop has read all sockets that are ready."""
         received = perf_counter()
         request_id = find_request_id(headers)
+        waited = connection.waited
         try:
+            ends = self._find_end(headers, received - waited)
             model = self._endpoint.find_model(headers)
             request = model.parser.parse(body)
             parsed = perf_counter()
@@ -78,10 +85,14 @@ class FastPath:
                     self._model = model
                 if not self._pending:
                     connection.loop.call_soon(self.flush)
-                self._pending.append(_Pending(connection, request_id, keep_alive, request, received, parsed))
+                # Waiting counts as time in the queue, not as parsing.
+                self._pending.append(
+                    _Pending(connection, request_id, keep_alive, request, received - waited, parsed - waited, ends)
+                )
                 return
             self.flush()  # responses are written in the order of the requests
-            response, scored = score_batch(model, request, received, parsed)
+            received -= waited
+            response, scored = score_batch(model, request, received, parsed - waited)
         except Exception as error:  # noqa: BLE001  logged by `PredictEndpoint.refuse`
             self.flush()
             self._refuse(connection, request_id, error, received, keep_alive=keep_alive)
@@ -95,6 +106,10 @@ class FastPath:
         if not pending or model is None:
             return
         self._pending = []
+        if self._has_limits:
+            pending = self._drop_expired(pending)
+            if not pending:
+                return
         first = pending[0]
         try:
             if len(pending) == 1:
@@ -111,6 +126,36 @@ class FastPath:
             return
         for one, response in zip(pending, responses, strict=True):
             self._accept(one.connection, one.request_id, response, one.received, keep_alive=one.keep_alive)
+
+    def _find_end(self, headers: Mapping[bytes, bytes], received: float) -> float:
+        """Return when the time of a request is over; most have no time limit of their own."""
+        if TIMEOUT not in headers and ENVOY_TIMEOUT not in headers:
+            return float("inf")
+        seconds = read_timeout(headers)
+        if seconds is None:
+            return float("inf")
+        if perf_counter() > received + seconds:
+            raise RequestProblem.deadline_exceeded(seconds, "sent with the request")
+        self._has_limits = True
+        return received + seconds
+
+    def _drop_expired(self, pending: list[_Pending]) -> list[_Pending]:
+        """Reject the requests whose time is over; return the others."""
+        self._has_limits = False
+        now = perf_counter()
+        for one in pending:
+            if one.ends < now:
+                error = RequestProblem.deadline_exceeded(one.ends - one.received, "sent with the request")
+                self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
+        return [one for one in pending if one.ends >= now]
+
+    def refuse(
+        self, connection: Connection, headers: Mapping[bytes, bytes], problem: RequestProblem, *, keep_alive: bool
+    ) -> None:
+        """Reject a request without parsing its body."""
+        self.flush()
+        received = perf_counter() - connection.waited
+        self._refuse(connection, find_request_id(headers), problem, received, keep_alive=keep_alive)
 
     def _score_together(self, model: ServedModel, pending: list[_Pending]) -> list[bytes]:
         responses, scored = score_together(model, [one.request for one in pending])

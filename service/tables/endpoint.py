@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.errors import Problem, report_failure
 from service.guard.content_encoding import find_encoding
-from service.guard.request_body import ClientLeftError
+from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import ARROW, CSV, TableFormat, check_parameters
 from service.query import read_parameters
 from service.tables.read_ahead import read_ahead
@@ -20,7 +20,7 @@ from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -157,6 +157,7 @@ class BulkEndpoint:
             After the response has started.
         """
         headers = dict(scope["headers"])
+        deadline = Deadline(scope)
         parameters = read_parameters(scope)
         rejects, decimal = parameters["on_error"] == "reject", parameters["decimal"]
         if form == "csv":
@@ -176,7 +177,7 @@ class BulkEndpoint:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._processor.limit(receive))
                 job = await self._processor.run(self._open, model.scorer, form, rejects, decimal)
-                await self._score(job, model.recorder.counts, body, response, hold)
+                await self._score(job, model.recorder.counts, body, response, hold, deadline)
 
                 def count_all() -> None:
                     self._metrics.count_batch(job.counts.rows)
@@ -199,14 +200,20 @@ class BulkEndpoint:
         return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
 
     async def _score(
-        self, job: TableJob, counts: ModelCounts, body: Body, response: TableResponse, hold: Callable[[int], None]
+        self,
+        job: TableJob,
+        counts: ModelCounts,
+        body: Body,
+        response: TableResponse,
+        hold: Callable[[int], None],
+        deadline: Deadline,
     ) -> None:
         """Score the table.
 
         The next piece is received, and the next block is scored, while the current block is counted and held or sent.
         """
         rows = 0
-        async with read_ahead(self._work(job, body, response, hold)) as blocks:
+        async with read_ahead(self._work(job, body, response, hold, deadline)) as blocks:
             async for block in blocks:
                 if (scored := block.scored) is not None:
                     self._metrics.count_block(counts, scored.raw, scored.probabilities, scored.rejected, block.stamps)
@@ -214,13 +221,18 @@ class BulkEndpoint:
                 await response.put(block.answer, rows)
 
     async def _work(
-        self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None]
+        self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None], deadline: Deadline
     ) -> AsyncGenerator[ResponseBlock, None]:
         """Yield the results block by block; other requests can use the thread between blocks."""
+
+        def work(blocks: Iterator[ResponseBlock]) -> ResponseBlock | None:
+            deadline.check()
+            return next(blocks, None)
+
         async with read_ahead(body.pieces()) as pieces:
             async for piece, last in pieces:
                 blocks = job.work(piece, last=last, pack=lambda: response.wants_packed)
-                while (block := await self._processor.run(next, blocks, None)) is not None:
+                while (block := await self._processor.run(work, blocks)) is not None:
                     yield block
                 hold(RESERVED_BYTES + job.buffered)
 

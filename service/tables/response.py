@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from service.errors import RequestProblem
-from service.guard.request_body import ClientLeftError
+from service.guard.deadline import ClientLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

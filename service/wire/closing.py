@@ -39,6 +39,8 @@ class ClosingProtocol(ExchangingProtocol):
         What is expected from the client.
     fast_due : int
         Number of pending responses on the fast path of a subclass.
+    waiting_since : float
+        When the request that waits in the backlog was read; 0 if none waits.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class ClosingProtocol(ExchangingProtocol):
         self._watchdog = Watchdog(self, limits)
         self.reading: ReadState = IDLE
         self.fast_due = 0
+        self.waiting_since = 0.0
 
     @property
     def is_in_flight(self) -> bool:
         """Whether a response is pending."""
-        return self.running is not None or self.fast_due > 0
+        return self.running is not None or self.fast_due > 0 or self.waiting_since > 0
 
     # Transport interface used by exchanges
 

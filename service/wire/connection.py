@@ -9,15 +9,19 @@ httptools (llhttp) parses requests, and uvicorn runs the application. This modul
 - An error response is followed by a lingering close (RFC 9112, 9.6), so that a client still sending can read it.
 - A client that closes its sending half still receives its responses.
 - Trailers are not added to the headers.
+- Requests that arrive while the worker is busy wait unparsed (`service.wire.backlog`), and may be refused there.
 """
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import TYPE_CHECKING
+import os
+from contextlib import suppress
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
+from service.wire.backlog import ASGI_SECONDS, MAX_WAITING_BYTES, PROBES
 from service.wire.closing import ClosingProtocol
 from service.wire.reading import (
     BODY,
@@ -32,20 +36,52 @@ from service.wire.reading import (
     describe_large_head,
     find_problem,
 )
+from service.wire.ticket import TICKET, Ticket
 from service.wire.uvicorn_internals import make_parser
 
 if TYPE_CHECKING:
     import asyncio
 
+    from service.errors import RequestProblem
     from service.wire.reading import ReadState
+    from service.wire.refusals import Traffic
+
+GUEST_SECONDS = 2.0
+"""For how long a connection beyond the limit may be silent."""
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
 
 class Connection(ClosingProtocol):
-    """An HTTP/1.1 connection; see `ClosingProtocol` for the parameters."""
+    """An HTTP/1.1 connection.
+
+    Parameters
+    ----------
+    traffic : Traffic
+        Shared by all connections of a worker.
+    *arguments, **options
+        Passed to `ClosingProtocol`.
+
+    Attributes
+    ----------
+    waited : float
+        Time in seconds for which the request that is being parsed has waited.
+    refusal : RequestProblem or None
+        Why the request that is being parsed is refused; None if it is not.
+    """
 
     _head_bytes = 0
+
+    def __init__(self, traffic: Traffic, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **options)
+        self._traffic = traffic
+        self._backlog = traffic.backlog
+        self._held = b""
+        self.has_ended = False
+        self.waited = 0.0
+        self.refusal: RequestProblem | None = None
+        self._is_guest = False
+        self._descriptor = -1
 
     # Called by the transport
 
@@ -55,6 +91,18 @@ class Connection(ClosingProtocol):
         self._watchdog.watch_idle()
 
     def data_received(self, data: bytes) -> None:
+        """Parse received data, or let them wait."""
+        if self._is_guest:
+            self._receive_of_guest(data)
+        elif self.waiting_since:
+            self._hold(data)
+        elif self.reading is not IDLE or not self._backlog.is_busy(self.loop) or self._is_urgent(data):
+            self.parse(data)
+        else:
+            self._hold(data)
+            self._backlog.add(self)
+
+    def parse(self, data: bytes) -> None:
         """Parse received data."""
         before = self.reading
         if before is not IDLE:  # empty lines between requests do not keep a connection open
@@ -73,10 +121,25 @@ class Connection(ClosingProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep the connection open for pending responses when the client has closed its sending half."""
+        if self.waiting_since:
+            self.has_ended = True
+            return True
         if self.is_in_flight and (self.reading is IDLE or self.reading is HEAD):
             self.reading = ENDED
             return True  # keeps the transport open for writing
         return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop what waits, and tell the application that the client has disconnected."""
+        if self.waiting_since:
+            self._traffic.on_left(self._backlog.forget(self))
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close after the pending responses; called by the server."""
+        if self.waiting_since:
+            self.resume(self._backlog.forget(self))
+        super().shutdown()
 
     def pause_writing(self) -> None:
         """Start the time limit for clients that don't read their responses."""
@@ -86,6 +149,110 @@ class Connection(ClosingProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Check the time limits."""
         self._watchdog.look()
+
+    # Requests that wait, or are refused
+
+    def limit_to_probes(self) -> None:
+        """Answer one probe, or refuse one request, and close: the connection is one too many."""
+        self._is_guest = True
+        self.refusal = self._traffic.refusals.too_many
+        self.loop.call_later(GUEST_SECONDS, self._end_guest)
+
+    def _receive_of_guest(self, data: bytes) -> None:
+        if data.startswith(PROBES):
+            self.refusal = None
+        try:
+            self.parse(data)
+        finally:
+            self.refusal = self._traffic.refusals.too_many
+
+    def _end_guest(self) -> None:
+        if not self.is_in_flight:
+            self.close_now()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection is closed."""
+        return self.transport.is_closing()
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the client has closed its half of the connection."""
+        return self.reading is ENDED
+
+    def abandon(self) -> None:
+        """Close the connection without a response; what is pending is dropped."""
+        if self.running is not None:
+            self.running.disconnect()
+        self.drop_queued()
+        self.close_now()
+
+    def _is_urgent(self, data: bytes) -> bool:
+        return data.startswith(PROBES) or len(data) > MAX_WAITING_BYTES
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > MAX_WAITING_BYTES:
+            self.flow.pause_reading()
+
+    def release(self) -> bytes:
+        """Return the data that have been waiting, and read on."""
+        data, self._held = self._held, b""
+        if len(data) > MAX_WAITING_BYTES:
+            self.flow.resume_reading()
+        return data
+
+    def resume(self, waited: float) -> None:
+        """Parse the request that has been waiting for `waited` seconds."""
+        self.waited = waited
+        try:
+            self.parse(self.release())
+        finally:
+            self.waited = 0.0
+        if self.has_ended and not self.transport.is_closing() and not self.eof_received():
+            self.close_now()
+
+    def refuse_waiting(self, waited: float) -> None:
+        """Refuse the request that has been waiting for `waited` seconds: unparsed, if it is certain where it ends."""
+        refusals = self._traffic.refusals
+        if not self.is_in_flight and refusals.heads.is_whole(self._held) and self.refuse_cheaply(waited):
+            self._held = b""
+            return
+        self.refusal = refusals.problem
+        try:
+            self.resume(waited)
+        finally:
+            self.refusal = None
+
+    def refuse_cheaply(self, waited: float) -> bool:
+        """Write the prepared refusal, if the connection may stay open; return whether it was written."""
+        refusals = self._traffic.refusals
+        response = refusals.encode(self.server_state.default_headers)
+        if not response or self._is_guest or self.has_ended or self.flow.write_paused or self.transport.is_closing():
+            return False
+        refusals.on_refused(refusals.problem.kind, waited)
+        self.server_state.total_requests += 1
+        self._write_at_once(response)
+        if self.timeout_keep_alive_task is None:
+            self._rest()
+        return True
+
+    def _write_at_once(self, response: bytes) -> None:
+        """Write a response to the socket, which costs half as much as through the transport."""
+        transport = self.transport
+        if self._descriptor < 0 and (opened := transport.get_extra_info("socket")) is not None:
+            self._descriptor = opened.fileno()
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            with suppress(OSError):  # the transport finds out why
+                response = response[os.write(self._descriptor, response) :]
+        if response:
+            transport.write(response)
+
+    def abandon_waiting(self, waited: float) -> None:
+        """Close the connection of a client that has left."""
+        self._held = b""
+        self._traffic.on_left(waited)
+        self.close_now()
 
     def _feed(self, data: bytes) -> ParserError | None:
         try:
@@ -191,6 +358,10 @@ class Connection(ClosingProtocol):
         if self.fast_due:
             self.flush_fast_path()
         super().begin_exchange()
+        self._backlog.charge(ASGI_SECONDS)
+        cast("dict[str, Any]", self.scope)[TICKET] = Ticket(self, perf_counter() - self.waited, self.refusal)
+        if self._is_guest:
+            self.newest.keep_alive = False
         self.reading = BODY
         if not self.flow.write_paused:
             self._unset_keepalive_if_required()

@@ -17,10 +17,15 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl, s
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.wire.intake import Intake, find_most_connections
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from uvicorn._types import ASGISendEvent, HTTPScope
+
+    from service.wire.intake import AcceptPolicy
 
 __all__ = [
     "STATUS_LINE",
@@ -202,7 +207,38 @@ class ExchangingProtocol(HttpToolsProtocol):
 
 
 class TickingServer(uvicorn.Server):
-    """uvicorn's server with a periodic callback and methods for a graceful shutdown."""
+    """uvicorn's server with a periodic callback and methods for a graceful shutdown.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    policy : AcceptPolicy
+    most_connections : int, optional
+        Maximum number of connections; by default as many as the limit of files allows.
+    """
+
+    def __init__(self, config: Config, policy: AcceptPolicy, most_connections: int | None = None) -> None:
+        super().__init__(config)
+        self._policy = policy
+        self._most_connections = find_most_connections(most_connections)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and accept connections."""
+        await super().startup(sockets=[])
+        for listener in sockets or ():
+            intake = Intake(listener, self._make_protocol, self.count_connections, self._most_connections, self._policy)
+            self.servers.append(cast("asyncio.Server", intake))
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def count_connections(self) -> int:
+        """Return the number of open connections."""
+        return len(self.server_state.connections)
 
     def tick(self, *, is_new_second: bool) -> None:
         """Periodic callback, called ten times per second; does nothing by default."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
+from service.wire.admission import Admission
+from service.wire.backlog import Backlog
 from service.wire.connection import Connection
 from service.wire.reading import Limits
+from service.wire.refusals import Refusals, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +74,12 @@ class Wire:
         self.refused: list[Problem] = []
         self.transport = Transport()
         config = uvicorn.Config(app, ws="none", log_config=None, timeout_keep_alive=75)
-        self.connection = Connection(limits or Limits(), self._refuse, config, ServerState(), {})
+        self.backlog = Backlog(Admission(60.0))
+        self.refused_waiting: list[tuple[str, float]] = []
+        self.left: list[float] = []
+        refusals = Refusals(60.0, b"POST / ", lambda *refused: self.refused_waiting.append(refused))
+        traffic = Traffic(self.backlog, refusals, self.left.append)
+        self.connection = Connection(traffic, limits or Limits(), self._refuse, config, ServerState(), {})
         self.connection.connection_made(self.transport)
 
     def _refuse(self, problem: Problem) -> tuple[bytes, bytes]:

@@ -92,6 +92,8 @@ def test_strangers_make_no_new_series(client: TestClient) -> None:
     }
     assert labels == {
         'method="POST",route="/predict",status="200"',
+        'method="POST",route="/predict",status="499"',
+        'method="POST",route="/predict",status="504"',
         'method="POST",route="/predict",status="500"',
         'method="POST",route="/predict",status="503"',
         'method="other",route="/predict",status="405"',

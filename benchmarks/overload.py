@@ -1,0 +1,222 @@
+"""Measure the service under overload: more requests than it can score, with clients that wait and clients that leave.
+
+``python benchmarks/overload.py`` takes about four minutes, ``--quick`` one. C is the capacity of one worker: the rate
+at which it answers when every connection sends again as soon as it has its response. Then requests arrive at constant
+rates of 0.7, 1, 2 and 4 C, on 256 and on 4,000 connections, from clients that wait for ever and from clients that close
+their connection after 250 ms and connect again. Meanwhile /health/live (on an open connection), /health/ready (each on
+a new one) and /metrics are requested. The service runs on one CPU and the load generator, `overload_client.c`, on the
+others. Only the loopback interface is used. Needs Linux and a C compiler (``cc``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from load import Target
+from servers import BIN, Server, launch, measure_cpu, measure_memory, ours
+from serving import draw_customers
+
+from churn.bundle import read_bundle
+from churn.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from servers import Running
+
+SHARES = (0.7, 1.0, 2.0, 4.0)
+CONNECTIONS = (256, 4000)
+PATIENCE = {"patient": 0.0, "impatient": 0.25}
+SPARE_FILES = 200
+
+HEADER = (
+    "| connections | clients | offered | sent | answered | within 250 ms | refused "
+    "| refused after, ms (median, longest) | left | latency, ms (median, 99 %, longest) "
+    "| live, ready, metrics: longest, ms | memory, MB |"
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One load: its parameters and what the generator reports, in events per second."""
+
+    connections: int
+    clients: str
+    share: float
+    found: dict[str, Any]
+    memory: float
+    server_cpu: float
+
+    def rate(self, name: str) -> float:
+        """Return the events per second."""
+        return float(self.found[name]) / float(self.found["seconds"])
+
+
+def compile_client(folder: Path) -> Path:
+    """Compile the load generator."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("a C compiler is needed: the command cc (Debian's package gcc)")
+    binary = folder / "overload_client"
+    source = Path(__file__).with_name("overload_client.c")
+    subprocess.run([compiler, "-O2", "-o", binary, source], check=True)  # noqa: S603  our own source
+    return binary
+
+
+class Bench:
+    """A running service and its load generator.
+
+    Parameters
+    ----------
+    client : Path
+        The load generator.
+    request : Path
+        File with the bytes of a request.
+    running : Running
+    cpus : set of int
+        CPUs of the generator.
+    options : argparse.Namespace
+    """
+
+    def __init__(
+        self, client: Path, request: Path, running: Running, cpus: set[int], options: argparse.Namespace
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._running = running
+        self._cpus = cpus
+        self._options = options
+
+    def load(self, connections: int, rate: float, clients: str, share: float) -> Round:
+        """Generate one load; a rate of 0 is a closed loop."""
+        seconds, warm = self._options.seconds, self._options.seconds / 4
+        patience = PATIENCE[clients]
+        arguments = [self._running.port, connections, rate, warm, seconds, patience, self._request]
+        cpu = measure_cpu(self._running.pid)
+        done = subprocess.run(  # noqa: S603  our own command
+            [self._client, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=seconds + warm + 60,
+            check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, self._cpus),
+        )
+        if done.returncode:
+            raise SystemExit(f"the load generator failed: {done.stderr.strip()}")
+        found = json.loads(done.stdout)
+        used = (measure_cpu(self._running.pid) - cpu) / (seconds + warm)
+        return Round(connections, clients, share, found, measure_memory(self._running.pid)[0], used)
+
+    def measure_capacity(self, connections: int) -> float:
+        """Return the capacity in requests per second: the median of the rounds."""
+        rates = []
+        for _ in range(self._options.rounds):
+            one = self.load(connections, 0.0, "patient", 0.0)
+            rates.append(one.rate("answered"))
+            print(f"closed loop, {connections} connections: {describe(one)}", flush=True)
+        return statistics.median(rates)
+
+    def measure(self, capacity: float) -> Iterator[Round]:
+        """Yield the results of all loads."""
+        for connections in self._options.connections:
+            for clients in PATIENCE:
+                for share in self._options.shares:
+                    one = self.load(connections, share * capacity, clients, share)
+                    print(f"{connections} connections, {clients}, {share:g} C: {describe(one)}", flush=True)
+                    yield one
+
+
+def describe(one: Round) -> str:
+    """Return the result of a load in one line."""
+    parts = [
+        f"{name} {one.rate(name):,.0f}/s" for name in ("sent", "good", "late", "refused", "left", "unsent", "skipped")
+    ]
+    return f"{', '.join(parts)}; CPU: server {one.server_cpu:.2f}, generator {one.rate('cpu'):.2f}"
+
+
+def format_row(one: Round, capacity: float) -> str:
+    """Return a row of the table; rates are shares of the capacity."""
+    found = one.found
+    shares = [f"{one.rate(name) / capacity:.2f}" for name in ("sent", "answered", "good", "refused")]
+    refused = "-" if not found["refused"] else "{0:.0f}, {2:.0f}".format(*found["refused_ms"])
+    latency = "-" if not found["answered"] else "{:.1f}, {:.1f}, {:.0f}".format(*found["answered_ms"])
+    probes = ", ".join(f"{probe['longest_ms']:.0f}" for probe in found["probes"])
+    left = f"{one.rate('left') / capacity:.2f}"
+    cells = [f"{one.connections:,}", one.clients, f"{one.share:g} C", *shares, refused, left, latency, probes]
+    return f"| {' | '.join([*cells, f'{one.memory:.0f}'])} |"
+
+
+def judge(rounds: Sequence[Round], capacity: float) -> list[str]:
+    """Return what the service is held to, and what was found."""
+    lines = [
+        f"goodput at {share:g} C: {one.rate('good') / capacity:.2f} C (at least {least} C)"
+        for share, least in ((2.0, 0.9), (4.0, 0.85))
+        for one in rounds
+        if (one.share, one.clients, one.connections) == (share, "impatient", max(CONNECTIONS))
+    ]
+    longest = max((probe["longest_ms"] for one in rounds for probe in one.found["probes"]), default=0.0)
+    failed = sum(probe["failed"] + probe["hangs"] for one in rounds for probe in one.found["probes"])
+    lines.append(f"probes: longest {longest:.0f} ms (at most 50 ms), failed or unanswered: {failed}")
+    skipped = max((one.rate("skipped") / max(1.0, one.share * capacity) for one in rounds), default=0.0)
+    lines.append(f"the generator could not send up to {skipped:.1%} of the arrivals of a load in time")
+    return lines
+
+
+def read_options() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument("--quick", action="store_true", help="shorter loads")
+    parser.add_argument(
+        "--seconds", type=float, help="seconds per load, after a quarter to warm up; default 8, quick 2"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of the capacity")
+    parser.add_argument("--shares", type=lambda text: tuple(map(float, text.split(","))), default=SHARES)
+    parser.add_argument("--connections", type=lambda text: tuple(map(int, text.split(","))), default=CONNECTIONS)
+    parser.add_argument("--bin", type=Path, default=BIN, help="folder of the command churn, e.g. of another checkout")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (2 if options.quick else 8)
+    return options
+
+
+def main() -> None:
+    """Measure and print the table."""
+    options = read_options()
+    files = max(options.connections) + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < files:
+        raise SystemExit(f"{files} open files are needed (ulimit -n); allowed: {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, files), hard))
+    customers = draw_customers(read_bundle(Registry(options.models).current_folder()).manifest.schema, 1)
+    cpus = sorted(os.sched_getaffinity(0))
+    server = ours("onnx", options.models.absolute(), folder=options.bin.absolute())
+    if len(cpus) > 1:
+        server = Server(server.name, ["taskset", "-c", str(cpus[0]), *server.command], server.environment)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        client = compile_client(folder)
+        request = folder / "request"
+        with launch(server, customers, folder / "log") as running:
+            request.write_bytes(Target(running.port, "/predict", json.dumps(customers[0]).encode()).request())
+            bench = Bench(client, request, running, set(cpus[1:] or cpus), options)
+            capacity = bench.measure_capacity(min(options.connections))
+            rounds = list(bench.measure(capacity))
+    sys.stdout.write(f"\nC = {capacity:,.0f} requests/s; sent, answered, refused and left as multiples of C\n\n")
+    sys.stdout.write("\n".join([HEADER, "|---" * HEADER.count(" | ") + "|---|"]) + "\n")
+    sys.stdout.write("\n".join(format_row(one, capacity) for one in rounds) + "\n\n")
+    sys.stdout.write("\n".join(judge(rounds, capacity)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

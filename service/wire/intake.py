@@ -1,0 +1,207 @@
+"""Accept connections: several in each iteration of the event loop, and no more than there are file descriptors for.
+
+libuv accepts one connection per iteration. A busy worker has some hundred iterations per second, so clients that
+connect again, and probes, would wait for seconds. An `accept` without a file descriptor would end uvloop's server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+from collections import deque
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BACKLOG = 2048
+
+ACCEPT_SECONDS = 0.005
+"""Time for accepting connections in one iteration of the event loop."""
+
+OPEN_SECONDS = 0.0001
+"""Part of this time that a connection is charged for, since it is opened after that."""
+
+SPARE_CONNECTIONS = 32
+"""Connections beyond the limit on which probes are answered; all other requests are refused on them."""
+
+RESERVED_FILES = 128
+"""File descriptors that are kept for files, the connections above and those that are being refused; a quarter, if the
+limit is low."""
+
+MOST_REFUSED = 16
+"""Maximum number of refused connections that stay open for a moment, so that their clients can read why."""
+
+LINGER_SECONDS = 0.5
+"""For how long they stay open."""
+
+RETRY_SECONDS = 0.2
+"""Pause when there are no file descriptors, which others than the connections may use."""
+
+ESTABLISHED = 1
+"""State of an open TCP connection in Linux's ``struct tcp_info``."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_log = logging.getLogger(__name__)
+
+
+def find_most_connections(setting: int | None) -> int:
+    """Return the maximum number of connections of a worker, from ``CHURN_MAX_CONNECTIONS`` and the limit of files."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        files = 2**20
+    possible = max(1, files - min(RESERVED_FILES, files // 4) - SPARE_CONNECTIONS - MOST_REFUSED)
+    if setting is not None and setting > possible:
+        _log.warning(
+            "CHURN_MAX_CONNECTIONS=%d is lowered to %d: a worker may open %d files (ulimit -n)",
+            setting,
+            possible,
+            files,
+        )
+    return possible if setting is None else min(setting, possible)
+
+
+class AcceptPolicy(Protocol):
+    """What is done with connections when there are too many requests or connections."""
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether more requests wait than usual: connections that their clients have closed are not opened then."""
+
+    def refuse_connection(self) -> bytes:
+        """Count a connection that is refused; return the bytes of the response."""
+
+    def count_left(self, seconds: float) -> None:
+        """Count a client that has left."""
+
+
+class Guest(Protocol):
+    """A protocol of a connection that may be one too many."""
+
+    def limit_to_probes(self) -> None:
+        """Answer one probe, or refuse one request, and close."""
+
+
+class Intake:
+    """Accepts the connections of a listening socket in an event loop; has the interface of `asyncio.Server`.
+
+    Parameters
+    ----------
+    listener : socket
+        Remains open.
+    make_protocol : callable
+        Makes the protocol of a connection.
+    count : callable
+        Returns the number of open connections.
+    most : int
+        Maximum number of connections; see `find_most_connections`.
+    policy : AcceptPolicy
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        count: Callable[[], int],
+        most: int,
+        policy: AcceptPolicy,
+    ) -> None:
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._count = count
+        self._most = most
+        self._policy = policy
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[object]] = set()
+        self._refused: deque[socket.socket] = deque()
+        self._is_open = True
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._listener.fileno())
+            while self._refused:
+                self._refused.popleft().close()
+
+    async def wait_closed(self) -> None:
+        """Return at once: the server waits for the connections itself."""
+
+    def _accept(self) -> None:
+        until = perf_counter() + ACCEPT_SECONDS
+        while perf_counter() < until:
+            try:
+                accepted, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._pause()
+                return
+            accepted.setblocking(False)
+            if self._policy.is_overload and _has_left(accepted):
+                self._policy.count_left(0.0)
+                accepted.close()
+            else:
+                until -= OPEN_SECONDS
+                self._take(accepted)
+
+    def _take(self, accepted: socket.socket) -> None:
+        connections = self._count() + len(self._opening)
+        if connections >= self._most + SPARE_CONNECTIONS:
+            self._refuse(accepted)
+            return
+        make = self._make_protocol if connections < self._most else self._make_guest
+        opening = self._loop.create_task(self._open(make, accepted))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, make: Callable[[], asyncio.Protocol], accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(make, accepted)
+        except OSError:  # the client is gone already
+            accepted.close()
+
+    def _make_guest(self) -> asyncio.Protocol:
+        protocol = self._make_protocol()
+        cast("Guest", protocol).limit_to_probes()
+        return protocol
+
+    def _refuse(self, accepted: socket.socket) -> None:
+        """Send the refusal; closing at once would reset the connection when the client's request arrives."""
+        with suppress(OSError):
+            accepted.send(self._policy.refuse_connection())
+            accepted.shutdown(socket.SHUT_WR)
+        if len(self._refused) == MOST_REFUSED:
+            self._refused.popleft().close()
+        self._refused.append(accepted)
+        self._loop.call_later(LINGER_SECONDS, accepted.close)
+
+    def _pause(self) -> None:
+        _log.warning("no file descriptors are left; accepting connections again in %g s", RETRY_SECONDS)
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.call_later(RETRY_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+
+def _has_left(accepted: socket.socket) -> bool:
+    """Whether the client has closed the connection, or its half of it, before it was accepted."""
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
+    except OSError:
+        return True

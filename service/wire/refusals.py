@@ -1,0 +1,126 @@
+"""Refuse requests without parsing them.
+
+Where a request ends is not guessed: it is known from an earlier request with the same head, byte for byte, which the
+parser has parsed. All other requests are parsed, and then refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from service.errors import MEDIA_TYPE, RequestProblem
+from service.wire.uvicorn_internals import CLOSE, STATUS_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.wire.backlog import Backlog
+
+    Headers = list[tuple[bytes, bytes]]
+
+MAX_HEADS = 512
+MAX_HEAD_BYTES = 1024
+
+_END = b"\r\n\r\n"
+
+
+class KnownHeads:
+    """Heads of requests after which the connection stays open, with the length of the body that follows.
+
+    Parameters
+    ----------
+    start : bytes
+        Beginning of all these heads: method and path, followed by a space.
+    """
+
+    def __init__(self, start: bytes) -> None:
+        self._start = start
+        self._lengths: dict[bytes, int] = {}
+
+    def learn(self, data: bytes, body_bytes: int) -> None:
+        """Remember the head of a request.
+
+        Parameters
+        ----------
+        data : bytes
+            Received between two requests; the parser has found exactly one whole request in it.
+        body_bytes : int
+            Length of its body, as the parser found it.
+        """
+        end = data.find(_END, 0, MAX_HEAD_BYTES) + len(_END)
+        # If the parser's body is all that follows the first empty line, the head is all that precedes it.
+        if end >= len(_END) and len(data) - end == body_bytes and data.startswith(self._start):
+            if len(self._lengths) >= MAX_HEADS:  # of clients whose heads are never the same
+                self._lengths.clear()
+            self._lengths[data[:end]] = body_bytes
+
+    def is_whole(self, data: bytes) -> bool:
+        """Return whether the data are exactly one whole request with a known head."""
+        end = data.find(_END, 0, MAX_HEAD_BYTES) + len(_END)
+        return len(data) - end == self._lengths.get(data[:end], -1)
+
+
+class Refusals:
+    """Responses to requests that are refused unparsed, and their count.
+
+    Parameters
+    ----------
+    longest_wait : float
+        See `Admission`.
+    start : bytes
+        See `KnownHeads`.
+    on_refused : callable
+        Called with the problem's kind and the time in seconds for which the request waited.
+
+    Attributes
+    ----------
+    heads : KnownHeads
+    problem : RequestProblem
+        Why requests that wait are refused.
+    too_many : RequestProblem
+        Why requests on connections beyond the limit are refused.
+    """
+
+    def __init__(self, longest_wait: float, start: bytes, on_refused: Callable[[str, float], None]) -> None:
+        self.heads = KnownHeads(start)
+        self.problem = RequestProblem.queue_full(longest_wait)
+        self.too_many = RequestProblem.too_many_connections()
+        self.on_refused = on_refused
+        self._default: Headers | None = None
+        self._response = b""
+
+    def encode(self, default: Headers) -> bytes:
+        """Return the response, after which the connection stays open; empty if it may not.
+
+        Parameters
+        ----------
+        default : list of (bytes, bytes)
+            The server's default headers: a new list when they change.
+        """
+        if default is not self._default:
+            self._default = default
+            self._response = b"" if CLOSE in default else self._build(default)
+        return self._response
+
+    def _build(self, default: Headers) -> bytes:
+        body = self.problem.encode()
+        fields = [*default, (b"content-type", MEDIA_TYPE.encode())]
+        fields += [(name.lower().encode(), value.encode()) for name, value in self.problem.headers.items()]
+        fields.append((b"content-length", b"%d" % len(body)))
+        return STATUS_LINE[self.problem.status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body
+
+
+class Traffic(NamedTuple):
+    """What the connections of a worker share.
+
+    Attributes
+    ----------
+    backlog : Backlog
+    refusals : Refusals
+    on_left : callable
+        Called with the time in seconds for which a request waited whose client left before it was scored.
+    """
+
+    backlog: Backlog
+    refusals: Refusals
+    on_left: Callable[[float], None]
