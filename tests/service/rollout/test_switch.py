@@ -17,6 +17,7 @@ from waiting import DEADLINE, wait_until
 
 import service.rollout.loading
 from churn.registry import Registry
+from churn.trust.manifest import MIN_GOLDEN_ROWS
 from service.app import create_app
 from service.settings import Settings
 
@@ -124,9 +125,15 @@ def test_a_request_that_is_being_scored_ends_with_its_model(
         (lambda folder: flip_byte(folder / "model.onnx", 100), "2/model.onnx: SHA-256 differs"),
         (lambda folder: (folder / "model.keras").unlink(), "2/model.keras: is missing"),
         (shutil.rmtree, "version 2 does not exist; available: 1"),
-        (lambda folder: forge_manifest(folder, lambda content: content.update(golden=[])), "no golden rows"),
-        (lambda folder: forge_manifest(folder, lambda content: content.pop("score_histogram")), "no histogram of"),
-        (lambda folder: forge_manifest(folder, lambda content: content.pop("threshold")), "an entry is missing"),
+        (lambda folder: forge_manifest(folder, lambda content: content.update(golden=[])), "golden: expected array"),
+        (
+            lambda folder: forge_manifest(folder, lambda content: content.pop("score_histogram")),
+            "field score_histogram",
+        ),
+        (
+            lambda folder: forge_manifest(folder, lambda content: content.pop("threshold")),
+            "field threshold",
+        ),
     ],
 )
 def test_a_version_that_fails_a_check_changes_nothing_but_what_is_told(
@@ -149,7 +156,7 @@ def test_a_version_that_fails_a_check_changes_nothing_but_what_is_told(
 
 
 def test_a_version_whose_golden_rows_score_otherwise_is_not_served(client: TestClient, models: Path) -> None:
-    publish(models, golden=[{"customer": CUSTOMER, "probability": 0.9}])
+    publish(models, golden=[{"customer": CUSTOMER, "probability": 0.9}] * MIN_GOLDEN_ROWS)
     wait_until(lambda: last_change(client))
     assert f"{models}/2: golden row 0 scores" in last_change(client)["reason"]
     assert version_of(client) == "1"
