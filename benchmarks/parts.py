@@ -80,7 +80,7 @@ async def time_parts(model: ServedModel, customers: list[dict[str, Any]], second
         parts["preprocess"] = lambda: scorer.prepare(raw)
         parts["inference"] = lambda: scorer.infer(matrix)
         parts["serialise"] = lambda: model.answers.encode_batch(request, probabilities)
-        record = score_batch(model, request, 0.0, 0.0)[1].record
+        record = score_batch(model, request, body, 0.0, 0.0)[1].record
     found = {name: time_call(call, seconds) for name, call in parts.items()}
     found["count"] = time_call(partial(_repeat, record, recorder.flush), seconds) / TOGETHER
     with Path(os.devnull).open("wb") as sink:

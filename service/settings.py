@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     model_version: Literal["current"] | PositiveInt = "current"
     """Version to serve: a number, or "current" for the version that the file `current` in the folder names."""
 
+    canary_version: PositiveInt | None = None
+    """Version that scores a share of the customers, chosen by their identifier, instead of the served one."""
+
+    canary_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the customers that CHURN_CANARY_VERSION scores."""
+
     admin: bool = False
     """Enable the routes below /admin, which change the served models. They are not protected: only behind a proxy that
     restricts them."""

@@ -44,6 +44,13 @@ class Versions(BaseModel):
     canary_share: float = Field(description="Its share, from 0 to 1.", examples=[0.0])
 
 
+class CanaryRequest(BaseModel):
+    """The model that scores a share of the customers."""
+
+    version: Annotated[int, Field(ge=1, description="Version of the model.", examples=[2])]
+    share: Annotated[float, Field(ge=0, le=1, description="Its share of the customers.", examples=[0.1])]
+
+
 class Changes:
     """Requests changes of the served models.
 
@@ -100,6 +107,14 @@ def make_router(state: ModelState, changes: Changes, registry: Registry, guards:
     @router.post("/models/{version}/promote", summary="Serve a version, and make it current", **form)
     async def promote(version: Version) -> LastChange | Response:
         return await changes.make(Wish("promote", version))
+
+    @router.put("/canary", summary="Have a version score a share of the customers", **form)
+    async def set_canary(canary: CanaryRequest) -> LastChange | Response:
+        return await changes.make(Wish("canary", canary.version, canary.share))
+
+    @router.delete("/canary", summary="Have the served model score all customers", **form)
+    async def end_canary() -> LastChange | Response:
+        return await changes.make(Wish("canary"))
 
     return router
 

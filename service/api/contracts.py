@@ -80,7 +80,10 @@ def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseMode
         ),
     }
     version = (str, Field(description="Version of the model.", examples=["1"]))
-    prediction: type[BaseModel] = create_model("Prediction", __doc__="The prediction for one customer.", **fields)
+    other = (str, Field(None, description="Version of the model, if it is not that of the response: a canary's."))
+    prediction: type[BaseModel] = create_model(
+        "Prediction", __doc__="The prediction for one customer.", **fields, model_version=other
+    )
     answer: type[BaseModel] = create_model(
         "Answer", __doc__="The response for one customer.", **fields, model_version=version
     )

@@ -162,6 +162,11 @@ class Metrics:
         self._ready = Gauge(
             "churn_ready_workers", "Workers that are ready to score.", multiprocess_mode="livesum", **common
         )
+        self._fallbacks = Counter(
+            "churn_canary_fallback_customers_total",
+            "Customers chosen for the canary that the served model scored, because the canary's schema rejects them.",
+            **common,
+        )
         self._families = Families(customers, version_customers, bins, bin_shares, unusual, score_bins, score_bin_shares)
         self.process = ProcessMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
@@ -281,6 +286,10 @@ class Metrics:
     def count_change(self, outcome: Literal["switched", "failed"]) -> None:
         """Count a change of the served models."""
         self._changes.labels(outcome).inc()
+
+    def count_canary_fallback(self, customers: int) -> None:
+        """Count customers chosen for the canary that the served model scored."""
+        self._fallbacks.inc(customers)
 
     def watch_model(self, scorer: Scorer) -> ModelCounts:
         """Create the counters of a model.

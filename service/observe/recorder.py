@@ -83,6 +83,10 @@ class Recorder:
         """Record customers of a request that is recorded elsewhere."""
         self._metrics.count_customers(self.counts, raw, probabilities)
 
+    def count_canary_fallback(self, customers: int) -> None:
+        """Count customers of the canary that this model scored instead."""
+        self._metrics.count_canary_fallback(customers)
+
     def _append(self, stacked: Stacked) -> None:
         self._stacked.append(stacked)
         self._rows += len(stacked[0])

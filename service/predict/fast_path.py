@@ -16,6 +16,7 @@ from service.guard.deadline import ENVOY_TIMEOUT, TIMEOUT, read_timeout
 from service.guard.request_body import INLINE_BYTES
 from service.observe.access_log import REQUEST_ID, find_request_id
 from service.observe.stages import STAMPS
+from service.predict.canary import divert
 from service.predict.endpoint import JSON, PATH
 from service.predict.parse import SingleRequest
 from service.predict.scoring import score_batch, score_single, score_together
@@ -80,7 +81,9 @@ class FastPath:
             request = model.parser.parse(body)
             parsed = perf_counter()
             if isinstance(request, SingleRequest):
-                if model is not self._model:  # another version has been loaded
+                if model.canary is not None:
+                    model, request = divert(model, request, body)
+                if model is not self._model:  # another version has been loaded, or the canary scores the customer
                     self.flush()
                     self._model = model
                 if not self._pending:
@@ -92,7 +95,7 @@ class FastPath:
                 return
             self.flush()  # responses are written in the order of the requests
             received -= waited
-            response, scored = score_batch(model, request, received, parsed - waited)
+            response, scored = score_batch(model, request, body, received, parsed - waited)
         except Exception as error:  # noqa: BLE001  logged by `PredictEndpoint.refuse`
             self.flush()
             self._refuse(connection, request_id, error, received, keep_alive=keep_alive)

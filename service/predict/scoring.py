@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from service.observe.scored import ScoredBatch, ScoredSingle
 from service.observe.stages import run_stages
+from service.predict.canary import choose_rows, divert, score_split
 from service.predict.leniency import STRICT
 from service.predict.parse import SingleRequest
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from service.observe.scored import Scored
     from service.observe.stages import Stamps
     from service.predict.leniency import Leniency
     from service.predict.parse import BatchRequest
@@ -38,9 +40,7 @@ class ScoredTogether(NamedTuple):
     stamps: Stamps
 
 
-def score_body(
-    model: ServedModel, body: bytes, leniency: Leniency = STRICT
-) -> tuple[bytes, ScoredSingle | ScoredBatch]:
+def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> tuple[bytes, Scored]:
     """Return the response to a body, and the record of the scoring.
 
     Raises
@@ -53,8 +53,10 @@ def score_body(
     request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
     parsed = perf_counter()
     if isinstance(request, SingleRequest):
+        if model.canary is not None:
+            model, request = divert(model, request, body, leniency)
         return score_single(model, request, received, parsed)
-    return score_batch(model, request, received, parsed)
+    return score_batch(model, request, body, received, parsed, leniency)
 
 
 def score_single(
@@ -68,8 +70,20 @@ def score_single(
     return response, ScoredSingle(request.row, probability, stamps, model.recorder)
 
 
-def score_batch(model: ServedModel, request: BatchRequest, received: float, parsed: float) -> tuple[bytes, ScoredBatch]:
-    """Score a request with several customers."""
+def score_batch(
+    model: ServedModel,
+    request: BatchRequest,
+    body: bytes,
+    received: float,
+    parsed: float,
+    leniency: Leniency = STRICT,
+) -> tuple[bytes, Scored]:
+    """Score a request with several customers; `body` is only read again for the canary."""
+    if model.canary is not None and (found := choose_rows(model, request, body, leniency)) is not None:
+        chosen, other = found
+        if not chosen.all():
+            return score_split((model, model.canary.model), (request, other), chosen, received, parsed)
+        model, request = model.canary.model, other
     scorer = model.scorer
     response, probabilities, stamps = run_stages(
         scorer.prepare, scorer.infer, model.answers.encode_batch, request.raw, request, received, parsed

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn.errors import ChurnError
+from service.predict.served_model import Canary
 from service.rollout.loading import load_model, yield_often
 from service.rollout.messages import (
     Abort,
@@ -192,6 +193,9 @@ class ModelAgent:
 
     def _serve(self, lineup: Lineup, models: dict[str, ServedModel]) -> None:
         self._models = models
-        self._state.serve(lineup, replace(models[lineup.champion.digest]))
-        engine = models[lineup.champion.digest].scorer.engine
+        model = models[lineup.champion.digest]
+        if lineup.canary is not None:
+            model = replace(model, canary=Canary(models[lineup.canary.digest], lineup.share))
+        self._state.serve(lineup, model)
+        engine = model.scorer.engine
         _log.info("model %s is ready: engine %s on %s", lineup.champion.version, engine.name, engine.device)

@@ -147,6 +147,9 @@ class Coordinator:
         self._seen = self._sign_current()
         self.lineup = self._planner.plan_start()
         self._kept = self.lineup.models
+        settings = self._settings
+        if settings.canary_version is not None:
+            self.wish(Wish("canary", settings.canary_version, settings.canary_share))
         return self.lineup
 
     def close(self) -> None:
