@@ -117,7 +117,7 @@ class ChurnService(FastAPI):
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
         routers = [
             health.make_router(self.model_state),
-            model.make_router(self.model_state),
+            model.make_router(self.model_state, self.metrics),
             metrics.make_router(self.metrics),
             docs.make_router(self, self.model_state),
             *([self._make_admin_router(settings)] if settings.admin else []),
@@ -229,6 +229,7 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
         deciding.cancel()
         with suppress(asyncio.CancelledError):
             await deciding
+    app.models.close()
     app.processor.close()
     app.metrics.flush()
     if app.access is not None:

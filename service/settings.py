@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     model_version: Literal["current"] | PositiveInt = "current"
     """Version to serve: a number, or "current" for the version that the file `current` in the folder names."""
 
+    shadow_version: PositiveInt | None = None
+    """Version that scores the same customers for comparison (GET /model/shadow); its answers are not returned."""
+
     canary_version: PositiveInt | None = None
     """Version that scores a share of the customers, chosen by their identifier, instead of the served one."""
 

@@ -44,10 +44,15 @@ class Versions(BaseModel):
     canary_share: float = Field(description="Its share, from 0 to 1.", examples=[0.0])
 
 
-class CanaryRequest(BaseModel):
-    """The model that scores a share of the customers."""
+class ShadowRequest(BaseModel):
+    """The model to compare with the served one."""
 
     version: Annotated[int, Field(ge=1, description="Version of the model.", examples=[2])]
+
+
+class CanaryRequest(ShadowRequest):
+    """The model that scores a share of the customers."""
+
     share: Annotated[float, Field(ge=0, le=1, description="Its share of the customers.", examples=[0.1])]
 
 
@@ -107,6 +112,14 @@ def make_router(state: ModelState, changes: Changes, registry: Registry, guards:
     @router.post("/models/{version}/promote", summary="Serve a version, and make it current", **form)
     async def promote(version: Version) -> LastChange | Response:
         return await changes.make(Wish("promote", version))
+
+    @router.put("/shadow", summary="Have a version score the same customers for comparison", **form)
+    async def set_shadow(shadow: ShadowRequest) -> LastChange | Response:
+        return await changes.make(Wish("shadow", shadow.version))
+
+    @router.delete("/shadow", summary="End the comparison", **form)
+    async def end_shadow() -> LastChange | Response:
+        return await changes.make(Wish("shadow"))
 
     @router.put("/canary", summary="Have a version score a share of the customers", **form)
     async def set_canary(canary: CanaryRequest) -> LastChange | Response:

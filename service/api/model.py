@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.openapi import describe_problems
-from service.errors import RequestProblem
+from service.errors import Problem, RequestProblem
+from service.observe.shadow_metrics import summarise
 
 if TYPE_CHECKING:
     from churn.scorer import Scorer
+    from service.observe.metrics import Metrics
     from service.rollout.messages import Change
     from service.state import ModelState
 
@@ -59,8 +62,40 @@ class ModelDescription(BaseModel):
     )
 
 
-def make_router(state: ModelState) -> APIRouter:
-    """Create the route."""
+class Difference(BaseModel):
+    """Customers whose probabilities differ by an amount."""
+
+    above: float | None = Field(description="The difference is above this; null: no bound.")
+    up_to: float | None = Field(description="The difference is at most this; null: no bound.")
+    customers: int = Field(description="Number of customers.")
+
+
+class Subgroup(BaseModel):
+    """Compared customers with a value of a category or flag."""
+
+    feature: str = Field(description="Name of the feature.", examples=["Geography"])
+    value: str = Field(description="Value of the feature.", examples=["France"])
+    customers: int = Field(description="Compared customers.")
+    to_churn: int = Field(description="Those who leave according to the shadow only.")
+    to_stay: int = Field(description="Those who stay according to the shadow only.")
+
+
+class ShadowReport(BaseModel):
+    """Comparison of the shadow with the served model, summed over the workers."""
+
+    champion: str = Field(description="The served version.", examples=["1"])
+    shadow: str = Field(description="The version that is compared with it.", examples=["2"])
+    compared: int = Field(description="Customers scored by both.")
+    dropped: int = Field(description="Customers that the shadow did not score, because the service was busy.")
+    rejected: int = Field(description="Customers that the schema of the shadow does not allow.")
+    to_churn: int = Field(description="Customers who leave according to the shadow only.")
+    to_stay: int = Field(description="Customers who stay according to the shadow only.")
+    differences: list[Difference] = Field(description="Probability of the shadow minus that of the served model.")
+    subgroups: list[Subgroup] = Field(description="By value of the categories and flags.")
+
+
+def make_router(state: ModelState, metrics: Metrics) -> APIRouter:
+    """Create the routes."""
     router = APIRouter(tags=["model"])
 
     @router.get(
@@ -74,6 +109,22 @@ def make_router(state: ModelState) -> APIRouter:
         if state.model is None:
             return RequestProblem.not_ready(state.reason).respond()
         return describe(state, state.model.scorer)
+
+    @router.get(
+        "/model/shadow",
+        summary="Comparison of the shadow with the served model",
+        response_model=ShadowReport,
+        responses=describe_problems({404: "There is no shadow."}),  # type: ignore[arg-type]
+    )
+    async def shadow() -> ShadowReport | Response:
+        lineup = state.lineup
+        if lineup is None or lineup.shadow is None:
+            detail = "no version is compared with the served one; see CHURN_SHADOW_VERSION and PUT /admin/shadow"
+            return Problem(404, "no-shadow", "There is no shadow", detail).respond()
+        metrics.flush()
+        versions = str(lineup.champion.version), str(lineup.shadow.version)
+        found = await asyncio.to_thread(lambda: summarise(metrics.collect(), *versions))
+        return ShadowReport(**found)
 
     return router
 

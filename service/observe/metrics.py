@@ -14,6 +14,7 @@ from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram, WorkersCollector
+from service.observe.shadow_metrics import ShadowMetrics
 from service.observe.stages import STAGES
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Metrics:
     ----------
     in_flight : Gauge
     process : ProcessMetrics
+    shadow : ShadowMetrics
     buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
@@ -169,6 +171,7 @@ class Metrics:
         )
         self._families = Families(customers, version_customers, bins, bin_shares, unusual, score_bins, score_bin_shares)
         self.process = ProcessMetrics(self._registry)
+        self.shadow = ShadowMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")

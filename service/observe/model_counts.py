@@ -9,7 +9,7 @@ import numpy as np
 from churn.drift import Drift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
     from prometheus_client import Counter, Gauge
@@ -63,6 +63,8 @@ class ModelCounts:
     counts_scores : bool
         Whether probabilities are counted in the bins of the training data; only those of the served model are, because
         the bins have the same names in every model.
+    mirror : callable or None
+        Called with all customers that are counted, e.g. by a shadow.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class ModelCounts:
         self._unusual = [families.unusual.labels(feature.name) for feature in self._drift.features]
         self._score_bins = [families.score_bins.labels(label) for label in self._drift.score.labels]
         self.counts_scores = False
+        self.mirror: Callable[[NDArray[np.float64], NDArray[np.float64]], None] | None = None
 
     def count(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
         """Count scored customers.
@@ -100,6 +103,8 @@ class ModelCounts:
         _add(self._unusual, self._drift.count_unusual(raw))
         if self.counts_scores:
             _add(self._score_bins, self._drift.count_scores(probabilities))
+        if self.mirror is not None:
+            self.mirror(raw, probabilities)
 
     def report_shares(self, previous: ModelCounts | None) -> None:
         """Report the shares of the training data instead of those of `previous`, the model that is replaced."""

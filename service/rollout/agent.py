@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn.errors import ChurnError
+from service.observe.shadow import Shadow
+from service.observe.shadow_metrics import Comparison
 from service.predict.served_model import Canary
 from service.rollout.loading import load_model, yield_often
 from service.rollout.messages import (
@@ -73,6 +75,7 @@ class ModelAgent:
         self._prepared: tuple[int, Lineup, dict[str, ServedModel]] | None = None
         self._preparing: asyncio.Task[None] | None = None
         self._admission: asyncio.Future[Admit] | None = None
+        self._shadow: Shadow | None = None
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Change]] = {}
         self.send: Callable[[bytes], None] = lambda _: None
@@ -140,6 +143,23 @@ class ModelAgent:
         finally:
             del self._waiting[number]
 
+    def close(self) -> None:
+        """Stop the shadow."""
+        if self._shadow is not None:
+            self._shadow.close()
+
+    def _mirror(self, model: ServedModel, challenger: ServedModel | None) -> None:
+        """Compare the customers of the served model with a challenger from now on, or no longer."""
+        self.close()
+        if self._state.model is not None:
+            self._state.model.recorder.counts.mirror = None
+        self._shadow = None
+        if challenger is not None:
+            versions = model.scorer.version, challenger.scorer.version
+            comparison = Comparison(self._metrics.shadow, *versions, model.scorer.schema)
+            self._shadow = Shadow(model.scorer, challenger.scorer, comparison)
+            model.recorder.counts.mirror = self._shadow.offer
+
     def _note(self, change: Change) -> None:
         self._state.last_change = msgspec.structs.replace(change, number=0, is_counted=False)
         if change.is_counted:
@@ -196,6 +216,7 @@ class ModelAgent:
         model = models[lineup.champion.digest]
         if lineup.canary is not None:
             model = replace(model, canary=Canary(models[lineup.canary.digest], lineup.share))
+        self._mirror(model, None if lineup.shadow is None else models[lineup.shadow.digest])
         self._state.serve(lineup, model)
         engine = model.scorer.engine
         _log.info("model %s is ready: engine %s on %s", lineup.champion.version, engine.name, engine.device)

@@ -148,6 +148,8 @@ class Coordinator:
         self.lineup = self._planner.plan_start()
         self._kept = self.lineup.models
         settings = self._settings
+        if settings.shadow_version is not None:
+            self.wish(Wish("shadow", settings.shadow_version))
         if settings.canary_version is not None:
             self.wish(Wish("canary", settings.canary_version, settings.canary_share))
         return self.lineup
