@@ -70,7 +70,8 @@ def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None =
         (folder / ONNX_FILE).write_bytes(make_network(preprocessor.width).SerializeToString())
         for name in (KERAS_FILE, PREPROCESSOR_FILE, REPORT_FILE):
             (folder / name).write_bytes(b"not read by the ONNX engine")
-        row = customer or (CUSTOMER if schema is BANK else ODD_CUSTOMER)
+        known = customer or (CUSTOMER if schema is BANK else ODD_CUSTOMER)
+        row = {name: value for name, value in known.items() if name in schema.names}
         content = {
             "version": version,
             "schema": schema.to_dict(),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def make_models(root: Path, schema: Schema = BANK) -> Path:
     """Publish a version to serve, and one whose threshold flips every decision to churn."""
     publish(root)
-    publish(root, schema, CUSTOMER if schema is BANK else None, threshold=-1.0)
+    publish(root, schema, CUSTOMER if schema is BANK else None, threshold=0.0)
     Registry(root).promote(1)
     return root
 
