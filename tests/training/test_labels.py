@@ -164,6 +164,20 @@ def test_a_first_row_with_a_few_wrong_cells_is_no_header(tmp_path: Path) -> None
 # --- Another encoding ------------------------------------------------------------------------------------------------
 
 
+def test_a_single_cell_that_is_not_utf8_gets_that_command_too(tmp_path: Path) -> None:
+    table = draw_customers(300).astype({"Geography": object})
+    table.loc[200, "Geography"] = "España"
+    path = tmp_path / "bank.csv"
+    path.write_bytes(table.to_csv(index=False).encode("latin-1"))
+    with pytest.raises(TableError) as in_memory:
+        load_dataset(path)
+    with pytest.raises(TableError) as streamed, open_streamed(path, Split(0.2, 0.1, 0)):
+        pass
+    assert str(in_memory.value) == str(streamed.value)
+    assert "line 202, column Geography: 'Espa\ufffda' is not UTF-8 text" in str(streamed.value)
+    assert str(streamed.value).endswith(f"iconv -f WINDOWS-1252 -t UTF-8 {path} > {tmp_path}/bank-utf8.csv")
+
+
 @pytest.mark.parametrize("names", [{}, {"Surname": "Größe"}])
 def test_a_table_that_is_not_utf8_gets_the_command_that_converts_it(tmp_path: Path, names: dict[str, str]) -> None:
     table = draw_customers(300).assign(Surname=["Müller", "Genève", "Meier"] * 100).rename(columns=names)

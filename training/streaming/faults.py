@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from churn.errors import TableError
+from churn.tables.encoding import advise_conversion
 from churn.tables.tally import RowCounts
-from training.tables import LISTED, Fault
+from training.tables import LISTED, Fault, has_other_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,8 @@ class FaultLog:
     def check(self, source: Source, on_bad_row: OnBadRow) -> None:
         """Raise TableError with the first faults, unless invalid rows are to be dropped."""
         if self.faults and on_bad_row == "refuse":
+            advice = f"\n{advise_conversion(source.path)}" if has_other_encoding(one for _, one in self._kept) else ""
             raise TableError(
                 f"{source.path}: {self.faults} cells or lines can't be used (--on-bad-row drop leaves "
-                f"their rows out):\n{self.describe(source)}"
+                f"their rows out):\n{self.describe(source)}{advice}"
             )
