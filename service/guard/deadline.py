@@ -109,6 +109,11 @@ class Deadline:
         if perf_counter() > self._ends:
             raise self._problem
 
+    def watch(self) -> None:
+        """Notice from now on when the client leaves."""
+        if self._client is not None:
+            self._client.watch()
+
     def abandon(self) -> None:
         """Close the connection of a client that has left."""
         if self._client is not None:

@@ -110,6 +110,7 @@ class RequestProcessor:
             If the client has left before the work began.
         """
         submitted = perf_counter()
+        deadline.watch()
 
         def begin() -> T:
             deadline.check(has_waited=perf_counter() - submitted > NOTICEABLE_WAIT)

@@ -66,11 +66,11 @@ class FastConnection(Connection):
         """Score the pending requests and write their responses."""
         self._fast_path.flush()
 
-    def parse(self, data: bytes) -> None:
-        """Parse received data; learn the head of a whole request that has been waiting."""
-        due = self.fast_due
-        super().parse(data)
-        if self.waited and self._keeps_alive and self.reading is IDLE and self.fast_due == due + 1:
+    def resume(self, waited: float) -> None:
+        """Parse the request that has been waiting, and learn its head if it is whole and on the fast path."""
+        data, due = self.held, self.fast_due
+        super().resume(waited)
+        if self.fast_due == due + 1 and self._keeps_alive and self.reading is IDLE and not self.is_closing():
             self._traffic.refusals.heads.learn(data, len(self._body))
 
     def on_body(self, body: bytes) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n"
 _CLOSE = b"connection: close\r\n"
 
+NEVER = float("inf")
+
 
 class _Pending(NamedTuple):
     """A parsed request with one customer that has not been scored yet."""
@@ -76,7 +78,8 @@ class FastPath:
         request_id = find_request_id(headers)
         waited = connection.waited
         try:
-            ends = self._find_end(headers, received - waited)
+            has_limit = TIMEOUT in headers or ENVOY_TIMEOUT in headers
+            ends = self._find_end(headers, received - waited) if has_limit else NEVER
             model = self._endpoint.find_model(headers)
             request = model.parser.parse(body)
             parsed = perf_counter()
@@ -131,12 +134,10 @@ class FastPath:
             self._accept(one.connection, one.request_id, response, one.received, keep_alive=one.keep_alive)
 
     def _find_end(self, headers: Mapping[bytes, bytes], received: float) -> float:
-        """Return when the time of a request is over; most have no time limit of their own."""
-        if TIMEOUT not in headers and ENVOY_TIMEOUT not in headers:
-            return float("inf")
+        """Return when the time of a request with a time limit of its own is over."""
         seconds = read_timeout(headers)
         if seconds is None:
-            return float("inf")
+            return NEVER
         if perf_counter() > received + seconds:
             raise RequestProblem.deadline_exceeded(seconds, "sent with the request")
         self._has_limits = True

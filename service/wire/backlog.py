@@ -27,6 +27,9 @@ TURN_SECONDS = 0.003
 MAX_TURN_SECONDS = 0.006
 """The same, if everything else takes longer than that: parsing and scoring then get about half of the time."""
 
+ROOM = 8
+"""Number of requests between two looks at the clock, which would cost as much as a hundredth of scoring a request."""
+
 ASGI_SECONDS = 0.0003
 """Time of a turn that a request to the application is charged, since it runs after the turn."""
 
@@ -79,12 +82,15 @@ class Backlog:
     ----------
     flush : callable
         Scores what has been parsed.
+    room : int
+        Number of requests that need not wait, and for which `is_busy` need not be called.
     """
 
     def __init__(self, admission: Admission, clock: Callable[[], float] = perf_counter) -> None:
         self._admission = admission
         self._clock = clock
         self.flush: Callable[[], None] = lambda: None
+        self.room = 0
         self._fresh: deque[Entry] = deque()
         self._stale: deque[Entry] = deque()  # have waited too long
         self._gone = 0  # entries whose request was taken out
@@ -116,11 +122,14 @@ class Backlog:
         if not self._turn_ends:
             self._turn_ends = now + TURN_SECONDS
             loop.call_soon(self._end_turn, loop)
-            return False
-        return now >= self._turn_ends
+        elif now >= self._turn_ends:
+            return True
+        self.room = ROOM
+        return False
 
     def charge(self, seconds: float) -> None:
         """Shorten the current turn."""
+        self.room = 0
         if self._turn_ends:
             self._turn_ends -= seconds
 
@@ -138,6 +147,7 @@ class Backlog:
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Score what was parsed in the last turn; begin the next one if requests wait."""
+        self.room = 0
         self.flush()
         if not self._fresh and not self._stale:
             self._turn_ends = self._busy_since = 0.0

@@ -66,6 +66,8 @@ class Connection(ClosingProtocol):
     ----------
     waited : float
         Time in seconds for which the request that is being parsed has waited.
+    held : bytes
+        Data that wait.
     refusal : RequestProblem or None
         Why the request that is being parsed is refused; None if it is not.
     """
@@ -76,7 +78,7 @@ class Connection(ClosingProtocol):
         super().__init__(*arguments, **options)
         self._traffic = traffic
         self._backlog = traffic.backlog
-        self._held = b""
+        self.held = b""
         self.has_ended = False
         self.waited = 0.0
         self.refusal: RequestProblem | None = None
@@ -92,18 +94,24 @@ class Connection(ClosingProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received data, or let them wait."""
-        if self._is_guest:
-            self._receive_of_guest(data)
-        elif self.waiting_since:
+        backlog = self._backlog
+        if self.waiting_since:
             self._hold(data)
-        elif self.reading is not IDLE or not self._backlog.is_busy(self.loop) or self._is_urgent(data):
+        elif self.reading is not IDLE:
+            self.parse(data)
+        elif backlog.room:
+            backlog.room -= 1
+            self.parse(data)
+        elif not backlog.is_busy(self.loop) or self._is_urgent(data):
             self.parse(data)
         else:
             self._hold(data)
-            self._backlog.add(self)
+            backlog.add(self)
 
     def parse(self, data: bytes) -> None:
         """Parse received data."""
+        if self._is_guest:  # a probe is answered, all else refused
+            self.refusal = None if data.startswith(PROBES) else self._traffic.refusals.too_many
         before = self.reading
         if before is not IDLE:  # empty lines between requests do not keep a connection open
             self._watchdog.active = monotonic()
@@ -158,17 +166,9 @@ class Connection(ClosingProtocol):
         self.refusal = self._traffic.refusals.too_many
         self.loop.call_later(GUEST_SECONDS, self._end_guest)
 
-    def _receive_of_guest(self, data: bytes) -> None:
-        if data.startswith(PROBES):
-            self.refusal = None
-        try:
-            self.parse(data)
-        finally:
-            self.refusal = self._traffic.refusals.too_many
-
     def _end_guest(self) -> None:
-        if not self.is_in_flight:
-            self.close_now()
+        if not self.is_in_flight and not self.is_closing():
+            self.refuse(self._traffic.refusals.too_many)
 
     @property
     def has_left(self) -> bool:
@@ -179,6 +179,11 @@ class Connection(ClosingProtocol):
     def has_sent_all(self) -> bool:
         """Whether the client has closed its half of the connection."""
         return self.reading is ENDED
+
+    def watch(self) -> None:
+        """Read on after a large body, so that a client that leaves is noticed."""
+        if self.reading is IDLE and not self.pipeline:
+            self.flow.resume_reading()
 
     def abandon(self) -> None:
         """Close the connection without a response; what is pending is dropped."""
@@ -191,13 +196,13 @@ class Connection(ClosingProtocol):
         return data.startswith(PROBES) or len(data) > MAX_WAITING_BYTES
 
     def _hold(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) > MAX_WAITING_BYTES:
+        self.held += data
+        if len(self.held) > MAX_WAITING_BYTES:
             self.flow.pause_reading()
 
     def release(self) -> bytes:
         """Return the data that have been waiting, and read on."""
-        data, self._held = self._held, b""
+        data, self.held = self.held, b""
         if len(data) > MAX_WAITING_BYTES:
             self.flow.resume_reading()
         return data
@@ -215,8 +220,8 @@ class Connection(ClosingProtocol):
     def refuse_waiting(self, waited: float) -> None:
         """Refuse the request that has been waiting for `waited` seconds: unparsed, if it is certain where it ends."""
         refusals = self._traffic.refusals
-        if not self.is_in_flight and refusals.heads.is_whole(self._held) and self.refuse_cheaply(waited):
-            self._held = b""
+        if not self.is_in_flight and refusals.heads.is_whole(self.held) and self.refuse_cheaply(waited):
+            self.held = b""
             return
         self.refusal = refusals.problem
         try:
@@ -250,7 +255,7 @@ class Connection(ClosingProtocol):
 
     def abandon_waiting(self, waited: float) -> None:
         """Close the connection of a client that has left."""
-        self._held = b""
+        self.held = b""
         self._traffic.on_left(waited)
         self.close_now()
 

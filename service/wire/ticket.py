@@ -22,6 +22,9 @@ class Client(Protocol):
     def has_sent_all(self) -> bool:
         """Whether the client has closed its half of the connection."""
 
+    def watch(self) -> None:
+        """Read on, so that a client that leaves is noticed; reading has stopped if the body is large."""
+
     def abandon(self) -> None:
         """Close the connection without a response."""
 

@@ -1,0 +1,174 @@
+"""Connections: as many as there may be, probes on a few more, and none that ends the service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundles import CUSTOMER
+from service_process import running_service
+from socket_service import Running, read, read_answers, request, serving
+from waiting import DEADLINE, wait_until
+
+from service.wire import connection as connection_module
+from service.wire import intake
+from service.wire.intake import Intake, find_most_connections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BODY = json.dumps(CUSTOMER).encode()
+PROBE = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+TOO_MANY = 'churn_rejected_requests_total{reason="too-many-connections"}'
+
+
+@pytest.fixture
+def full(bank_models: Path) -> Iterator[tuple[Running, list[socket.socket]]]:
+    """Yield a service with as many connections as it may have."""
+    with serving(bank_models, max_connections=3) as service:
+        opened = []
+        for number in range(3):
+            opened.append(service.connect())
+            wait_until(lambda count=number: len(service.server.server_state.connections) == count + 1)  # type: ignore[misc]
+        yield service, opened
+        for one in opened:
+            one.close()
+
+
+def test_a_probe_is_answered_on_a_connection_that_is_one_too_many(full: tuple[Running, list[socket.socket]]) -> None:
+    service, _ = full
+    for sent in (PROBE, SCRAPE):
+        with service.connect() as connection:
+            connection.sendall(sent)
+            [(status, headers, _)] = read_answers(connection, 2)
+            assert (status, headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize(
+    "line", ["POST /predict HTTP/1.1", "POST /predict?extra=ignore HTTP/1.1", "GET /model HTTP/1.1"]
+)
+def test_all_else_is_refused(full: tuple[Running, list[socket.socket]], line: str) -> None:
+    service, opened = full
+    with service.connect() as connection:
+        connection.sendall(request(BODY, line=line))
+        [(status, headers, body)] = read_answers(connection, 2)
+    assert (status, headers["connection"], headers["retry-after"]) == (503, "close", "1")
+    assert json.loads(body)["type"] == "urn:churn:too-many-connections"
+    assert read(service, TOO_MANY) == 1
+    opened[0].sendall(request(BODY))
+    assert read_answers(opened[0], 1)[0][0] == 200
+
+
+def test_a_probe_and_a_request_behind_it(full: tuple[Running, list[socket.socket]]) -> None:
+    service, _ = full
+    with service.connect() as connection:
+        connection.sendall(PROBE + request(BODY))
+        assert [status for status, _, _ in read_answers(connection, 3)] == [200]
+
+
+def test_who_is_silent_on_it_is_told_why_it_is_closed(
+    full: tuple[Running, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "GUEST_SECONDS", 0.1)
+    service, _ = full
+    with service.connect() as connection:
+        [(status, _, _)] = read_answers(connection, 2)
+    assert status == 503
+
+
+def test_further_connections_are_refused_at_once(
+    full: tuple[Running, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "SPARE_CONNECTIONS", 0)
+    service, opened = full
+    for count in range(1, 4):
+        with service.connect() as connection:
+            [(status, headers, _)] = read_answers(connection, 2)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert read(service, TOO_MANY) == count
+    opened.pop().close()
+    wait_until(lambda: len(service.server.server_state.connections) == 2)
+    assert service.send(request(BODY))[0][0] == 200
+
+
+def test_idle_connections_up_to_the_limit_of_files_do_not_end_the_service(bank_models: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # inherited by the service
+    try:
+        with running_service(bank_models, tmp_path) as service:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            idle = [socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) for _ in range(300)]
+            wait_until(service.is_ready)
+            assert service.metrics()[TOO_MANY] > 0
+            for one in idle:
+                one.close()
+            wait_until(lambda: service.request("POST", "/predict", BODY.decode())[0] == 200)
+            assert service.end() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_bound_leaves_files_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for files, most in ((1024, 848), (65_536, 65_360), (256, 144), (resource.RLIM_INFINITY, 2**20 - 176), (10, 1)):
+        monkeypatch.setattr(intake.resource, "getrlimit", lambda _, files=files: (files, files))
+        assert find_most_connections(None) == most
+        assert find_most_connections(10**9) == most
+        assert find_most_connections(1) == 1
+
+
+class Policy:
+    """Refuses."""
+
+    is_overload = False
+
+    def refuse_connection(self) -> bytes:
+        return b"no"
+
+    def count_left(self, seconds: float) -> None:
+        raise NotImplementedError(seconds)
+
+
+def test_accepting_goes_on_after_a_lack_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "RETRY_SECONDS", 0.01)
+
+    class Listener:
+        """A socket that can't accept at first."""
+
+        def __init__(self, real: socket.socket) -> None:
+            self._real = real
+            self.failures = 2
+
+        def accept(self) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise OSError(24, "Too many open files")
+            return self._real.accept()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    async def run() -> int:
+        made: list[asyncio.Protocol] = []
+
+        def make() -> asyncio.Protocol:
+            made.append(asyncio.Protocol())
+            return made[-1]
+
+        with socket.create_server(("127.0.0.1", 0)) as real:
+            listener: Any = Listener(real)
+            accepting = Intake(listener, make, lambda: len(made), 10, Policy())
+            with socket.create_connection(real.getsockname()):
+                while not made:
+                    await asyncio.sleep(0.01)
+            accepting.close()
+            accepting.close()
+            await accepting.wait_closed()
+        return len(made)
+
+    assert asyncio.run(run()) == 1
