@@ -133,10 +133,12 @@ class Backlog:
         if self._turn_ends:
             self._turn_ends -= seconds
 
-    def add(self, connection: Waiting) -> None:
-        """Let the request of a connection wait."""
-        connection.waiting_since = now = self._clock()
-        self._fresh.append((connection, now))
+    def add(self, connection: Waiting, waited: float = 0.0) -> None:
+        """Let the request of a connection wait; it has waited for `waited` seconds before it was read."""
+        connection.waiting_since = since = self._clock() - waited
+        # One that was sent long before its connection was accepted is refused soon: it would be scored too late.
+        queue = self._stale if waited > self._admission.longest_wait / 2 else self._fresh
+        queue.append((connection, since))
 
     def forget(self, connection: Waiting) -> float:
         """Take out the request of a connection; return for how many seconds it has been waiting."""

@@ -66,6 +66,8 @@ class Connection(ClosingProtocol):
     ----------
     waited : float
         Time in seconds for which the request that is being parsed has waited.
+    waited_unread : float
+        Time in seconds for which the first request has waited for the connection to be accepted.
     held : bytes
         Data that wait.
     refusal : RequestProblem or None
@@ -80,7 +82,7 @@ class Connection(ClosingProtocol):
         self._backlog = traffic.backlog
         self.held = b""
         self.has_ended = False
-        self.waited = 0.0
+        self.waited = self.waited_unread = 0.0
         self.refusal: RequestProblem | None = None
         self._is_guest = False
         self._descriptor = -1
@@ -106,7 +108,8 @@ class Connection(ClosingProtocol):
             self.parse(data)
         else:
             self._hold(data)
-            backlog.add(self)
+            backlog.add(self, self.waited_unread)
+            self.waited_unread = 0.0
 
     def parse(self, data: bytes) -> None:
         """Parse received data."""

@@ -11,8 +11,10 @@ import errno
 import logging
 import resource
 import socket
+import struct
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -45,6 +47,9 @@ RETRY_SECONDS = 0.2
 
 ESTABLISHED = 1
 """State of an open TCP connection in Linux's ``struct tcp_info``."""
+
+_INFO = struct.Struct("=B51xI")
+"""Beginning of ``struct tcp_info``: the state, and the milliseconds since data were received the last time."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -82,7 +87,15 @@ class AcceptPolicy(Protocol):
 
 
 class Guest(Protocol):
-    """A protocol of a connection that may be one too many."""
+    """A protocol of a connection that may be one too many, or late.
+
+    Attributes
+    ----------
+    waited_unread : float
+        Time in seconds for which its first request has waited for the connection to be accepted.
+    """
+
+    waited_unread: float
 
     def limit_to_probes(self) -> None:
         """Answer one probe, or refuse one request, and close."""
@@ -149,19 +162,20 @@ class Intake:
                 self._pause()
                 return
             accepted.setblocking(False)
-            if self._policy.is_overload and _has_left(accepted):
+            waited = _find_wait(accepted) if self._policy.is_overload else 0.0
+            if waited is None:
                 self._policy.count_left(0.0)
                 accepted.close()
             else:
                 until -= OPEN_SECONDS
-                self._take(accepted)
+                self._take(accepted, waited)
 
-    def _take(self, accepted: socket.socket) -> None:
+    def _take(self, accepted: socket.socket, waited: float) -> None:
         connections = self._count() + len(self._opening)
         if connections >= self._most + SPARE_CONNECTIONS:
             self._refuse(accepted)
             return
-        make = self._make_protocol if connections < self._most else self._make_guest
+        make = partial(self._make, waited, is_guest=connections >= self._most)
         opening = self._loop.create_task(self._open(make, accepted))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
@@ -172,9 +186,13 @@ class Intake:
         except OSError:  # the client is gone already
             accepted.close()
 
-    def _make_guest(self) -> asyncio.Protocol:
+    def _make(self, waited: float, *, is_guest: bool) -> asyncio.Protocol:
         protocol = self._make_protocol()
-        cast("Guest", protocol).limit_to_probes()
+        guest = cast("Guest", protocol)
+        if waited:
+            guest.waited_unread = waited
+        if is_guest:
+            guest.limit_to_probes()
         return protocol
 
     def _refuse(self, accepted: socket.socket) -> None:
@@ -197,11 +215,23 @@ class Intake:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
 
-def _has_left(accepted: socket.socket) -> bool:
-    """Whether the client has closed the connection, or its half of it, before it was accepted."""
+def _find_wait(accepted: socket.socket) -> float | None:
+    """Return for how many seconds a request has waited for its connection to be accepted; 0.0 if there is none yet.
+
+    None if the client has closed the connection, or its half of it.
+    """
     if not hasattr(socket, "TCP_INFO"):
-        return False
+        return 0.0
     try:
-        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
+        found = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+        if len(found) < _INFO.size:
+            return 0.0
+        state, milliseconds = _INFO.unpack(found)
+        if state != ESTABLISHED:
+            return None
+        accepted.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return 0.0
     except OSError:
-        return True
+        return None
+    return float(milliseconds) / 1000

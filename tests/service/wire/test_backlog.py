@@ -210,3 +210,15 @@ def test_an_error_in_a_request_does_not_end_the_turns(world: World, monkeypatch:
         world.iterate()
     world.run_until_idle()
     assert all(client.waited >= 0 for client in others)
+
+
+def test_a_request_that_was_sent_long_before_it_was_read_is_refused_first(world: World) -> None:
+    world.arrive(10)
+    others = world.arrive(100)
+    late, early = Client(world, 1000), Client(world, 1001)
+    world.backlog.add(late, 0.6 * LONGEST)
+    world.backlog.add(early, 0.1 * LONGEST)
+    world.run_until_idle()
+    assert world.list("refused") == [1000]
+    assert late.waited >= 0.6 * LONGEST
+    assert world.count("scored") == 10 + len(others) + 1

@@ -19,7 +19,7 @@ from service.wire import intake
 from service.wire.intake import Intake, find_most_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BODY = json.dumps(CUSTOMER).encode()
@@ -172,3 +172,29 @@ def test_accepting_goes_on_after_a_lack_of_files(monkeypatch: pytest.MonkeyPatch
         return len(made)
 
     assert asyncio.run(run()) == 1
+
+
+def test_who_left_before_the_connection_was_accepted_is_known() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> socket.socket:
+            accepted = listener.accept()[0]
+            accepted.setblocking(False)
+            return accepted
+
+        def is_found(accepted: socket.socket, expected: Callable[[float | None], bool]) -> None:
+            wait_until(lambda: expected(intake._find_wait(accepted)))
+            accepted.close()
+
+        with socket.create_connection(listener.getsockname()) as client, accept() as accepted:
+            assert intake._find_wait(accepted) == 0.0
+            client.sendall(b"POST")
+            is_found(accepted, lambda waited: waited is not None and waited > 0)
+        client = socket.create_connection(listener.getsockname())
+        client.sendall(b"POST")
+        client.close()
+        is_found(accept(), lambda waited: waited is None)
+        client = socket.create_connection(listener.getsockname())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        is_found(accept(), lambda waited: waited is None)
