@@ -313,3 +313,30 @@ def test_the_oracle_works_out_every_layer_it_knows_as_keras_does() -> None:
     model = keras.Model(inputs, layers.Rescaling(0.98, 0.01)(hidden))
     matrix = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     assert np.abs(oracle.predict(model, matrix) - model(matrix).numpy().reshape(-1)).max() <= 1e-6
+
+
+def test_the_engine_keeps_nothing_of_models_that_were_loaded_before(tmp_path: Path) -> None:
+    """TensorFlow's own SiLU registers a gradient for good whenever a function is traced."""
+    import gc
+
+    import keras
+    from tensorflow.python.framework.func_graph import FuncGraph
+
+    inputs = keras.Input((3,))
+    inner = keras.Sequential([keras.layers.Dense(4, activation="silu")])
+    outputs = keras.layers.Dense(1, activation="sigmoid")(inner(keras.layers.Dense(4, activation="silu")(inputs)))
+    model = keras.Model(inputs, outputs)
+    model.save(tmp_path / "model.keras")
+    matrix = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    expected = np.asarray(model(matrix)).reshape(-1)
+
+    def count_graphs() -> int:
+        gc.collect()
+        return sum(isinstance(found, FuncGraph) for found in gc.get_objects())
+
+    counts = []
+    for _ in range(4):
+        engine = TensorFlowEngine(tmp_path / "model.keras")
+        assert np.abs(engine.predict(matrix) - expected).max() <= 1e-6
+        counts.append(count_graphs())
+    assert counts[1:] == counts[:1] * 3
