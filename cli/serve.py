@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Number of worker processes.  [default: one per CPU with ONNX Runtime, 1 with TensorFlow]",
 )
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Replace a running service: take over its socket; once this one is ready, the other drains and exits.",
+)
 @models_option
 @engine_option
-def serve(host: str, port: int, workers: int | None, models: Path, engine: EngineChoice) -> None:
+def serve(
+    host: str,
+    port: int,
+    workers: int | None,
+    take_over: bool,
+    models: Path,
+    engine: EngineChoice,
+) -> None:
     """Serve the current model over HTTP; interactive API documentation is at /docs.
 
     Further settings are environment variables with the prefix CHURN_ (docs/configuration.md).
@@ -39,4 +51,4 @@ def serve(host: str, port: int, workers: int | None, models: Path, engine: Engin
     settings = read_settings(models=models, engine=engine)
     if workers is None:
         workers = count_cpus() if choose_engine(engine) == "onnx" else 1
-    serve_forever(settings, host=host, port=port, workers=workers)
+    serve_forever(settings, host=host, port=port, workers=workers, take_over=take_over)

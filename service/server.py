@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
+from errno import EADDRINUSE
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -16,16 +17,23 @@ from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
 from churn.runtime.cpus import count_cpus
 from churn.runtime.imports import block_imports
+from service import handover
+from service.handover import ServedSocket
 from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
+from service.observe.prometheus_internals import name_metrics_of_worker
 from service.observe.tracing import check_tracing
 from service.rollout.coordinator import Coordinator
 from service.rollout.staging import open_staging, remove_staging
-from service.supervisor import Supervisor
+from service.supervisor import SPARE_PLACES, Supervisor
+from service.wire.listening import bind, describe_address, inherit
+from service.wire.spread import CLOSED, Spread
 from service.wire.uvicorn_internals import TickingServer
 from service.worker import SupervisorPipe, connect_supervisor
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import MutableSequence
     from multiprocessing.connection import Connection
     from types import FrameType
 
@@ -33,11 +41,16 @@ if TYPE_CHECKING:
     from service.rollout.messages import Lineup
     from service.settings import Settings
 
+SETTLE_SECONDS = 0.2
+"""For how long handshakes may go on after the drain, when the kernel ignores new connections."""
+
+MAX_SETTLE_SECONDS = 3.0
+"""For how long connections are accepted after the drain if some still wait, or the kernel does not ignore new ones."""
+
+TICK_SECONDS = 0.1
+
 FAREWELL_SECONDS = 0.5
 """How long the connections of requests that were cancelled at the end may take to close."""
-
-TCP_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""A peer that is silent for a minute is probed four times in the next; one that does not answer is gone."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,12 +60,14 @@ class ServeError(ChurnError):
 
 
 @block_imports()
-def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+def serve(
+    settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, take_over: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     After the first signal, /health/ready returns 503 while requests are still accepted for ``settings.drain_seconds``.
     Then the requests in flight finish and the function returns. A second signal stops the service immediately. SIGHUP
-    restarts several workers one after the other, with the model that is then current.
+    restarts the workers one after the other, with the model that is then current.
 
     Parameters
     ----------
@@ -63,6 +78,8 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
         Port to listen on; 0 takes a free one, which the log names.
     workers : int
         Number of processes, each with the model in memory.
+    take_over : bool
+        Whether to take over the socket of a service that already listens on the address, which then drains and exits.
 
     Raises
     ------
@@ -85,30 +102,34 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, work
         require_gpu(settings.engine)
     with open_staging(settings.models) as staging:
         coordinator = Coordinator(settings, staging, settings.worker_start_seconds)
-        lineup = coordinator.open()
-        listener = _listen(host, port)
-        _log.info(
-            "serving model %d on http://%s:%d, workers: %d, engine threads in each: %d",
-            lineup.champion.version,
-            host,
-            listener.getsockname()[1],
-            workers,
-            settings.threads,
-        )
-        if workers == 1:
-            coordinator.close()
-            _run(settings, listener)
-        else:
-            with closing(coordinator):
-                Supervisor(
-                    _work,
-                    (settings, listener),
+        with closing(coordinator):
+            lineup = coordinator.open()
+            opened = _open_socket(host, port, take_over=take_over)
+            with closing(opened):
+                _log.info(
+                    "serving model %d on %s, workers: %d, engine threads in each: %d",
+                    lineup.champion.version,
+                    describe_address(opened.listener),
                     workers,
-                    answer_seconds=settings.worker_answer_seconds,
-                    start_seconds=settings.worker_start_seconds,
-                    conductor=coordinator,
-                ).run()
+                    settings.threads,
+                )
+                _supervise(settings, coordinator, opened, workers)
     _log.info("the service has stopped")
+
+
+def _supervise(settings: Settings, coordinator: Coordinator, opened: ServedSocket, workers: int) -> None:
+    counts = get_context("spawn").RawArray("q", [CLOSED] * (workers + SPARE_PLACES))
+    Supervisor(
+        _work,
+        (settings, opened.listener, opened.is_inherited, counts),
+        workers,
+        answer_seconds=settings.worker_answer_seconds,
+        start_seconds=settings.worker_start_seconds,
+        drain_seconds=settings.drain_seconds,
+        counts=counts,
+        conductor=coordinator,
+        listener=opened,
+    ).run()
 
 
 class Server(TickingServer):
@@ -119,9 +140,16 @@ class Server(TickingServer):
     config : uvicorn.Config
     app : ChurnService
     drain_seconds : float
-    supervisor : SupervisorPipe or None
-    lineup : Lineup or None
+    supervisor : SupervisorPipe, optional
+        None for a server without a supervisor.
+    lineup : Lineup, optional
         The models to load, if there is a supervisor.
+    spread : Spread, optional
+        Numbers of connections of the workers; by default there is one worker.
+    stall_seconds : float
+        Time without progress of the scoring thread after which this worker has failed.
+    is_inherited : bool
+        Whether a service manager holds the listening socket open.
     """
 
     def __init__(
@@ -131,13 +159,23 @@ class Server(TickingServer):
         drain_seconds: float,
         supervisor: SupervisorPipe | None = None,
         lineup: Lineup | None = None,
+        spread: Spread | None = None,
+        *,
+        stall_seconds: float = float("inf"),
+        is_inherited: bool = False,
     ) -> None:
-        super().__init__(config, app.overload, app.max_connections)
+        super().__init__(config, app.overload, spread or Spread([CLOSED], 0), app.max_connections)
         self._app = app
         self._drain_seconds = drain_seconds
         self._supervisor = supervisor
         self._lineup = lineup
+        self._stall_seconds = stall_seconds
+        self._is_inherited = is_inherited
+        self._may_accept = asyncio.Event()
         self._drain_until = float("inf")
+        self._is_retiring = self._is_orphaned = False
+        self._settled_since = float("inf")
+        self._ticked = time.monotonic()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until shut down."""
@@ -150,21 +188,30 @@ class Server(TickingServer):
             await self._app.models.start(self._lineup)  # before it accepts connections, which other workers can serve
             if self._app.model_state.phase == "failed":
                 return
-        elif self._app.alone is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._app.alone.look_again)
+            await self._may_accept.wait()
+            if self._drain_until < float("inf"):
+                return
         await super().serve(sockets)
 
     def describe_phase(self) -> str:
         """Return the phase of the model, followed by a space and the reason if it is not "ready"."""
         state = self._app.model_state
+        if self._app.processor.progress.stalled_seconds > self._stall_seconds:
+            return f"failed the scoring thread made no progress for {self._stall_seconds:g} s"
         return f"{state.phase} {state.reason}"
 
     def receive(self, message: bytes) -> None:
         """Handle a message about the models."""
         self._app.models.receive(message)
 
+    def accept(self) -> None:
+        """Accept connections from now on."""
+        self._may_accept.set()
+
     def retire(self) -> None:
-        """Stop accepting connections, drain and exit; other workers accept them, so the readiness does not change."""
+        """Stop accepting connections, drain and exit; others accept them, so the readiness does not change."""
+        self._is_retiring = True
+        self._may_accept.set()
         self.stop_accepting()
         self._drain_until = time.monotonic() + self._drain_seconds
 
@@ -172,7 +219,9 @@ class Server(TickingServer):
         """Drain and exit, unless the drain has begun."""
         if self._drain_until == float("inf"):
             _log.warning("the supervisor has ended; shutting down")
+            self._is_orphaned = True
             self.handle_exit(signal.SIGTERM, None)
+            self._may_accept.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler's signature
         """Begin the drain at the first signal; terminate at the second.
@@ -189,36 +238,75 @@ class Server(TickingServer):
         self._drain_until = time.monotonic() + self._drain_seconds
 
     def tick(self, *, is_new_second: bool) -> None:
-        """Update metrics and advance the shutdown."""
+        """Update metrics, watch the scoring thread and advance the shutdown."""
+        now = time.monotonic()
+        # As in the supervisor: the time in which this process did not run does not count.
+        self._app.processor.progress.watch(min(now - self._ticked, 2 * TICK_SECONDS))
+        self._ticked = now
+        if self._supervisor is not None and (phase := self.describe_phase()).startswith("failed the"):
+            self._supervisor.report(phase)
         if self._drain_until < float("inf"):
             self._app.metrics.set_ready(ready=False)
             # Ask clients with open connections to close them after their next response.
             if self.announce_close():
                 _log.info("shutting down: draining for %g s", self._drain_seconds)
-            self.should_exit = time.monotonic() >= self._drain_until
+            self.should_exit = self._is_drained(now)
+        elif is_new_second:
+            self.admit_new()  # a service that shared the socket, and was killed, may have left it filtered
         if is_new_second:  # for scrapes that another worker responds to
             self._app.metrics.process.update()
             self._app.overload.flush()
+
+    def _is_drained(self, now: float) -> bool:
+        """Return whether no connection can arrive any more, or another process accepts it."""
+        past = now - self._drain_until
+        if self._is_retiring or past < 0:
+            return past >= 0
+        if self._is_inherited:
+            return True
+        if self._supervisor is None or self._is_orphaned:
+            self.ignore_new()  # otherwise, the supervisor does
+        if self.is_ignoring_new and not self.count_waiting():
+            self._settled_since = min(self._settled_since, now)
+        return past > MAX_SETTLE_SECONDS or now > self._settled_since + SETTLE_SECONDS
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is in flight; give clients whose requests were cancelled a moment to read why."""
         await super().shutdown(sockets)
         until = time.monotonic() + FAREWELL_SECONDS
-        while self.has_connections and time.monotonic() < until:
+        while self.count_connections() and time.monotonic() < until:
             await asyncio.sleep(0.05)
 
 
-def _run(
+@block_imports()
+def _work(
     settings: Settings,
     listener: socket.socket,
-    supervisor: SupervisorPipe | None = None,
-    lineup: Lineup | None = None,
+    is_inherited: bool,
+    counts: MutableSequence[int],
+    lineup: Lineup,
+    place: int,
+    pipe: Connection,
 ) -> None:
-    """Serve in this process."""
+    """Run a worker process."""
+    set_up_logging(settings)
+    with connect_supervisor(pipe) as supervisor:
+        try:
+            name_metrics_of_worker(place)
+            return_large_blocks()
+            server = _make_server(settings, supervisor, lineup, Spread(counts, place), is_inherited=is_inherited)
+            server.run([listener])
+        finally:
+            if supervisor.is_orphaned:
+                remove_staging(lineup.champion)
+
+
+def _make_server(
+    settings: Settings, supervisor: SupervisorPipe, lineup: Lineup, spread: Spread, *, is_inherited: bool
+) -> Server:
     from service.app import create_app
 
-    return_large_blocks()
-    app: Any = create_app(settings, is_alone=supervisor is None)
+    app: Any = create_app(settings, is_alone=False)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -230,38 +318,26 @@ def _run(
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    Server(config, app, settings.drain_seconds, supervisor, lineup).run([listener])
+    return Server(
+        config,
+        app,
+        settings.drain_seconds,
+        supervisor,
+        lineup,
+        spread,
+        stall_seconds=settings.worker_answer_seconds,
+        is_inherited=is_inherited,
+    )
 
 
-@block_imports()
-def _work(settings: Settings, listener: socket.socket, lineup: Lineup, pipe: Connection) -> None:
-    """Run a worker process."""
-    set_up_logging(settings)
-    with connect_supervisor(pipe) as supervisor:
-        try:
-            _run(settings, listener, supervisor, lineup)
-        finally:
-            if supervisor.is_orphaned:
-                remove_staging(lineup.champion)
-
-
-def _notice_dead_peers(listener: socket.socket) -> None:
-    """Have the kernel probe silent connections; those that are accepted inherit it."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in TCP_PROBES.items():
-        if hasattr(socket, option):  # macOS has other names for some
-            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    with ExitStack() as undo:
-        try:
-            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            listener = undo.enter_context(socket.socket(address[0], address[1]))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _notice_dead_peers(listener)
-            listener.bind(address[4])
-        except OSError as error:
-            raise ServeError(f"{host}:{port} can't be bound: {error.strerror}") from error
-        undo.pop_all()
-    return listener
+def _open_socket(host: str, port: int, *, take_over: bool) -> ServedSocket:
+    """Return the socket of the service manager, of the service to take over from, or a new one."""
+    try:
+        if (inherited := inherit()) is not None:
+            return ServedSocket(inherited, is_inherited=True)
+        if take_over and (taken := handover.take_over(host, port)) is not None:
+            return taken
+        return ServedSocket(bind(host, port))
+    except OSError as error:
+        hint = "; to replace a running churn serve without a gap, add --take-over" if error.errno == EADDRINUSE else ""
+        raise ServeError(f"{host}:{port} can't be bound: {error.strerror}{hint}") from error

@@ -143,11 +143,11 @@ class Settings(BaseSettings):
     """Seconds after the drain in which requests in flight may finish before they are cut off."""
 
     worker_answer_seconds: Annotated[float, Field(ge=1)] = 5.0
-    """Seconds without an answer from a worker's event loop after which the worker is killed and replaced; at least 1.
-    Only with several workers."""
+    """Seconds after which a worker is killed and replaced: without an answer from its event loop, or with its scoring
+    thread working on the same JSON body or block of a table; at least 1."""
 
     worker_start_seconds: PositiveFloat = 120.0
-    """Seconds within which a worker must become ready; otherwise it is replaced. Only with several workers."""
+    """Seconds within which a worker must become ready; otherwise it is replaced."""
 
     access_log: bool = True
     """Log one line per request with its identifier, route, status and duration. Never logs customer data."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from churn.errors import ChurnError
 from service.observe.multiprocess import forget_worker, share_metrics
+from service.wire.spread import CLOSED
 from service.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, MutableSequence, Sequence
 
 TICK_SECONDS = 0.1
 
@@ -28,7 +29,33 @@ EARLY_DEATH_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 30.0
 
+SPARE_PLACES = 4
+"""Places for workers that are being replaced, besides those that serve."""
+
 _log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """The listening socket as the supervisor sees it."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another process accepts its connections, or keeps it open."""
+
+    def listen(self) -> None:
+        """Listen, before workers begin to accept connections."""
+
+    def note_serving(self) -> None:
+        """Workers begin to accept connections."""
+
+    def is_taken_over(self) -> bool:
+        """Return whether another process has begun to accept the connections; called ten times per second."""
+
+    def ignore_new(self) -> None:
+        """Let the kernel ignore new connections."""
+
+    def close(self) -> None:
+        """Close it, unless it is closed."""
 
 
 class SupervisorError(ChurnError):
@@ -67,6 +94,11 @@ class _Slot:
         self._early_deaths = 0
 
     @property
+    def has_failed(self) -> bool:
+        """Whether its last process has failed to start, or died young."""
+        return self.start_failures > 0
+
+    @property
     def is_ready(self) -> bool:
         return self.worker is not None and self.worker.phase == "ready"
 
@@ -92,8 +124,15 @@ class Supervisor:
     workers : int
     answer_seconds, start_seconds : float
         See `Worker`.
+    drain_seconds : float
+        For how long workers still accept connections after SIGTERM.
+    counts : sequence of int
+        Numbers of connections of the workers, see `service.wire.spread.Spread`: longer than `workers` by
+        `SPARE_PLACES`.
     conductor : Conductor
         Changes the models of the workers while they serve.
+    listener : Listener
+        Told when workers begin to accept connections, and when they are to end.
     """
 
     def __init__(
@@ -104,12 +143,20 @@ class Supervisor:
         *,
         answer_seconds: float,
         start_seconds: float,
+        drain_seconds: float,
+        counts: MutableSequence[int],
         conductor: Conductor,
+        listener: Listener,
     ) -> None:
         self._target = target
         self._arguments = arguments
         self._limits = answer_seconds, start_seconds
+        self._drain_seconds = drain_seconds
+        self._counts = counts
+        self._places = [*range(len(counts))]
         self._conductor = conductor
+        self._listener = listener
+        self._is_open = False
         self._slots = [_Slot() for _ in range(workers)]
         self._retiring: list[Worker] = []
         self._coming: Worker | None = None
@@ -135,7 +182,8 @@ class Supervisor:
             try:
                 for elapsed in _tick():
                     self._watch(elapsed)
-                    if self._count_stops():
+                    self._admit()
+                    if self._count_stops() or self._listener.is_taken_over():
                         break
                 self._end()
             except BaseException:
@@ -167,6 +215,23 @@ class Supervisor:
             self._elapsed = elapsed
             if next(self._restart, True):  # the default, when the generator is exhausted
                 self._restart = None
+
+    def _admit(self) -> None:
+        """Let workers that are ready accept connections: at first when all are, or one has failed, then at once."""
+        ready = [worker for worker in self._list_workers() if worker.phase == "ready"]
+        if not self._is_open:
+            if not ready or not all(slot.is_ready or slot.has_failed for slot in self._slots):
+                return
+            self._is_open = True
+            if len(ready) < len(self._slots):
+                _log.warning("serving with %d of %d workers", len(ready), len(self._slots))
+        is_first = not any(worker.may_accept for worker in ready)
+        if is_first:
+            self._listener.listen()
+        for worker in ready:
+            worker.accept()
+        if is_first:
+            self._listener.note_serving()
 
     def _watch_slot(self, slot: _Slot, elapsed: float) -> None:
         worker = slot.worker
@@ -222,12 +287,20 @@ class Supervisor:
 
     def _end(self) -> None:
         left = self._list_workers()
+        hands_over = self._listener.is_shared
         for worker in left:
             if worker not in self._retiring:
-                worker.terminate()
+                worker.retire() if hands_over else worker.terminate()
         is_killing = False
+        until_drained = self._drain_seconds
+        first = self._count_stops()
         for elapsed in _tick():
-            if self._count_stops() > 1 and not is_killing:
+            until_drained -= elapsed
+            if all(count == CLOSED for count in self._counts):
+                self._listener.close()  # the workers finish the requests in flight; new connections are refused
+            elif until_drained <= 0 and not hands_over:
+                self._listener.ignore_new()
+            if self._count_stops() > max(first, 1) and not is_killing:
                 is_killing = True
                 _log.warning("second signal: killing the workers")
                 for worker in left:
@@ -237,7 +310,12 @@ class Supervisor:
                 return
 
     def _start(self) -> Worker:
-        return Worker(self._target, (*self._arguments, self._conductor.lineup), *self._limits)
+        place = self._places.pop(0)
+        try:
+            return Worker(self._target, (*self._arguments, self._conductor.lineup), place, *self._limits)
+        except BaseException:
+            self._places.insert(0, place)
+            raise
 
     def _has_ended(self, worker: Worker, elapsed: float) -> bool:
         """Return whether a worker that is shutting down has exited; kill it if it hangs."""
@@ -248,10 +326,11 @@ class Supervisor:
             self._discard(worker)
         return bool(fault)
 
-    @staticmethod
-    def _discard(worker: Worker) -> None:
+    def _discard(self, worker: Worker) -> None:
         worker.close()
-        forget_worker(worker.pid)
+        forget_worker(worker.place)
+        self._counts[worker.place] = CLOSED
+        self._places.insert(0, worker.place)
 
 
 def _tick() -> Iterator[float]:

@@ -20,6 +20,10 @@ _log = logging.getLogger(__name__)
 
 PING = b"ping"
 RETIRE = b"retire"
+ACCEPT = b"accept"
+
+SHARED_SIGNALS = (signal.SIGINT, signal.SIGHUP)
+"""Signals that a terminal sends to all processes; the supervisor handles them."""
 
 JSON = b"{"
 """Beginning of a message about the models, see `service.rollout.messages`; the others are words."""
@@ -36,9 +40,11 @@ class Worker:
     Parameters
     ----------
     target : callable
-        Importable function that the process runs, called with `arguments` and the worker's end of the pipe.
+        Importable function that the process runs, called with `arguments`, `place` and the worker's end of the pipe.
     arguments : tuple
         Picklable.
+    place : int
+        A number that no other living worker has.
     answer_seconds : float
         Time without a response after which a worker that was ready has failed.
     start_seconds : float
@@ -49,19 +55,29 @@ class Worker:
     phase : str
         "starting" until the first response, then "loading", "ready", "draining" or "failed" as reported by the worker.
     was_ready : bool
+    may_accept : bool
+        Whether `accept` has been called.
+    place : int
     age : float
         Sum of the elapsed times passed to `check`, in seconds.
     pid : int
     """
 
     def __init__(
-        self, target: Callable[..., None], arguments: tuple[Any, ...], answer_seconds: float, start_seconds: float
+        self,
+        target: Callable[..., None],
+        arguments: tuple[Any, ...],
+        place: int,
+        answer_seconds: float,
+        start_seconds: float,
     ) -> None:
         self._answer_seconds = answer_seconds
         self._start_seconds = start_seconds
         self._ping_seconds = min(PING_SECONDS, answer_seconds / 4)
         self.phase = "starting"
         self.was_ready = False
+        self.may_accept = False
+        self.place = place
         self.age = 0.0
         self._reason = ""
         self._silence = self._ping_seconds
@@ -69,9 +85,17 @@ class Worker:
         self._messages: list[bytes] = []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(*arguments, theirs))
-        self._process.start()
-        theirs.close()
+        self._process = context.Process(target=target, args=(*arguments, place, theirs))
+        # A signal that a terminal sends to all processes waits until `connect_supervisor` ignores it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SHARED_SIGNALS)
+        try:
+            self._process.start()
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
         self.pid = self._process.pid
         self._is_closed = False
 
@@ -137,6 +161,13 @@ class Worker:
         messages, self._messages = self._messages, []
         return messages
 
+    def accept(self) -> None:
+        """Allow the worker to accept connections."""
+        if not self.may_accept:
+            self.may_accept = True
+            with suppress(OSError):  # it is exiting already
+                self._pipe.send_bytes(ACCEPT)
+
     def retire(self) -> None:
         """Ask the worker to stop accepting connections, finish its requests and exit."""
         with suppress(OSError):  # it is exiting already
@@ -168,6 +199,9 @@ class Supervised(Protocol):
 
     def receive(self, message: bytes) -> None:
         """Handle a message about the models."""
+
+    def accept(self) -> None:
+        """Accept connections from now on."""
 
     def retire(self) -> None:
         """Stop accepting connections, finish the requests in flight and exit, without becoming unready."""
@@ -202,6 +236,8 @@ class SupervisorPipe:
             message = self._pipe.recv_bytes()
             if message == PING:
                 self.report(worker.describe_phase())
+            elif message == ACCEPT:
+                worker.accept()
             elif message == RETIRE:
                 worker.retire()
             elif message.startswith(JSON):
@@ -229,8 +265,9 @@ def connect_supervisor(pipe: Connection) -> Iterator[SupervisorPipe]:
     Exceptions are reported to the supervisor. SIGINT and SIGHUP, which a terminal sends to all processes, are ignored,
     because the supervisor handles them. If the supervisor has ended, the shared metrics are removed.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in SHARED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SHARED_SIGNALS)
     supervisor = SupervisorPipe(pipe)
     try:
         yield supervisor

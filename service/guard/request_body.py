@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from service.errors import RequestProblem
 from service.guard.content_encoding import decode
 from service.guard.deadline import ClientLeftError
+from service.guard.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +80,15 @@ class RequestProcessor:
     ----------
     metrics : Metrics
     settings : Settings
+
+    Attributes
+    ----------
+    progress : Progress
+        Of the thread.
     """
 
     def __init__(self, metrics: Metrics, settings: Settings) -> None:
+        self.progress = Progress()
         self._metrics = metrics
         self._max_body = settings.max_body_bytes
         self._max_pending = settings.max_pending_bytes
@@ -97,7 +104,7 @@ class RequestProcessor:
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Call `work` in the thread and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.progress.run, work, *arguments)
 
     async def run_in_time(self, deadline: Deadline, work: Callable[[bytes], T], body: bytes) -> T:
         """Call `work` in the thread and return its result, unless the request's time ends or its client leaves before.

@@ -34,9 +34,9 @@ def share_metrics() -> Iterator[None]:
             del os.environ[VARIABLE]
 
 
-def forget_worker(pid: int | None) -> None:
-    """Remove the gauges of a worker that has ended; its counters are kept, so that totals never decrease."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+def forget_worker(place: int) -> None:
+    """Remove the gauges of a worker that has ended; its counters are kept, and continued by the next in its place."""
+    mark_process_dead(place)  # type: ignore[no-untyped-call]
 
 
 def remove_shared_metrics() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from prometheus_client import Histogram
+from prometheus_client import Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
+
+
+def name_metrics_of_worker(place: int) -> None:
+    """Name the files of this process's metrics, created from now on, after its place instead of its process.
+
+    A worker that takes the place of one that has ended continues its counters, so that totals never decrease and the
+    number of files stays the same.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
 
 class FastHistogram(Histogram):

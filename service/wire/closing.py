@@ -5,10 +5,14 @@ An error response is followed by a lingering close (RFC 9112, 9.6), so that a cl
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from service.errors import MEDIA_TYPE
-from service.wire.reading import BODY, ENDED, IDLE, LINGERING, describe_slow_head
+from service.wire.reading import BODY, ENDED, HEAD, IDLE, LINGERING, describe_slow_head
 from service.wire.uvicorn_internals import STATUS_LINE, ExchangingProtocol
 from service.wire.watchdog import Watchdog
 
@@ -19,6 +23,22 @@ if TYPE_CHECKING:
     from service.errors import Problem
     from service.wire.reading import Limits, ReadState
     from service.wire.uvicorn_internals import Config, ServerState
+
+
+REQUEST_SECONDS = 1.0
+"""For how long a connection that has just been opened, or used, is left open for the next request at the shutdown."""
+
+LOOK_SECONDS = 0.1
+"""Interval at which a connection is looked at on which a request has begun to arrive at the shutdown."""
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether the kernel has data of a connection that have not been read."""
+    opened = transport.get_extra_info("socket")
+    if opened is None or opened.fileno() < 0:
+        return False
+    found: int = struct.unpack("i", fcntl.ioctl(opened.fileno(), termios.FIONREAD, bytes(4)))[0]
+    return found > 0
 
 
 class ClosingProtocol(ExchangingProtocol):
@@ -104,13 +124,24 @@ class ClosingProtocol(ExchangingProtocol):
         self.refuse(describe_slow_head(self._limits.head))
 
     def shutdown(self) -> None:
-        """Close after the pending responses; called by the server."""
+        """Close after the pending responses, and the request that may be on its way; called by the server."""
         if not self.is_in_flight:
-            self.close_now()
+            if wait := self._wait_for_request():
+                self.loop.call_later(wait, self.shutdown)
+            else:
+                self.close_now()
         elif self.running is None:
             self.reading = ENDED
         else:
             self.newest.keep_alive = False
+
+    def _wait_for_request(self) -> float:
+        """Return for how many seconds a connection without a pending response is to be left open at the shutdown."""
+        if self.transport.is_closing() or self.reading is ENDED or self.reading is LINGERING:
+            return 0.0
+        if self.reading is HEAD or has_unread(self.transport):
+            return LOOK_SECONDS
+        return max(0.0, self._watchdog.active + REQUEST_SECONDS - monotonic())
 
     def close_now(self) -> None:
         """Close the transport; it writes buffered data for a limited time."""

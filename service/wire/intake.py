@@ -2,6 +2,9 @@
 
 libuv accepts one connection per iteration. A busy worker has some hundred iterations per second, so clients that
 connect again, and probes, would wait for seconds. An `accept` without a file descriptor would end uvloop's server.
+
+The kernel wakes all workers that share a listening socket for a new connection, and the one that is free first accepts
+it. A worker that has more connections than another therefore stops accepting for a moment.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, cast
 
+from service.wire.listening import BACKLOG
+from service.wire.spread import CLOSED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BACKLOG = 2048
+    from service.wire.spread import Spread
 
 ACCEPT_SECONDS = 0.005
 """Time for accepting connections in one iteration of the event loop."""
@@ -44,6 +50,9 @@ LINGER_SECONDS = 0.5
 
 RETRY_SECONDS = 0.2
 """Pause when there are no file descriptors, which others than the connections may use."""
+
+PAUSE_SECONDS = 0.005
+"""For how long a worker with more connections than others leaves new ones to them."""
 
 ESTABLISHED = 1
 """State of an open TCP connection in Linux's ``struct tcp_info``."""
@@ -102,7 +111,7 @@ class Guest(Protocol):
 
 
 class Intake:
-    """Accepts the connections of a listening socket in an event loop; has the interface of `asyncio.Server`.
+    """Accepts the connections of a listening socket in an event loop.
 
     Parameters
     ----------
@@ -115,6 +124,8 @@ class Intake:
     most : int
         Maximum number of connections; see `find_most_connections`.
     policy : AcceptPolicy
+    spread : Spread
+        Numbers of connections of all workers.
     """
 
     def __init__(
@@ -124,30 +135,39 @@ class Intake:
         count: Callable[[], int],
         most: int,
         policy: AcceptPolicy,
+        spread: Spread,
     ) -> None:
         self._listener = listener
         self._make_protocol = make_protocol
         self._count = count
         self._most = most
         self._policy = policy
+        self._spread = spread
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._refused: deque[socket.socket] = deque()
         self._is_open = True
         listener.setblocking(False)
         listener.listen(BACKLOG)
+        self.report()
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more connections."""
+        """Accept no more connections; those that wait are left to the other workers."""
         if self._is_open:
             self._is_open = False
+            self._spread.report(CLOSED)
             self._loop.remove_reader(self._listener.fileno())
             while self._refused:
                 self._refused.popleft().close()
 
-    async def wait_closed(self) -> None:
-        """Return at once: the server waits for the connections itself."""
+    def report(self) -> None:
+        """Tell the other workers how many connections this one has."""
+        if self._is_open:
+            self._spread.report(self._count_all())
+
+    def _count_all(self) -> int:
+        return self._count() + len(self._opening)
 
     def _accept(self) -> None:
         until = perf_counter() + ACCEPT_SECONDS
@@ -159,7 +179,8 @@ class Intake:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                self._pause()
+                _log.warning("no file descriptors are left; accepting connections again in %g s", RETRY_SECONDS)
+                self._pause(RETRY_SECONDS)
                 return
             accepted.setblocking(False)
             waited = _find_wait(accepted) if self._policy.is_overload else 0.0
@@ -169,9 +190,12 @@ class Intake:
             else:
                 until -= OPEN_SECONDS
                 self._take(accepted, waited)
+                if self._spread.is_ahead(self._count_all()):
+                    self._pause(PAUSE_SECONDS)
+                    return
 
     def _take(self, accepted: socket.socket, waited: float) -> None:
-        connections = self._count() + len(self._opening)
+        connections = self._count_all()
         if connections >= self._most + SPARE_CONNECTIONS:
             self._refuse(accepted)
             return
@@ -205,10 +229,9 @@ class Intake:
         self._refused.append(accepted)
         self._loop.call_later(LINGER_SECONDS, accepted.close)
 
-    def _pause(self) -> None:
-        _log.warning("no file descriptors are left; accepting connections again in %g s", RETRY_SECONDS)
+    def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(RETRY_SECONDS, self._resume)
+        self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         if self._is_open:

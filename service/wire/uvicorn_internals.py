@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.wire.intake import Intake, find_most_connections
+from service.wire.listening import admit_new, count_waiting, ignore_new, is_ignoring_new
 
 if TYPE_CHECKING:
     import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent, HTTPScope
 
     from service.wire.intake import AcceptPolicy
+    from service.wire.spread import Spread
 
 __all__ = [
     "STATUS_LINE",
@@ -207,27 +209,43 @@ class ExchangingProtocol(HttpToolsProtocol):
 
 
 class TickingServer(uvicorn.Server):
-    """uvicorn's server with a periodic callback and methods for a graceful shutdown.
+    """uvicorn's server with a periodic callback, an intake of our own and methods for a graceful shutdown.
 
     Parameters
     ----------
     config : uvicorn.Config
     policy : AcceptPolicy
+    spread : Spread
+        Numbers of connections of the workers.
     most_connections : int, optional
         Maximum number of connections; by default as many as the limit of files allows.
     """
 
-    def __init__(self, config: Config, policy: AcceptPolicy, most_connections: int | None = None) -> None:
+    def __init__(
+        self, config: Config, policy: AcceptPolicy, spread: Spread, most_connections: int | None = None
+    ) -> None:
         super().__init__(config)
         self._policy = policy
+        self._spread = spread
         self._most_connections = find_most_connections(most_connections)
+        self._listeners: list[socket.socket] = []
+        self._intakes: list[Intake] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections."""
         await super().startup(sockets=[])
         for listener in sockets or ():
-            intake = Intake(listener, self._make_protocol, self.count_connections, self._most_connections, self._policy)
-            self.servers.append(cast("asyncio.Server", intake))
+            self._listeners.append(listener)
+            self._intakes.append(
+                Intake(
+                    listener,
+                    self._make_protocol,
+                    self.count_connections,
+                    self._most_connections,
+                    self._policy,
+                    self._spread,
+                )
+            )
 
     def _make_protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
@@ -236,17 +254,20 @@ class TickingServer(uvicorn.Server):
         )
         return protocol
 
-    def count_connections(self) -> int:
-        """Return the number of open connections."""
-        return len(self.server_state.connections)
-
     def tick(self, *, is_new_second: bool) -> None:
         """Periodic callback, called ten times per second; does nothing by default."""
 
     async def on_tick(self, counter: int) -> bool:
         """Call `tick`; return whether the server should stop."""
+        for intake in self._intakes:
+            intake.report()
         self.tick(is_new_second=counter % 10 == 0)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting connections, and close all of them after their responses."""
+        self.stop_accepting()
+        await super().shutdown(sockets)
 
     def announce_close(self) -> bool:
         """Add "connection: close" to all responses from now on; return False if it had been added already."""
@@ -258,10 +279,28 @@ class TickingServer(uvicorn.Server):
 
     def stop_accepting(self) -> None:
         """Stop accepting connections."""
-        for server in getattr(self, "servers", ()):  # not set during startup
-            server.close()
+        for intake in self._intakes:
+            intake.close()
+
+    def ignore_new(self) -> None:
+        """Let the kernel ignore new connections; those that wait are still accepted."""
+        for listener in self._listeners:
+            ignore_new(listener)
+
+    def admit_new(self) -> None:
+        """Undo `ignore_new`."""
+        for listener in self._listeners:
+            admit_new(listener)
 
     @property
-    def has_connections(self) -> bool:
-        """Whether any connection is open."""
-        return bool(self.server_state.connections)
+    def is_ignoring_new(self) -> bool:
+        """Whether the kernel ignores new connections."""
+        return all(map(is_ignoring_new, self._listeners))
+
+    def count_waiting(self) -> int:
+        """Return the number of connections that wait to be accepted."""
+        return sum(map(count_waiting, self._listeners))
+
+    def count_connections(self) -> int:
+        """Return the number of open connections."""
+        return len(self.server_state.connections)

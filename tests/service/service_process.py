@@ -8,9 +8,10 @@ import os
 import re
 import signal
 import socket
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bundles import CUSTOMER
 from processes import start_python
@@ -26,25 +27,45 @@ from pathlib import Path
 from service.server import serve
 from service.settings import Settings
 if __name__ == "__main__":
-    serve(Settings(models=Path(sys.argv[1]), engine="onnx"), port=0, workers=int(sys.argv[2]))
+    workers, port, take_over = map(int, sys.argv[2:])
+    serve(Settings(models=Path(sys.argv[1]), engine="onnx"), port=port, workers=workers, take_over=bool(take_over))
 """
 
 
 class ServiceProcess:
-    """A running service; its temporary files and what it logs lie in `folder`."""
+    """A running service; its temporary files and what it logs lie in `folder`.
 
-    def __init__(self, models: Path, folder: Path, workers: int, variables: dict[str, str]) -> None:
+    `program` starts the service; `starter` is a program that becomes this one.
+    """
+
+    def __init__(
+        self,
+        models: Path,
+        folder: Path,
+        workers: int,
+        variables: dict[str, str],
+        *,
+        port: int = 0,
+        take_over: bool = False,
+        program: str = START,
+        starter: Path | None = None,
+        **more: Any,
+    ) -> None:
         self.folder = folder
         script = folder / "start.py"
-        script.write_text(START)
+        script.write_text(program)
         with (folder / "log").open("wb") as log:
             self.process = start_python(
+                *([starter] if starter else []),
                 script,
                 models,
                 workers,
+                port,
+                int(take_over),
                 stderr=log,
                 process_group=0,
-                variables={"CHURN_DRAIN_SECONDS": "0.5", "TMPDIR": str(folder)} | variables,
+                **more,
+                variables={"CHURN_DRAIN_SECONDS": "0.5", "TMPDIR": str(folder), "XDG_RUNTIME_DIR": ""} | variables,
             )
 
     @property
@@ -132,10 +153,59 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+class Load:
+    """Clients that keep asking on connections of their own, and open another where theirs are closed or fail."""
+
+    def __init__(self, port: int, clients: int = 4) -> None:
+        self._port = port
+        self._stop = threading.Event()
+        self.statuses: list[int] = []
+        self.versions: list[str] = []
+        self.failures: list[BaseException] = []
+        self.refused: list[BaseException] = []
+        """Connections that were refused: nothing was sent."""
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Wait for the answers that are due."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
+        headers = {"Content-Type": "application/json"} | ({"Connection": "close"} if number % 4 == 0 else {})
+        while not self._stop.is_set():
+            try:
+                connection.request("POST", "/predict", BODY, headers)
+                answer = connection.getresponse()
+                self.versions.append(answer.read().decode().rpartition('"model_version":')[2].strip('"}'))
+                self.statuses.append(answer.status)
+                if answer.getheader("connection") != "close":
+                    continue
+            except ConnectionRefusedError as error:
+                self.refused.append(error)
+                self._stop.wait(0.05)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(error)
+            connection.close()
+        connection.close()
+
+
 @contextmanager
-def running_service(models: Path, folder: Path, workers: int = 1, **variables: str) -> Iterator[ServiceProcess]:
+def running_service(
+    models: Path, folder: Path, workers: int = 1, program: str = START, **variables: str
+) -> Iterator[ServiceProcess]:
     """Start a service and wait until all of its workers are ready; end every process of it afterwards."""
-    service = ServiceProcess(models, folder, workers, variables)
+    service = ServiceProcess(models, folder, workers, variables, program=program)
     try:
         service.wait_for_log("serving model")
         wait_until(lambda: service.count_ready() == workers, "every worker's readiness")

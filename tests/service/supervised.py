@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from churn.errors import ChurnError
 from service import supervisor
 from service.supervisor import Supervisor
+from service.wire.spread import CLOSED
 from service.worker import connect_supervisor
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Idle:
     def receive(self, message: bytes) -> None:
         raise AssertionError(message)
 
+    def accept(self) -> None:
+        (self._answered.parent / f"{os.getpid()}.accepts").touch()
+
     def retire(self) -> None:
         self._loop.stop()
 
@@ -79,8 +83,30 @@ class Conductor:
         pass
 
 
-def work(folder: Path, argument: str, pipe: Connection) -> None:
+class Listener:
+    """A listening socket that nobody else has."""
+
+    is_shared = False
+
+    def listen(self) -> None:
+        pass
+
+    def note_serving(self) -> None:
+        pass
+
+    def is_taken_over(self) -> bool:
+        return False
+
+    def ignore_new(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def work(folder: Path, argument: str, place: int, pipe: Connection) -> None:
     (folder / f"{os.getpid()}.worker").write_text(argument)
+    (folder / f"{os.getpid()}.place").write_text(str(place))
     behaviour = (folder / "behaviour").read_text()
     if behaviour == "exit":
         sys.exit(3)
@@ -106,7 +132,10 @@ def main(folder: Path, start_seconds: float, answer_seconds: float) -> None:
             2,
             answer_seconds=answer_seconds,
             start_seconds=start_seconds,
+            drain_seconds=0.0,
+            counts=[CLOSED] * (2 + supervisor.SPARE_PLACES),
             conductor=Conductor(folder),
+            listener=Listener(),
         ).run()
     except ChurnError as error:
         sys.exit(f"error: {error}")

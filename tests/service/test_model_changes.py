@@ -52,7 +52,7 @@ def models(tmp_path: Path) -> Path:
 def test_clients_notice_nothing_of_changes_but_the_version(models: Path, tmp_path: Path) -> None:
     registry = Registry(models)
     with running_service(models, tmp_path, workers=2, CHURN_ADMIN="true") as service:
-        with Load(service) as load:
+        with Load(service.port) as load:
             for version in (2, 3, 1, 3):
                 registry.promote(version)
                 wait_for_version(service, str(version))

@@ -6,7 +6,6 @@ import http.client
 import os
 import shutil
 import signal
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import bundles
 import pytest
 from processes import run_python
-from service_process import BODY, ServiceProcess, is_alive, running_service
+from service_process import BODY, Load, ServiceProcess, is_alive, running_service
 from waiting import DEADLINE, wait_until
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ import sys
 from pathlib import Path
 import service.server
 from service.settings import Settings
-def fail(*_):
+def fail(*_, **__):
     raise MemoryError("no room for the model")
-service.server._run = fail
+service.server._make_server = fail
 service.server.Supervisor.__init__.__globals__["FIRST_DELAY_SECONDS"] = 0.01
 if __name__ == "__main__":
     from cli.main import main
@@ -36,43 +35,6 @@ if __name__ == "__main__":
 """
 
 pytestmark = pytest.mark.slow
-
-
-class Load:
-    """Clients that keep asking on connections of their own, and open another where they are told to close theirs."""
-
-    def __init__(self, service: ServiceProcess, clients: int = 4) -> None:
-        self._service = service
-        self._stop = threading.Event()
-        self.statuses: list[int] = []
-        self.versions: list[str] = []
-        self.failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        connection = self._service.connect()
-        try:
-            while not self._stop.is_set():
-                connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                self.versions.append(answer.read().decode().rpartition('"model_version":')[2].strip('"}'))
-                self.statuses.append(answer.status)
-                if answer.getheader("connection") == "close":
-                    connection.close()  # the next request opens another
-        except (OSError, http.client.HTTPException) as error:
-            self.failures.append(error)
-        finally:
-            connection.close()
 
 
 def test_a_stopped_worker_is_replaced_and_the_service_goes_on(bank_models: Path, tmp_path: Path) -> None:
@@ -96,7 +58,7 @@ def test_sighup_brings_the_current_model_to_every_worker_and_no_request_fails(tm
     with running_service(models, tmp_path, workers=2, CHURN_DRAIN_SECONDS="0.3") as service:
         wait_until(lambda: service.count_ready() == 2)
         before = service.workers()
-        with Load(service) as load:
+        with Load(service.port) as load:
             wait_until(lambda: len(load.statuses) > 100)
             bundles.publish(models)
             service.process.send_signal(signal.SIGHUP)
@@ -140,17 +102,23 @@ def test_no_worker_accepts_a_request_before_it_is_ready(bank_models: Path, tmp_p
         service.kill()
 
 
-def test_one_worker_looks_at_the_current_version_again_on_sighup(tmp_path: Path) -> None:
+def test_sighup_brings_the_current_model_to_a_single_worker(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     bundles.publish(models)
-    with running_service(models, tmp_path) as service:
+    with running_service(models, tmp_path, CHURN_DRAIN_SECONDS="0.3") as service:
         (models / "current").write_text("7\n")
         service.wait_for_log("the models are unchanged: current: ")
         bundles.publish(models, threshold=0.25)
-        wait_until(lambda: '"version":"2"' in service.request("GET", "/model")[1])
-        service.process.send_signal(signal.SIGHUP)
-        assert service.request("POST", "/predict", BODY)[0] == 200
+        with Load(service.port, clients=2) as load:
+            wait_until(lambda: len(load.statuses) > 20)
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for_log("all workers have been restarted")
+            count = len(load.statuses)
+            wait_until(lambda: len(load.statuses) > count + 20)
+        assert not load.failures
+        assert set(load.statuses) == {200}
+        assert set(load.versions[count + 8 :]) == {"2"}
         assert service.end() == 0
     assert not list(tmp_path.glob("churn-models-*"))
 

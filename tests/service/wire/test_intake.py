@@ -17,6 +17,7 @@ from waiting import DEADLINE, wait_until
 from service.wire import connection as connection_module
 from service.wire import intake
 from service.wire.intake import Intake, find_most_connections
+from service.wire.spread import CLOSED, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,13 +163,12 @@ def test_accepting_goes_on_after_a_lack_of_files(monkeypatch: pytest.MonkeyPatch
 
         with socket.create_server(("127.0.0.1", 0)) as real:
             listener: Any = Listener(real)
-            accepting = Intake(listener, make, lambda: len(made), 10, Policy())
+            accepting = Intake(listener, make, lambda: len(made), 10, Policy(), Spread([CLOSED], 0))
             with socket.create_connection(real.getsockname()):
                 while not made:
                     await asyncio.sleep(0.01)
             accepting.close()
             accepting.close()
-            await accepting.wait_closed()
         return len(made)
 
     assert asyncio.run(run()) == 1

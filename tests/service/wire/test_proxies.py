@@ -9,11 +9,12 @@ import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from bundles import CUSTOMER
+from service_process import Load, ServiceProcess, running_service
 from socket_service import JSON, Running, read_answers, request, serving
 from table_requests import CSV, read_csv, to_csv
 from waiting import DEADLINE, wait_until
@@ -68,7 +69,9 @@ PROXIES = {
 
 
 @contextmanager
-def running_proxy(service: Running, folder: Path, template: str, options: str) -> Iterator[tuple[str, int]]:
+def running_proxy(
+    service: Running | None, folder: Path, template: str, options: str, upstream: str = ""
+) -> Iterator[tuple[str, int]]:
     program = "nginx" if template is NGINX else "haproxy"
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed (a Debian package of that name)")
@@ -76,7 +79,13 @@ def running_proxy(service: Running, folder: Path, template: str, options: str) -
         port: int = free.getsockname()[1]
     file = folder / "proxy.conf"
     file.write_text(
-        template.format(user=getpass.getuser(), folder=folder, port=port, upstream=service.address[1], options=options)
+        template.format(
+            user=getpass.getuser(),
+            folder=folder,
+            port=port,
+            upstream=upstream or (service and service.address[1]),
+            options=options,
+        )
     )
     command = ["nginx", "-g", "daemon off;", "-c", str(file)] if program == "nginx" else ["haproxy", "-f", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:  # noqa: S603
@@ -225,3 +234,33 @@ def test_the_connection_is_kept(service: Running) -> None:
             connection.sendall(offered)
             [(status, headers, _)] = read_answers(connection, 1)
             assert (status, headers.get("connection")) == (200, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["", KEPT], ids=["one connection each", "kept connections"])
+def test_replicas_behind_nginx_are_restarted_one_after_the_other_without_losing_a_request(
+    bank_models: Path, tmp_path: Path, options: str
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    with ExitStack() as stack:
+        services = []
+        for folder in folders:
+            folder.mkdir()
+            services.append(stack.enter_context(running_service(bank_models, folder)))
+        upstream = " max_fails=0; server 127.0.0.1:".join(str(service.port) for service in services) + " max_fails=0"
+        _, port = stack.enter_context(running_proxy(None, tmp_path, NGINX, options, upstream))
+        load = stack.enter_context(Load(port, clients=8))
+        for service, folder in zip(services, folders, strict=True):
+            count = len(load.statuses)
+            wait_until(lambda count=count: len(load.statuses) > count + 100)  # type: ignore[misc]
+            own = service.port
+            assert service.end() == 0
+            again = ServiceProcess(bank_models, folder, 1, {}, port=own)
+            stack.callback(again.kill)
+            again.wait_for_log("serving model")
+            wait_until(lambda again=again: again.count_ready() == 1)  # type: ignore[misc]
+        count = len(load.statuses)
+        wait_until(lambda: len(load.statuses) > count + 100)
+        load.stop()
+    assert not load.failures
+    assert set(load.statuses) == {200}

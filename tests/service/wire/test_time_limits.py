@@ -14,8 +14,8 @@ from socket_service import JSON, Running, read, read_answers, request, serving
 from table_requests import ARROW, CSV, to_arrow, to_csv
 from waiting import wait_until
 
-from service.server import _listen
 from service.tables.endpoint import RESERVED_BYTES
+from service.wire.listening import bind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +172,7 @@ def test_a_client_that_does_not_read_is_cut_off(hasty: Running, sent: bytes, tim
 
 
 def test_the_kernel_probes_silent_connections() -> None:
-    with _listen("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener:
         listener.listen()
         with socket.create_connection(listener.getsockname()):
             accepted, _ = listener.accept()
