@@ -222,8 +222,14 @@ def measure(service: Service, event: Callable[[Service], float], times: int, bod
     )
 
 
+def stop_cleanly() -> None:
+    """End on SIGTERM like on Ctrl-C, so that no process of a service is left."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def main() -> None:
     """Measure and print."""
+    stop_cleanly()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--workers", type=int, default=2)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from reconnecting import Clients, Outcome
-from restarts import Service
+from restarts import Service, stop_cleanly
 from servers import BIN
 
 from churn.bundle import MANIFEST, read_bundle, write_manifest
@@ -240,6 +240,7 @@ def report(outcome: Outcome, faults: Faults, samples: list[list[float]], rate: f
 
 def main() -> None:
     """Run the soak test."""
+    stop_cleanly()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder whose current version is copied")
     parser.add_argument("--minutes", type=float, default=30.0)
