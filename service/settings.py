@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     other requests are rejected with 503. "auto", and the maximum: as many as the limit of open files (ulimit -n)
     allows."""
 
-    queue_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15
+    queue_seconds: Annotated[float, Field(gt=0, le=60)] = 0.2
     """Longest time in seconds for which a request waits when more arrive than can be scored; others are rejected with
     503 and Retry-After. Should be well below the timeout of the clients."""
 

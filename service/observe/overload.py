@@ -37,6 +37,10 @@ class Queue(Protocol):
     def is_overload(self) -> bool:
         """Whether so many requests wait that some may be refused."""
 
+    @property
+    def longest_wait(self) -> float:
+        """Time in seconds after which a request that waits is refused."""
+
 
 class OverloadReport:
     """Records what happens to requests that wait, shortly afterwards and before each scrape.
@@ -55,12 +59,19 @@ class OverloadReport:
         self._deferred_flush = DeferredCall(self.flush)
         self._unlogged_refused = self._unlogged_left = 0
         self._logged_at = float("-inf")
+        self._late = RequestProblem.queue_full(backlog.longest_wait)
+        self._late_response = encode_closing(self._late)
         metrics.buffers.add(self)
 
     @property
     def is_overload(self) -> bool:
         """Whether so many requests wait that some may be refused."""
         return self._backlog.is_overload
+
+    @property
+    def longest_wait(self) -> float:
+        """Time in seconds after which a request that waits is refused."""
+        return self._backlog.longest_wait
 
     def count_refused(self, kind: str, seconds: float) -> None:
         """Count a request that was refused unparsed after waiting for `seconds`; `kind` is that of its problem."""
@@ -77,6 +88,11 @@ class OverloadReport:
         problem = RequestProblem.too_many_connections()
         self.count_refused(problem.kind, 0.0)
         return encode_closing(problem)
+
+    def refuse_late(self, seconds: float) -> bytes:
+        """Count a request that waited for `seconds` on a connection that was not opened; return the response."""
+        self.count_refused(self._late.kind, seconds)
+        return self._late_response
 
     def flush(self) -> None:
         """Record what was counted, and what waits."""

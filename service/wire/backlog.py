@@ -110,6 +110,11 @@ class Backlog:
         return self.waiting > LEAST_WAITING
 
     @property
+    def longest_wait(self) -> float:
+        """Time in seconds after which a request that waits is refused."""
+        return self._admission.longest_wait
+
+    @property
     def most_waiting(self) -> int:
         """Number of requests that may wait."""
         return self._admission.most_waiting

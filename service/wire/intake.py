@@ -5,6 +5,8 @@ connect again, and probes, would wait for seconds. An `accept` without a file de
 
 The kernel wakes all workers that share a listening socket for a new connection, and the one that is free first accepts
 it. A worker that has more connections than another therefore stops accepting for a moment.
+
+In an overload, connections with a request are accepted and wait (`service.wire.lobby`), except those of probes.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from service.wire.backlog import PROBES
 from service.wire.listening import BACKLOG
+from service.wire.lobby import Lobby
 from service.wire.spread import CLOSED
 
 if TYPE_CHECKING:
@@ -32,8 +36,17 @@ if TYPE_CHECKING:
 ACCEPT_SECONDS = 0.005
 """Time for accepting connections in one iteration of the event loop."""
 
+BUSY_ACCEPT_SECONDS = 0.0005
+"""The same in an overload. More would only move clients that connect again and again from the kernel's queue here."""
+
 OPEN_SECONDS = 0.0001
 """Part of this time that a connection is charged for, since it is opened after that."""
+
+TEND_SECONDS = 0.005
+"""Interval in which connections of the lobby are opened or refused."""
+
+OPENING_SECONDS = 0.0003
+"""Time for that in each interval, while there is an overload."""
 
 SPARE_CONNECTIONS = 32
 """Connections beyond the limit on which probes are answered; all other requests are refused on them."""
@@ -47,6 +60,8 @@ MOST_REFUSED = 16
 
 LINGER_SECONDS = 0.5
 """For how long they stay open."""
+
+READ_BYTES = 64 * 1024
 
 RETRY_SECONDS = 0.2
 """Pause when there are no file descriptors, which others than the connections may use."""
@@ -88,8 +103,15 @@ class AcceptPolicy(Protocol):
     def is_overload(self) -> bool:
         """Whether more requests wait than usual: connections that their clients have closed are not opened then."""
 
+    @property
+    def longest_wait(self) -> float:
+        """Time in seconds after which a request that waits is refused."""
+
     def refuse_connection(self) -> bytes:
         """Count a connection that is refused; return the bytes of the response."""
+
+    def refuse_late(self, seconds: float) -> bytes:
+        """Count a request that is refused after `seconds`; return the bytes of a response that closes."""
 
     def count_left(self, seconds: float) -> None:
         """Count a client that has left."""
@@ -146,6 +168,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._refused: deque[socket.socket] = deque()
+        self._lobby = Lobby()
         self._is_open = True
         listener.setblocking(False)
         listener.listen(BACKLOG)
@@ -158,6 +181,9 @@ class Intake:
             self._is_open = False
             self._spread.report(CLOSED)
             self._loop.remove_reader(self._listener.fileno())
+            now = perf_counter()
+            for waiting in self._lobby.take_newest():
+                self._take(waiting.connection, now - waiting.since)
             while self._refused:
                 self._refused.popleft().close()
 
@@ -167,10 +193,10 @@ class Intake:
             self._spread.report(self._count_all())
 
     def _count_all(self) -> int:
-        return self._count() + len(self._opening)
+        return self._count() + len(self._opening) + len(self._lobby)
 
     def _accept(self) -> None:
-        until = perf_counter() + ACCEPT_SECONDS
+        until = perf_counter() + (BUSY_ACCEPT_SECONDS if self._policy.is_overload else ACCEPT_SECONDS)
         while perf_counter() < until:
             try:
                 accepted, _address = self._listener.accept()
@@ -183,16 +209,58 @@ class Intake:
                 self._pause(RETRY_SECONDS)
                 return
             accepted.setblocking(False)
-            waited = _find_wait(accepted) if self._policy.is_overload else 0.0
-            if waited is None:
-                self._policy.count_left(0.0)
-                accepted.close()
+            if self._policy.is_overload:
+                until -= self._receive(accepted)
             else:
                 until -= OPEN_SECONDS
-                self._take(accepted, waited)
-                if self._spread.is_ahead(self._count_all()):
-                    self._pause(PAUSE_SECONDS)
-                    return
+                self._take(accepted, 0.0)
+            if self._spread.is_ahead(self._count_all()):
+                self._pause(PAUSE_SECONDS)
+                return
+
+    def _receive(self, accepted: socket.socket) -> float:
+        """Take a connection in an overload; return the time in seconds that is left to be spent on it."""
+        found = _peek(accepted)
+        if found is None:
+            self._policy.count_left(0.0)
+            accepted.close()
+        elif not found.begins or found.begins.startswith(PROBES) or self._count_all() >= self._most:
+            self._take(accepted, found.waited)
+            return OPEN_SECONDS
+        else:
+            if not self._lobby:
+                self._loop.call_later(TEND_SECONDS, self._tend_lobby)
+            self._lobby.add(accepted, perf_counter() - found.waited)
+        return 0.0
+
+    def _tend_lobby(self) -> None:
+        """Open or refuse connections of the lobby."""
+        until = perf_counter() + (OPENING_SECONDS if self._policy.is_overload else ACCEPT_SECONDS)
+        for waiting in self._lobby.take_newest():
+            if (found := _peek(waiting.connection)) is None:
+                self._policy.count_left(perf_counter() - waiting.since)
+                waiting.connection.close()
+            else:
+                until -= OPEN_SECONDS
+                self._take(waiting.connection, found.waited)
+            if perf_counter() >= until:
+                break
+        until = perf_counter() + OPENING_SECONDS
+        for waiting in self._lobby.take_late(perf_counter() - self._policy.longest_wait):
+            self._refuse_late(waiting.connection, perf_counter() - waiting.since)
+            if perf_counter() >= until:
+                break
+        if self._lobby:
+            self._loop.call_later(TEND_SECONDS, self._tend_lobby)
+
+    def _refuse_late(self, connection: socket.socket, waited: float) -> None:
+        if _peek(connection) is None:
+            self._policy.count_left(waited)
+        else:
+            with suppress(OSError):
+                connection.recv(READ_BYTES)  # what is unread when it is closed would reset the connection
+                connection.send(self._policy.refuse_late(waited))
+        connection.close()
 
     def _take(self, accepted: socket.socket, waited: float) -> None:
         connections = self._count_all()
@@ -238,23 +306,27 @@ class Intake:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
 
-def _find_wait(accepted: socket.socket) -> float | None:
-    """Return for how many seconds a request has waited for its connection to be accepted; 0.0 if there is none yet.
+class _Found(NamedTuple):
+    """What has arrived on a connection: the first bytes, and for how many seconds they have waited."""
 
-    None if the client has closed the connection, or its half of it.
-    """
+    begins: bytes
+    waited: float
+
+
+def _peek(accepted: socket.socket) -> _Found | None:
+    """Look at what has arrived on a connection; None if the client has closed it, or its half of it."""
     if not hasattr(socket, "TCP_INFO"):
-        return 0.0
+        return _Found(b"", 0.0)
     try:
-        found = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-        if len(found) < _INFO.size:
-            return 0.0
-        state, milliseconds = _INFO.unpack(found)
+        info = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+        if len(info) < _INFO.size:
+            return _Found(b"", 0.0)
+        state, milliseconds = _INFO.unpack(info)
         if state != ESTABLISHED:
             return None
-        accepted.recv(1, socket.MSG_PEEK)
+        begins = accepted.recv(max(map(len, PROBES)), socket.MSG_PEEK)
     except BlockingIOError:
-        return 0.0
+        return _Found(b"", 0.0)
     except OSError:
         return None
-    return float(milliseconds) / 1000
+    return _Found(begins, milliseconds / 1000)

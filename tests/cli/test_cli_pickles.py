@@ -69,7 +69,7 @@ def test_no_command_opens_the_pickle(
             "--engine",
             "tensorflow",
         ),
-        "evaluate": ("evaluate", bank_csv, "--models", marked_models),
+        "evaluate": ("evaluate", bank_csv, "--models", marked_models, "--report", tmp_path / "report.html"),
         "train": ("train", bank_csv, "--models", marked_models, "--warm-start", 1),
         "tune": ("tune", bank_csv, "--output", tmp_path / "tuned.toml", "--trials", 1),
     }

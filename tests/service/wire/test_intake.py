@@ -6,6 +6,7 @@ import asyncio
 import json
 import resource
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,15 +125,25 @@ def test_the_bound_leaves_files_for_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class Policy:
-    """Refuses."""
+    """Refuses, and remembers what it was told."""
 
-    is_overload = False
+    longest_wait = 0.05
+
+    def __init__(self, *, is_overload: bool = False) -> None:
+        self.is_overload = is_overload
+        self.left = self.late = 0
 
     def refuse_connection(self) -> bytes:
         return b"no"
 
+    def refuse_late(self, seconds: float) -> bytes:
+        assert seconds > self.longest_wait
+        self.late += 1
+        return b"too late"
+
     def count_left(self, seconds: float) -> None:
-        raise NotImplementedError(seconds)
+        assert seconds >= 0
+        self.left += 1
 
 
 def test_accepting_goes_on_after_a_lack_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +185,79 @@ def test_accepting_goes_on_after_a_lack_of_files(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(run()) == 1
 
 
+class Connected(asyncio.Protocol):
+    """Remembers what it receives."""
+
+    def __init__(self, opened: list[bytes]) -> None:
+        self._opened = opened
+
+    def data_received(self, data: bytes) -> None:
+        self._opened.append(data)
+
+
+def accept_in_overload(
+    policy: Policy, sent: list[bytes], is_done: Callable[[list[bytes]], bool], *, leave: bool = False
+) -> tuple[list[bytes], list[bytes]]:
+    """Send on a connection each while there is an overload; return what was opened, and what the clients received."""
+    opened: list[bytes] = []
+
+    async def run(listener: socket.socket) -> None:
+        clients = []
+        for data in sent:
+            clients.append(socket.create_connection(listener.getsockname(), timeout=DEADLINE))
+            clients[-1].sendall(data)
+            if leave:
+                clients[-1].close()
+        accepting = Intake(listener, lambda: Connected(opened), lambda: len(opened), 100, policy, Spread([CLOSED], 0))
+        async with asyncio.timeout(DEADLINE):
+            while not is_done(opened):
+                await asyncio.sleep(0.01)
+        accepting.close()
+        async with asyncio.timeout(DEADLINE):
+            while not leave and len(opened) + policy.late < len(sent):  # those of the lobby are opened at the end
+                await asyncio.sleep(0.01)
+        for client in clients:
+            if not leave:
+                client.settimeout(0.01)
+                with suppress(TimeoutError):
+                    received.append(client.recv(100))
+            client.close()
+
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(run(listener))
+    return opened, received
+
+
+def test_in_an_overload_a_probe_is_opened_before_those_that_came_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "TEND_SECONDS", DEADLINE)
+    policy = Policy(is_overload=True)
+    opened, _ = accept_in_overload(policy, [b"POST 1", b"POST 2", PROBE, SCRAPE], lambda opened: len(opened) >= 2)
+    assert opened[:2] == [PROBE, SCRAPE]
+    assert sorted(opened[2:]) == [b"POST 1", b"POST 2"]  # accepted, so they are served though accepting has ended
+
+
+def test_in_an_overload_the_newest_connection_is_opened_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "longest_wait", DEADLINE)
+    monkeypatch.setattr(intake, "OPENING_SECONDS", 0.0)  # one at a time
+    sent = [b"POST %d" % number for number in range(4)]
+    opened, _ = accept_in_overload(Policy(is_overload=True), sent, lambda opened: len(opened) == 4)
+    assert opened == sent[::-1]
+
+
+def test_in_an_overload_a_connection_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake.Lobby, "take_newest", lambda _: iter(()))
+    policy = Policy(is_overload=True)
+    opened, received = accept_in_overload(policy, [b"POST 1", b"POST 2"], lambda _: policy.late == 2)
+    assert (opened, received) == ([], [b"too late"] * 2)
+
+
+def test_in_an_overload_a_client_that_has_left_is_counted() -> None:
+    policy = Policy(is_overload=True)
+    opened, _ = accept_in_overload(policy, [b"POST 1", b"POST 2"], lambda _: policy.left == 2, leave=True)
+    assert (opened, policy.late) == ([], 0)
+
+
 def test_who_left_before_the_connection_was_accepted_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -182,19 +266,19 @@ def test_who_left_before_the_connection_was_accepted_is_known() -> None:
             accepted.setblocking(False)
             return accepted
 
-        def is_found(accepted: socket.socket, expected: Callable[[float | None], bool]) -> None:
-            wait_until(lambda: expected(intake._find_wait(accepted)))
+        def is_found(accepted: socket.socket, expected: Callable[[Any], bool]) -> None:
+            wait_until(lambda: expected(intake._peek(accepted)))
             accepted.close()
 
         with socket.create_connection(listener.getsockname()) as client, accept() as accepted:
-            assert intake._find_wait(accepted) == 0.0
+            assert intake._peek(accepted) == (b"", 0.0)
             client.sendall(b"POST")
-            is_found(accepted, lambda waited: waited is not None and waited > 0)
+            is_found(accepted, lambda found: found is not None and found.begins == b"POST" and found.waited > 0)
         client = socket.create_connection(listener.getsockname())
         client.sendall(b"POST")
         client.close()
-        is_found(accept(), lambda waited: waited is None)
+        is_found(accept(), lambda found: found is None)
         client = socket.create_connection(listener.getsockname())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
-        is_found(accept(), lambda waited: waited is None)
+        is_found(accept(), lambda found: found is None)
