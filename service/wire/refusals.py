@@ -57,7 +57,8 @@ class KnownHeads:
     def is_whole(self, data: bytes) -> bool:
         """Return whether the data are exactly one whole request with a known head."""
         end = data.find(_END, 0, MAX_HEAD_BYTES) + len(_END)
-        return len(data) - end == self._lengths.get(data[:end], -1)
+        length = self._lengths.get(data[:end])
+        return length is not None and len(data) - end == length
 
 
 class Refusals:

@@ -152,6 +152,13 @@ def play(parts: Sequence[tuple[bytes, str]]) -> tuple[list[tuple[int, Any]], Fas
     return answers_of(wire.transport.written), wire
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_the_beginning_of_a_head_is_not_a_whole_request(size: int) -> None:
+    request = post(b"{}")
+    answers, _ = play([(request[:size], "refused"), (request[size:], "now")])
+    assert answers == [(200, ["POST", "/predict", "{}"])]
+
+
 @given(st.lists(REQUESTS, min_size=1, max_size=8), st.data())
 def test_each_request_gets_one_answer_in_order(requests: list[tuple[bytes, list[str]]], data: st.DataObject) -> None:
     whole = b"".join(sent for sent, _ in requests)
