@@ -100,21 +100,20 @@ def restart_in_place(service: Service) -> float:
     return time.monotonic() - begun
 
 
-def stop_and_start(service: Service, number: signal.Signals = signal.SIGTERM) -> float:
+def stop_and_start(service: Service) -> float:
     """End the service and start another; meanwhile connections are refused."""
-    begun = time.monotonic()
-    service.process.send_signal(number)
-    if service.process.wait(DEADLINE) != 0:
-        raise SystemExit(f"the process ended with status {service.process.returncode}")
-    service.process = service.start()
-    wait_until(service.is_whole, "readiness")
-    return time.monotonic() - begun
+    return end_and_start(service, lambda: service.process.send_signal(signal.SIGTERM))
 
 
 def interrupt_and_start(service: Service) -> float:
     """Press Ctrl-C, which a terminal sends to all processes, and start another."""
+    return end_and_start(service, lambda: os.killpg(service.process.pid, signal.SIGINT))
+
+
+def end_and_start(service: Service, end: Callable[[], None]) -> float:
+    """Call `end`, wait for the end, start the service and return the seconds until it is whole."""
     begun = time.monotonic()
-    os.killpg(service.process.pid, signal.SIGINT)
+    end()
     if service.process.wait(DEADLINE) != 0:
         raise SystemExit(f"the process ended with status {service.process.returncode}")
     service.process = service.start()

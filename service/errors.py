@@ -232,7 +232,7 @@ class RequestProblem(Problem):
         return cls(503, "too-many-connections", "The service has too many connections", detail, headers=RETRY_AFTER)
 
     @classmethod
-    def deadline_exceeded(cls, seconds: float, source: str) -> RequestProblem:
+    def deadline_exceeded(cls, seconds: float, source: str = "sent with the request") -> RequestProblem:
         """Report a request that was not scored within its time; `source` is the setting or header that limits it."""
         detail = f"the request could not be scored within {seconds:g} s ({source}), and was dropped"
         return cls(504, "deadline-exceeded", "The request was not scored in time", detail)

@@ -8,11 +8,13 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import postgresql
 import pytest
 from bank import REAL_TABLE, draw_customers, with_gaps, write_csv
 from quick import make_options, make_quick
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from churn.scorer import Scorer
@@ -70,6 +72,16 @@ def outcome(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Outco
     from training import job
 
     return job.train(dataset, tmp_path_factory.mktemp("trained") / "models", make_options())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL server of the module's own."""
+    why_not = postgresql.why_not()
+    if why_not:
+        pytest.skip(why_not)
+    with postgresql.run_postgresql() as url:
+        yield url
 
 
 @pytest.fixture

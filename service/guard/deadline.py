@@ -69,7 +69,7 @@ class Deadline:
         self._limit = read_timeout(dict(scope["headers"]))
         self._arrived = ticket.arrived if ticket is not None else perf_counter()
         self._ends = float("inf") if self._limit is None else self._arrived + self._limit
-        self._problem = RequestProblem.deadline_exceeded(self._limit or 0.0, "sent with the request")
+        self._problem = RequestProblem.deadline_exceeded(self._limit or 0.0)
 
     def limit(self, seconds: float, setting: str) -> None:
         """Limit the time from now on to that of a setting, if it ends earlier."""

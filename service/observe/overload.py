@@ -60,7 +60,8 @@ class OverloadReport:
         self._unlogged_refused = self._unlogged_left = 0
         self._logged_at = float("-inf")
         self._late = RequestProblem.queue_full(backlog.longest_wait)
-        self._late_response = encode_closing(self._late)
+        self._too_many = RequestProblem.too_many_connections()
+        self._late_response, self._too_many_response = map(encode_closing, (self._late, self._too_many))
         metrics.buffers.add(self)
 
     @property
@@ -85,9 +86,8 @@ class OverloadReport:
 
     def refuse_connection(self) -> bytes:
         """Count a connection that is one too many, and return the response to it."""
-        problem = RequestProblem.too_many_connections()
-        self.count_refused(problem.kind, 0.0)
-        return encode_closing(problem)
+        self.count_refused(self._too_many.kind, 0.0)
+        return self._too_many_response
 
     def refuse_late(self, seconds: float) -> bytes:
         """Count a request that waited for `seconds` on a connection that was not opened; return the response."""

@@ -139,7 +139,7 @@ class FastPath:
         if seconds is None:
             return NEVER
         if perf_counter() > received + seconds:
-            raise RequestProblem.deadline_exceeded(seconds, "sent with the request")
+            raise RequestProblem.deadline_exceeded(seconds)
         self._has_limits = True
         return received + seconds
 
@@ -149,7 +149,7 @@ class FastPath:
         now = perf_counter()
         for one in pending:
             if one.ends < now:
-                error = RequestProblem.deadline_exceeded(one.ends - one.received, "sent with the request")
+                error = RequestProblem.deadline_exceeded(one.ends - one.received)
                 self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
         return [one for one in pending if one.ends >= now]
 

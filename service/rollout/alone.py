@@ -62,12 +62,6 @@ class Alone:
         self._settings = settings
         self._state = state
         self._agent = agent
-        self._coordinator: Coordinator | None = None
-
-    def look_again(self) -> None:
-        """Serve what the file `current` names now."""
-        if self._coordinator is not None:
-            self._coordinator.look_again()
 
     async def run(self) -> None:
         """Load the first model, then make changes until cancelled."""
@@ -91,7 +85,6 @@ class Alone:
             coordinator.admit(member)  # a later version may be served instead
         else:
             starting = asyncio.create_task(self._agent.start(lineup))
-        self._coordinator = coordinator
         try:
             while True:
                 coordinator.tick([member])

@@ -75,6 +75,8 @@ ESTABLISHED = 1
 _INFO = struct.Struct("=B51xI")
 """Beginning of ``struct tcp_info``: the state, and the milliseconds since data were received the last time."""
 
+_PROBE_BYTES = max(map(len, PROBES))
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = logging.getLogger(__name__)
@@ -196,7 +198,8 @@ class Intake:
         return self._count() + len(self._opening) + len(self._lobby)
 
     def _accept(self) -> None:
-        until = perf_counter() + (BUSY_ACCEPT_SECONDS if self._policy.is_overload else ACCEPT_SECONDS)
+        is_overload = self._policy.is_overload
+        until = perf_counter() + (BUSY_ACCEPT_SECONDS if is_overload else ACCEPT_SECONDS)
         while perf_counter() < until:
             try:
                 accepted, _address = self._listener.accept()
@@ -209,7 +212,7 @@ class Intake:
                 self._pause(RETRY_SECONDS)
                 return
             accepted.setblocking(False)
-            if self._policy.is_overload:
+            if is_overload:
                 until -= self._receive(accepted)
             else:
                 until -= OPEN_SECONDS
@@ -324,7 +327,7 @@ def _peek(accepted: socket.socket) -> _Found | None:
         state, milliseconds = _INFO.unpack(info)
         if state != ESTABLISHED:
             return None
-        begins = accepted.recv(max(map(len, PROBES)), socket.MSG_PEEK)
+        begins = accepted.recv(_PROBE_BYTES, socket.MSG_PEEK)
     except BlockingIOError:
         return _Found(b"", 0.0)
     except OSError:

@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import postgresql
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -173,15 +172,6 @@ def test_score_of_typed_columns(models: Path, expected: list[float], tmp_path: P
     (parquet.write_table if form == "parquet" else feather.write_feather)(table, path)
     score(models, str(path), "--output", str(tmp_path / "scores.parquet"))
     agree(parquet.read_table(tmp_path / "scores.parquet").column("probability").to_pylist(), expected)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    why_not = postgresql.why_not()
-    if why_not:
-        pytest.skip(why_not)
-    with postgresql.run_postgresql() as url:
-        yield url
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import postgresql
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -28,7 +27,6 @@ from churn.tables.rows import Rows
 from churn.tables.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from churn.scorer import Scorer
@@ -41,16 +39,6 @@ ALL = "SELECT * FROM customers"
 @pytest.fixture
 def scorer(scorers: dict[str, Scorer]) -> Scorer:
     return scorers["onnx"]
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """A PostgreSQL server's URL."""
-    why_not = postgresql.why_not()
-    if why_not:
-        pytest.skip(why_not)
-    with postgresql.run_postgresql() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

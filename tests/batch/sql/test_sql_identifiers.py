@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bank import draw_customers
 from databases import run, select
-from postgresql import run_postgresql, why_not
 
 from batch.sql.job import SqlJob, score_query
 from churn.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from churn.scorer import Scorer
@@ -91,14 +89,6 @@ def test_what_follows_the_query_is_left_out(scorer: Scorer, tmp_path: Path, end:
     url = fill(tmp_path / "bank.db", [1, 2, 3])
     query = f"SELECT *, ';--' AS \"a;--\" FROM customers -- all;\nWHERE 1 = 1{end}"
     assert score_query(scorer, SqlJob(query, url, "scores"))["scored"] == 3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with run_postgresql() as url:
-        yield url
 
 
 @pytest.mark.slow
