@@ -95,7 +95,6 @@ class ModelAgent:
             if not self._admission.done():
                 return
             admitted = self._admission.result()
-            self._state.last_change = admitted.last_change
             if admitted.lineup == lineup:
                 self._serve(lineup, models)
                 return
@@ -106,6 +105,8 @@ class ModelAgent:
         found = decode_for_worker(message)
         if isinstance(found, Admit):
             if self._admission is not None and not self._admission.done():
+                # Now, as a later change may be reported before `start` continues.
+                self._state.last_change = found.last_change
                 self._admission.set_result(found)
         elif isinstance(found, Prepare):
             self._preparing = asyncio.get_running_loop().create_task(self._prepare(found))
