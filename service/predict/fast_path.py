@@ -130,8 +130,7 @@ class FastPath:
         if len(pending) == 1:
             self._accept(first.connection, first.request_id, response, first.received, keep_alive=first.keep_alive)
             return
-        for one, response in zip(pending, responses, strict=True):
-            self._accept(one.connection, one.request_id, response, one.received, keep_alive=one.keep_alive)
+        self._accept_together(pending, responses)
 
     def _find_end(self, headers: Mapping[bytes, bytes], received: float) -> float:
         """Return when the time of a request with a time limit of its own is over."""
@@ -170,6 +169,21 @@ class FastPath:
         model.recorder.record_together(scored.raw, scored.probabilities, stamps)
         return responses
 
+    def _accept_together(self, pending: list[_Pending], responses: list[bytes]) -> None:
+        """Write responses as `_accept` does, with what they have in common made once."""
+        self._follow(pending[0].connection.server_state.default_headers)
+        head = b"%b%b%b: " % (_OK, self._lines, REQUEST_ID)
+        log = None if self._access is None else self._access.log
+        for (connection, request_id, keep_alive, _, received, _, _), body in zip(pending, responses, strict=True):
+            if not keep_alive or self._must_close:
+                self._accept(connection, request_id, body, received, keep_alive=False)
+                continue
+            if log is not None:
+                log(request_id, "POST", PATH, 200, perf_counter() - received)
+            connection.finish_fast(
+                b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body), keep_alive=True
+            )
+
     def _accept(
         self, connection: Connection, request_id: str, body: bytes, received: float, *, keep_alive: bool
     ) -> None:
@@ -188,14 +202,17 @@ class FastPath:
         self._send(connection, head, request_id, body, keep_alive=keep_alive)
 
     def _send(self, connection: Connection, head: bytes, request_id: str, body: bytes, *, keep_alive: bool) -> None:
-        default = connection.server_state.default_headers
-        if default is not self._default:  # uvicorn creates a new list every second because of the Date header
-            self._default = default
-            self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
-            self._must_close = (b"connection", b"close") in default
+        self._follow(connection.server_state.default_headers)
         close = b"" if keep_alive or self._must_close else _CLOSE
         connection.finish_fast(
             b"%b%b%b%b: %b\r\ncontent-length: %d\r\n\r\n%b"
             % (head, self._lines, close, REQUEST_ID, request_id.encode(), len(body), body),
             keep_alive=keep_alive and not self._must_close,
         )
+
+    def _follow(self, default: list[tuple[bytes, bytes]]) -> None:
+        """Encode the server's headers, unless they are the same as before."""
+        if default is not self._default:  # uvicorn creates a new list every second because of the Date header
+            self._default = default
+            self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
+            self._must_close = (b"connection", b"close") in default
