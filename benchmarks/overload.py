@@ -4,8 +4,9 @@
 at which it answers when every connection sends again as soon as it has its response. Then requests arrive at constant
 rates of 0.7, 1, 2 and 4 C, on 256 and on 4,000 connections, from clients that wait for ever and from clients that close
 their connection after 250 ms and connect again. Meanwhile /health/live (on an open connection), /health/ready (each on
-a new one) and /metrics are requested. The service runs on one CPU and the load generator, `overload_client.c`, on the
-others. Only the loopback interface is used. Needs Linux and a C compiler (``cc``).
+a new one) and /metrics are requested, on the management port unless ``--same-port`` is given. The service runs on one
+CPU and the load generator, `overload_client.c`, on the others. Only the loopback interface is used. Needs Linux and a C
+compiler (``cc``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from load import Target
-from servers import BIN, Server, launch, measure_cpu, measure_memory, ours
+from servers import BIN, Server, find_free_port, launch, measure_cpu, measure_memory, ours
 from serving import draw_customers
 
 from churn.bundle import read_bundle
@@ -97,12 +98,13 @@ class Bench:
         self._running = running
         self._cpus = cpus
         self._options = options
+        self._probed = options.management_port or running.port
 
     def load(self, connections: int, rate: float, clients: str, share: float) -> Round:
         """Generate one load; a rate of 0 is a closed loop."""
         seconds, warm = self._options.seconds, self._options.seconds / 4
         patience = PATIENCE[clients]
-        arguments = [self._running.port, connections, rate, warm, seconds, patience, self._request]
+        arguments = [self._running.port, connections, rate, warm, seconds, patience, self._request, self._probed]
         cpu = measure_cpu(self._running.pid)
         done = subprocess.run(  # noqa: S603  our own command
             [self._client, *map(str, arguments)],
@@ -185,7 +187,11 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--shares", type=lambda text: tuple(map(float, text.split(","))), default=SHARES)
     parser.add_argument("--connections", type=lambda text: tuple(map(int, text.split(","))), default=CONNECTIONS)
     parser.add_argument("--bin", type=Path, default=BIN, help="folder of the command churn, e.g. of another checkout")
+    parser.add_argument(
+        "--same-port", action="store_true", help="probe the port of the service, not the management port"
+    )
     options = parser.parse_args()
+    options.management_port = 0 if options.same_port else find_free_port()
     options.seconds = options.seconds or (2 if options.quick else 8)
     return options
 
@@ -201,8 +207,11 @@ def main() -> None:
     customers = draw_customers(read_bundle(Registry(options.models).current_folder()).manifest.schema, 1)
     cpus = sorted(os.sched_getaffinity(0))
     server = ours("onnx", options.models.absolute(), folder=options.bin.absolute())
-    if len(cpus) > 1:
-        server = Server(server.name, ["taskset", "-c", str(cpus[0]), *server.command], server.environment)
+    environment = dict(server.environment)
+    if options.management_port:
+        environment["CHURN_MANAGEMENT_PORT"] = str(options.management_port)
+    pinned = ["taskset", "-c", str(cpus[0])] if len(cpus) > 1 else []
+    server = Server(server.name, [*pinned, *server.command], environment)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         client = compile_client(folder)

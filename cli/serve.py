@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,9 +10,8 @@ import click
 from cli.options import engine_option, models_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from churn.engines import EngineChoice
+    from service.settings import Settings
 
 
 @click.command()
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Replace a running service: take over its socket; once this one is ready, the other drains and exits.",
 )
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="CHURN_ENV_FILE",
+    show_envvar=True,
+    help="File with settings as lines NAME=value, read again on SIGHUP. Environment variables go before it.",
+)
 @models_option
 @engine_option
 def serve(
@@ -34,6 +41,7 @@ def serve(
     port: int,
     workers: int | None,
     take_over: bool,
+    env_file: Path | None,
     models: Path,
     engine: EngineChoice,
 ) -> None:
@@ -45,10 +53,18 @@ def serve(
     """
     from churn.engines import choose_engine
     from churn.runtime.cpus import count_cpus
-    from service.server import serve as serve_forever
+    from service.env_file import EnvFile
+    from service.serve import serve as serve_forever
     from service.settings import read_settings
 
-    settings = read_settings(models=models, engine=engine)
+    file = None if env_file is None else EnvFile(env_file)
+
+    def read() -> Settings:
+        if file is not None:
+            file.load()
+        return read_settings(models=models, engine=engine)
+
+    settings = read()
     if workers is None:
         workers = count_cpus() if choose_engine(engine) == "onnx" else 1
-    serve_forever(settings, host=host, port=port, workers=workers, take_over=take_over)
+    serve_forever(settings, host=host, port=port, workers=workers, take_over=take_over, reread=read if file else None)

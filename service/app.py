@@ -115,12 +115,13 @@ class ChurnService(FastAPI):
             make = partial(FastConnection, fast_path)
         self.protocol: Callable[..., Connection] = partial(make, traffic, limits, self._count_refusal)
         self.router.routes.append(Route(PATH, self.predict, methods=["POST"], include_in_schema=False))
+        # The supervisor serves the management port, if there are both.
+        is_managed = settings.management_port is not None and not is_alone
         routers = [
             health.make_router(self.model_state),
             model.make_router(self.model_state, self.metrics),
-            metrics.make_router(self.metrics),
             docs.make_router(self, self.model_state),
-            *([self._make_admin_router(settings)] if settings.admin else []),
+            *([] if is_managed else self._make_management_routers(settings)),
             oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers),
         ]
         for router in routers:
@@ -128,11 +129,12 @@ class ChurnService(FastAPI):
         self.mount(docs.STATIC, docs.make_static_files())
         self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
 
-    def _make_admin_router(self, settings: Settings) -> APIRouter:
-        # Loading has a limit of its own, and may have to wait for another change.
-        seconds = 2 * settings.worker_start_seconds
-        changes = admin.Changes(self.models, seconds)
-        return admin.make_router(self.model_state, changes, Registry(settings.models))
+    def _make_management_routers(self, settings: Settings) -> list[APIRouter]:
+        routers = [metrics.make_router(self.metrics.expose)]
+        if settings.admin:
+            changes = admin.Changes(self.models, settings.change_seconds)
+            routers.append(admin.make_router(lambda: self.model_state.lineup, changes, Registry(settings.models)))
+        return routers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""

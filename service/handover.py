@@ -21,7 +21,7 @@ from churn.errors import ChurnError
 from service.wire.listening import BACKLOG, describe_address, ignore_new, probe_peers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ANSWER_SECONDS = 10.0
 """Time within which a running service must answer its successor; its supervisor looks ten times per second."""
@@ -55,6 +55,8 @@ class ServedSocket:
     ----------
     listener : socket
     is_inherited : bool
+    on_taken_over : callable
+        Called when a successor accepts the connections.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ServedSocket:
         self.is_inherited = is_inherited
         self._predecessor = predecessor
         self._offer: _Offer | None = None
+        self.on_taken_over: Callable[[], None] = lambda: None
 
     @property
     def is_shared(self) -> bool:
@@ -98,7 +101,10 @@ class ServedSocket:
 
     def is_taken_over(self) -> bool:
         """Return whether a successor accepts the connections."""
-        return self._offer is not None and self._offer.look()
+        if self._offer is None or not self._offer.look():
+            return False
+        self.on_taken_over()
+        return True
 
     def ignore_new(self) -> None:
         """Let the kernel ignore new connections."""

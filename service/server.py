@@ -1,4 +1,4 @@
-"""Runs the service in one process, or in several that share the listening socket, until it is shut down."""
+"""A worker process: uvicorn's server with a drain phase, and a connection to the supervisor."""
 
 from __future__ import annotations
 
@@ -6,27 +6,15 @@ import asyncio
 import logging
 import signal
 import time
-from contextlib import closing
-from errno import EADDRINUSE
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from churn.devices import describe_devices, require_gpu
-from churn.errors import ChurnError
-from churn.runtime.cpus import count_cpus
 from churn.runtime.imports import block_imports
-from service import handover
-from service.handover import ServedSocket
 from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
 from service.observe.prometheus_internals import name_metrics_of_worker
-from service.observe.tracing import check_tracing
-from service.rollout.coordinator import Coordinator
-from service.rollout.staging import open_staging, remove_staging
-from service.supervisor import SPARE_PLACES, Supervisor
-from service.wire.listening import bind, describe_address, inherit
+from service.rollout.staging import remove_staging
 from service.wire.spread import CLOSED, Spread
 from service.wire.uvicorn_internals import TickingServer
 from service.worker import SupervisorPipe, connect_supervisor
@@ -53,83 +41,6 @@ FAREWELL_SECONDS = 0.5
 """How long the connections of requests that were cancelled at the end may take to close."""
 
 _log = logging.getLogger(__name__)
-
-
-class ServeError(ChurnError):
-    """The service can't be started, e.g. because the port is in use."""
-
-
-@block_imports()
-def serve(
-    settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, take_over: bool = False
-) -> None:
-    """Serve until SIGTERM or SIGINT.
-
-    After the first signal, /health/ready returns 503 while requests are still accepted for ``settings.drain_seconds``.
-    Then the requests in flight finish and the function returns. A second signal stops the service immediately. SIGHUP
-    restarts the workers one after the other, with the model that is then current.
-
-    Parameters
-    ----------
-    settings : Settings
-    host : str
-        Address to listen on.
-    port : int
-        Port to listen on; 0 takes a free one, which the log names.
-    workers : int
-        Number of processes, each with the model in memory.
-    take_over : bool
-        Whether to take over the socket of a service that already listens on the address, which then drains and exits.
-
-    Raises
-    ------
-    BundleError, RegistryError
-        If there is no model to serve, or its files have changed.
-    EngineError
-        If a GPU is required and there is none.
-    ServeError
-        If the address can't be bound.
-    SupervisorError
-        If workers repeatedly fail to start.
-    TracingError
-        If traces are enabled and OpenTelemetry is not installed.
-    """
-    set_up_logging(settings)
-    if settings.tracing:
-        check_tracing()
-    _log.info("devices: %s", describe_devices(count_cpus()))
-    if settings.require_gpu:
-        require_gpu(settings.engine)
-    with open_staging(settings.models) as staging:
-        coordinator = Coordinator(settings, staging, settings.worker_start_seconds)
-        with closing(coordinator):
-            lineup = coordinator.open()
-            opened = _open_socket(host, port, take_over=take_over)
-            with closing(opened):
-                _log.info(
-                    "serving model %d on %s, workers: %d, engine threads in each: %d",
-                    lineup.champion.version,
-                    describe_address(opened.listener),
-                    workers,
-                    settings.threads,
-                )
-                _supervise(settings, coordinator, opened, workers)
-    _log.info("the service has stopped")
-
-
-def _supervise(settings: Settings, coordinator: Coordinator, opened: ServedSocket, workers: int) -> None:
-    counts = get_context("spawn").RawArray("q", [CLOSED] * (workers + SPARE_PLACES))
-    Supervisor(
-        _work,
-        (settings, opened.listener, opened.is_inherited, counts),
-        workers,
-        answer_seconds=settings.worker_answer_seconds,
-        start_seconds=settings.worker_start_seconds,
-        drain_seconds=settings.drain_seconds,
-        counts=counts,
-        conductor=coordinator,
-        listener=opened,
-    ).run()
 
 
 class Server(TickingServer):
@@ -279,7 +190,7 @@ class Server(TickingServer):
 
 
 @block_imports()
-def _work(
+def work(
     settings: Settings,
     listener: socket.socket,
     is_inherited: bool,
@@ -328,16 +239,3 @@ def _make_server(
         stall_seconds=settings.worker_answer_seconds,
         is_inherited=is_inherited,
     )
-
-
-def _open_socket(host: str, port: int, *, take_over: bool) -> ServedSocket:
-    """Return the socket of the service manager, of the service to take over from, or a new one."""
-    try:
-        if (inherited := inherit()) is not None:
-            return ServedSocket(inherited, is_inherited=True)
-        if take_over and (taken := handover.take_over(host, port)) is not None:
-            return taken
-        return ServedSocket(bind(host, port))
-    except OSError as error:
-        hint = "; to replace a running churn serve without a gap, add --take-over" if error.errno == EADDRINUSE else ""
-        raise ServeError(f"{host}:{port} can't be bound: {error.strerror}{hint}") from error

@@ -24,8 +24,8 @@ from churn.errors import ChurnError
 
 PREFIX = "CHURN_"
 
-ELSEWHERE = frozenset({"CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
-"""Variables with our prefix that `churn score` reads, and the service does not."""
+ELSEWHERE = frozenset({"CHURN_ENV_FILE", "CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
+"""Variables with our prefix that the command line reads, and the service does not."""
 
 MAX_CUSTOMERS = 10_000
 DAY = 86_400
@@ -76,6 +76,13 @@ class Settings(BaseSettings):
     admin: bool = False
     """Enable the routes below /admin, which change the served models. They are not protected: only behind a proxy that
     restricts them."""
+
+    management_port: Annotated[int, Field(gt=0, le=65535)] | None = None
+    """Port of its own for /health, /metrics and /admin, which are answered there by a process that does not score.
+    /metrics and /admin are then not served on the port of the service."""
+
+    management_host: str | None = None
+    """Address of the management port; by default that of the service."""
 
     engine: EngineChoice = "auto"
     """Inference engine: onnx, tensorflow, or auto (TensorFlow if it finds a GPU, otherwise ONNX Runtime)."""
@@ -161,6 +168,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of the messages that are logged."""
+
+    @property
+    def change_seconds(self) -> float:
+        """Maximum time for a change of the models: loading has a limit of its own, and may wait for another change."""
+        return 2 * self.worker_start_seconds
 
     @field_validator("*", mode="before")
     @classmethod

@@ -53,6 +53,11 @@ class ModelState:
         self.reason = "the model is being loaded"
         self.on_loaded: Callable[[], None] = lambda: None
 
+    @property
+    def ready_version(self) -> str | None:
+        """Version of the served model; None if the service is not ready."""
+        return self.model.scorer.version if self.model is not None and self.phase == "ready" else None
+
     def serve(self, lineup: Lineup, model: ServedModel) -> None:
         """Serve other models from now on. Requests in flight end with the one they began with."""
         is_first = self.model is None

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from churn.errors import ChurnError
-from service.observe.multiprocess import forget_worker, share_metrics
+from service.observe.multiprocess import forget_worker
 from service.wire.spread import CLOSED
 from service.worker import Worker
 
@@ -133,6 +133,8 @@ class Supervisor:
         Changes the models of the workers while they serve.
     listener : Listener
         Told when workers begin to accept connections, and when they are to end.
+    renew : callable, optional
+        Returns `arguments` for the workers of a restart (SIGHUP); raises ChurnError if there are none.
     """
 
     def __init__(
@@ -147,16 +149,18 @@ class Supervisor:
         counts: MutableSequence[int],
         conductor: Conductor,
         listener: Listener,
+        renew: Callable[[], tuple[Any, ...]] | None = None,
     ) -> None:
         self._target = target
         self._arguments = arguments
+        self._renew = renew
         self._limits = answer_seconds, start_seconds
         self._drain_seconds = drain_seconds
         self._counts = counts
         self._places = [*range(len(counts))]
         self._conductor = conductor
         self._listener = listener
-        self._is_open = False
+        self._is_open = self._is_ending = False
         self._slots = [_Slot() for _ in range(workers)]
         self._retiring: list[Worker] = []
         self._coming: Worker | None = None
@@ -164,6 +168,15 @@ class Supervisor:
         self._restart: Iterator[None] | None = None
         self._elapsed = 0.0
         self._signals: list[int] = []
+
+    @property
+    def fault(self) -> str:
+        """Why the service is not ready; empty if it is. Safe to read from any thread."""
+        if self._is_ending:
+            return "the service is shutting down"
+        if not self._is_open:
+            return "the workers are starting"
+        return "" if any(slot.is_ready for slot in self._slots) else "no worker is ready"
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then wait for the workers to drain; a second signal kills them.
@@ -178,21 +191,21 @@ class Supervisor:
         """
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in numbers}
-        with share_metrics():
-            try:
-                for elapsed in _tick():
-                    self._watch(elapsed)
-                    self._admit()
-                    if self._count_stops() or self._listener.is_taken_over():
-                        break
-                self._end()
-            except BaseException:
-                for worker in self._list_workers():
-                    self._discard(worker)
-                raise
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+        try:
+            for elapsed in _tick():
+                self._watch(elapsed)
+                self._admit()
+                if self._count_stops() or self._listener.is_taken_over():
+                    break
+            self._is_ending = True
+            self._end()
+        except BaseException:
+            for worker in self._list_workers():
+                self._discard(worker)
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _count_stops(self) -> int:
         return sum(number != signal.SIGHUP for number in self._signals)
@@ -244,7 +257,7 @@ class Supervisor:
         slot.wait_seconds -= elapsed
         if slot.wait_seconds <= 0:
             try:
-                slot.worker = self._start()
+                slot.worker = self._start(self._arguments)
             except OSError as error:
                 slot.note_failure()
                 self._report(slot, f"a worker could not be started: {error}")
@@ -257,6 +270,11 @@ class Supervisor:
 
     def _restart_workers(self) -> Iterator[None]:
         """Replace the workers one after the other; yields while it waits."""
+        try:
+            arguments = self._arguments if self._renew is None else self._renew()
+        except ChurnError as error:
+            _log.error("the workers are not restarted: %s", error)
+            return
         self._conductor.look_again()
         while not self._conductor.is_idle:
             yield
@@ -266,7 +284,7 @@ class Supervisor:
         _log.info("restarting the workers")
         for slot in self._slots:
             try:
-                worker = self._coming = self._start()
+                worker = self._coming = self._start(arguments)
             except OSError as error:
                 _log.error("a worker could not be started: %s; no more are restarted", error)
                 return
@@ -277,6 +295,7 @@ class Supervisor:
                     self._discard(worker)
                     _log.error("worker %s %s; no more are restarted", worker.pid, fault)
                     return
+            self._arguments = arguments  # they have proved themselves
             old, slot.worker, self._coming = slot.worker, worker, None
             if old is not None:
                 old.retire()
@@ -309,10 +328,10 @@ class Supervisor:
             if not left:
                 return
 
-    def _start(self) -> Worker:
+    def _start(self, arguments: tuple[Any, ...]) -> Worker:
         place = self._places.pop(0)
         try:
-            return Worker(self._target, (*self._arguments, self._conductor.lineup), place, *self._limits)
+            return Worker(self._target, (*arguments, self._conductor.lineup), place, *self._limits)
         except BaseException:
             self._places.insert(0, place)
             raise

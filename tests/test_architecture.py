@@ -48,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "service.oip": {"service.observe", "service.guard", "service.predict"},
     "service.rollout": {"service.observe", "service.predict"},
     "service.api": {"service.observe", "service.predict", "service.rollout", "service.tables"},
+    "service.management": {"service.wire", "service.observe", "service.rollout", "service.api"},
     "training.default": set(),
     "training.report": set(),
     "training.streaming": {"training.default", "training.report"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Path, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,14 +16,13 @@ from service.errors import Problem
 from service.rollout.messages import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fastapi import Request
     from fastapi.params import Depends
 
     from churn.registry import Registry
-    from service.rollout.agent import ModelAgent
-    from service.state import ModelState
+    from service.rollout.messages import Change, Lineup
 
 _PROBLEMS = {
     409: "The change was not made; the detail says why. The previous models are still served.",
@@ -56,17 +55,24 @@ class CanaryRequest(ShadowRequest):
     share: Annotated[float, Field(ge=0, le=1, description="Its share of the customers.", examples=[0.1])]
 
 
+class Asking(Protocol):
+    """A way to the coordinator of the changes."""
+
+    async def ask(self, wish: Wish, seconds: float) -> Change:
+        """Request a change, and wait until it has been made or has failed; TimeoutError if it takes longer."""
+
+
 class Changes:
     """Requests changes of the served models.
 
     Parameters
     ----------
-    models : ModelAgent
+    models : Asking
     seconds : float
         Maximum time for a change.
     """
 
-    def __init__(self, models: ModelAgent, seconds: float) -> None:
+    def __init__(self, models: Asking, seconds: float) -> None:
         self._models = models
         self._seconds = seconds
 
@@ -83,12 +89,15 @@ class Changes:
         return describe_change(change)
 
 
-def make_router(state: ModelState, changes: Changes, registry: Registry, guards: Sequence[Depends] = ()) -> APIRouter:
+def make_router(
+    find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry, guards: Sequence[Depends] = ()
+) -> APIRouter:
     """Create the routes.
 
     Parameters
     ----------
-    state : ModelState
+    find_lineup : callable
+        Returns what is served; None if nothing is.
     changes : Changes
     registry : Registry
     guards : sequence of Depends
@@ -103,7 +112,7 @@ def make_router(state: ModelState, changes: Changes, registry: Registry, guards:
 
     @router.get("/models", summary="The versions, and what is served")
     async def list_models() -> Versions:
-        return await asyncio.to_thread(describe_versions, state, registry)
+        return await asyncio.to_thread(describe_versions, find_lineup(), registry)
 
     @router.post("/models/rollback", summary="Serve the previously current version", **form)
     async def roll_back() -> LastChange | Response:
@@ -132,9 +141,8 @@ def make_router(state: ModelState, changes: Changes, registry: Registry, guards:
     return router
 
 
-def describe_versions(state: ModelState, registry: Registry) -> Versions:
+def describe_versions(lineup: Lineup | None, registry: Registry) -> Versions:
     """Describe the folder of the models, and what is served."""
-    lineup = state.lineup
     shadow, canary = (None, None) if lineup is None else (lineup.shadow, lineup.canary)
     try:
         current: str | None = str(registry.current())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -10,8 +10,17 @@ from pydantic import BaseModel, Field
 from service.api.openapi import describe_problems
 from service.errors import RequestProblem
 
-if TYPE_CHECKING:
-    from service.state import ModelState
+
+class Readiness(Protocol):
+    """What knows whether the service is ready."""
+
+    @property
+    def ready_version(self) -> str | None:
+        """Version that scores the customers; None if the service is not ready."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready."""
 
 
 class Live(BaseModel):
@@ -27,7 +36,7 @@ class Ready(BaseModel):
     model_version: str = Field(description="Version of the served model.", examples=["1"])
 
 
-def make_router(state: ModelState) -> APIRouter:
+def make_router(state: Readiness) -> APIRouter:
     """Create the routes."""
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -42,8 +51,8 @@ def make_router(state: ModelState) -> APIRouter:
         responses=describe_problems({503: "Not ready; the detail says why."}),  # type: ignore[arg-type]
     )
     async def ready() -> Ready | Response:
-        if state.model is None or state.phase != "ready":
+        if (version := state.ready_version) is None:
             return RequestProblem.not_ready(state.reason).respond()
-        return Ready(model_version=state.model.scorer.version)
+        return Ready(model_version=version)
 
     return router

@@ -10,10 +10,11 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
+from service.observe.exposition import WorkersMetrics, leave_out_retired
 from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
-from service.observe.prometheus_internals import FastHistogram, WorkersCollector
+from service.observe.prometheus_internals import FastHistogram
 from service.observe.shadow_metrics import ShadowMetrics
 from service.observe.stages import STAGES
 
@@ -331,12 +332,5 @@ class Metrics:
             buffer.flush()
 
     def collect(self) -> Iterable[Metric]:
-        """Yield all metrics, aggregated over the workers if there are several, without what no longer applies."""
-        registry = self._registry
-        if VARIABLE in os.environ:
-            registry = CollectorRegistry()
-            WorkersCollector(registry)  # type: ignore[no-untyped-call]
-        for metric in registry.collect():
-            if metric.type == "gauge":
-                metric.samples = [sample for sample in metric.samples if sample.value != RETIRED]
-            yield metric
+        """Return all metrics, aggregated over the workers if there are several, without what no longer applies."""
+        return WorkersMetrics().collect() if VARIABLE in os.environ else leave_out_retired(self._registry.collect())

@@ -164,8 +164,15 @@ class Coordinator:
         return not (self._wishes or self._wanted or self._switch or self._looking)
 
     def wish(self, wish: Wish, asked_by: Member | None = None) -> None:
-        """Request a change; changes are made one after the other."""
-        self._wishes.append((wish, asked_by))
+        """Request a change; changes are made one after the other.
+
+        Parameters
+        ----------
+        wish : Wish
+        asked_by : Member, optional
+            Gets the answer, with the number of the wish. It need not be a worker.
+        """
+        self._wishes.append((wish, asked_by))  # one step, so that other threads may call this
 
     def look_again(self) -> None:
         """Serve what the file `current` names now, even if it has not changed; with a fixed version, do nothing."""
@@ -327,6 +334,8 @@ class Coordinator:
         else:
             _log.error("the models are unchanged: %s: %s", what, reason)
         members = [member for member in self._members if member in self._admitted]
+        if asked_by is not None and asked_by not in members:
+            asked_by.send(encode(msgspec.structs.replace(change, number=wish.number)))
         for position, member in enumerate(members):
             number = wish.number if member is asked_by else 0
             member.send(encode(msgspec.structs.replace(change, number=number, is_counted=position == 0)))

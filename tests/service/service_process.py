@@ -24,7 +24,7 @@ BODY = json.dumps(CUSTOMER)
 START = """
 import sys
 from pathlib import Path
-from service.server import serve
+from service.serve import serve
 from service.settings import Settings
 if __name__ == "__main__":
     workers, port, take_over = map(int, sys.argv[2:])
@@ -147,10 +147,15 @@ class ServiceProcess:
 
 
 def is_alive(pid: int) -> bool:
+    return read_state(pid) not in {"", "Z"}
+
+
+def read_state(pid: int) -> str:
+    """Return the letter of a process's state (proc(5)), e.g. T if it is stopped; empty if it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
 
 
 class Load:

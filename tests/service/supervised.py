@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from churn.errors import ChurnError
 from service import supervisor
+from service.observe.multiprocess import share_metrics
 from service.supervisor import Supervisor
 from service.wire.spread import CLOSED
 from service.worker import connect_supervisor
@@ -126,17 +127,18 @@ def main(folder: Path, start_seconds: float, answer_seconds: float) -> None:
     supervisor.FIRST_DELAY_SECONDS = 0.05
 
     try:
-        Supervisor(
-            work,
-            (folder,),
-            2,
-            answer_seconds=answer_seconds,
-            start_seconds=start_seconds,
-            drain_seconds=0.0,
-            counts=[CLOSED] * (2 + supervisor.SPARE_PLACES),
-            conductor=Conductor(folder),
-            listener=Listener(),
-        ).run()
+        with share_metrics():
+            Supervisor(
+                work,
+                (folder,),
+                2,
+                answer_seconds=answer_seconds,
+                start_seconds=start_seconds,
+                drain_seconds=0.0,
+                counts=[CLOSED] * (2 + supervisor.SPARE_PLACES),
+                conductor=Conductor(folder),
+                listener=Listener(),
+            ).run()
     except ChurnError as error:
         sys.exit(f"error: {error}")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from processes import run_python
-from service_process import BODY, running_service
+from service_process import BODY, is_alive, running_service
 from waiting import wait_until
 
 from churn.errors import BundleError, EngineError, RegistryError
-from service.server import ServeError, serve
+from service.serve import ServeError, serve
 from service.settings import Settings
 
 LEAN = """
@@ -36,7 +36,7 @@ def test_a_service_starts_light(bank_models: Path, tmp_path: Path) -> None:
         """
 import asyncio, re, sys
 from pathlib import Path
-from service.server import serve
+from service.serve import serve
 from service.app import create_app
 from service.settings import Settings
 app = create_app(Settings(models=Path(sys.argv[1])))
@@ -189,13 +189,6 @@ def test_workers_end_when_their_parent_is_gone_or_cut_short(bank_models: Path, t
         assert service.process.poll() is None
         assert service.end(signal.SIGINT) == 0
         assert not any(is_alive(pid) for pid in workers)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_taken_port_is_said(bank_models: Path) -> None:

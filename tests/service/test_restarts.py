@@ -32,7 +32,7 @@ STUCK = """
 import sys, threading, time
 from pathlib import Path
 import service.predict.scoring as scoring
-from service.server import serve
+from service.serve import serve
 from service.settings import Settings
 import service.predict.endpoint as endpoint
 real = scoring.score_body

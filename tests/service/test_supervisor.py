@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from processes import start_python
-from service_process import is_alive
+from service_process import is_alive, read_state
 from waiting import DEADLINE, wait_until
 
 from service.observe.multiprocess import share_metrics
@@ -255,6 +255,7 @@ def test_metrics_that_nobody_could_remove_are_removed_at_the_next_start(supervis
     workers = supervised.wait_for_two()
     for pid in (supervised.process.pid, *workers):
         os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(read_state(pid) == "T" for pid in (supervised.process.pid, *workers)), "the stop of all")
     for pid in (supervised.process.pid, *workers):
         os.kill(pid, signal.SIGKILL)
     supervised.process.wait(DEADLINE)

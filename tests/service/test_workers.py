@@ -23,11 +23,12 @@ CRASHING = """
 import sys
 from pathlib import Path
 import service.server
+import service.supervisor
 from service.settings import Settings
 def fail(*_, **__):
     raise MemoryError("no room for the model")
 service.server._make_server = fail
-service.server.Supervisor.__init__.__globals__["FIRST_DELAY_SECONDS"] = 0.01
+service.supervisor.FIRST_DELAY_SECONDS = 0.01
 if __name__ == "__main__":
     from cli.main import main
     sys.argv = ["churn", "serve", "--models", sys.argv[1], "--port", "0", "--workers", "2", "--engine", "onnx"]

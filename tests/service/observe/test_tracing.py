@@ -11,7 +11,7 @@ from running import start
 
 from service.observe import tracing
 from service.observe.stages import STAGES
-from service.server import serve
+from service.serve import serve
 from service.settings import Settings
 
 pytest.importorskip("opentelemetry.instrumentation.asgi")

@@ -1,0 +1,1 @@
+"""Health checks, metrics and administration on a port of their own."""

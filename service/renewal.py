@@ -1,0 +1,37 @@
+"""Settings that are read again while the service runs (SIGHUP)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from service.settings import PREFIX
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+START_ONLY = frozenset({
+    "models", "model_version", "shadow_version", "canary_version", "canary_share", "management_port", "management_host",
+    "drain_seconds", "worker_answer_seconds", "worker_start_seconds", "log_format", "log_level",
+})  # fmt: skip
+"""Settings of the supervisor, which runs on when its workers are replaced."""
+
+_log = logging.getLogger(__name__)
+
+
+def renew(started: Settings, found: Settings) -> Settings:
+    """Return the settings for new workers: those that were found, but those of the supervisor as it was started.
+
+    A warning names each setting that has changed and needs a restart of the service.
+    """
+    for name in sorted(START_ONLY):
+        if getattr(started, name) != getattr(found, name):
+            _log.warning("%s%s has changed, which takes effect when the service is started again", PREFIX, name.upper())
+    changed = [
+        f"{PREFIX}{name.upper()}"
+        for name in type(found).model_fields
+        if name not in START_ONLY and getattr(started, name) != getattr(found, name)
+    ]
+    if changed:
+        _log.info("settings that differ from those at the start: %s", ", ".join(changed))
+    return found.model_copy(update={name: getattr(started, name) for name in START_ONLY})
