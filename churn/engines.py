@@ -197,8 +197,14 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  a module
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        raise _explain(error, "ONNX Runtime", "onnxruntime") from error
     return onnxruntime
+
+
+def _explain(error: ImportError, name: str, package: str) -> EngineError:
+    if isinstance(error, ModuleNotFoundError):
+        return EngineError(f"{name} is not installed: pip install {package}")
+    return EngineError(f"{name} can't be imported: {error}")  # e.g. for want of memory
 
 
 def set_tensorflow_environment() -> None:
@@ -221,7 +227,7 @@ def import_tensorflow(threads: int | None = None) -> Any:  # noqa: ANN401  a mod
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise EngineError("TensorFlow is not installed: pip install 'churn[tensorflow]'") from error
+        raise _explain(error, "TensorFlow", "'churn[tensorflow]'") from error
     # Off: TF32 keeps 10 of the 23 bits of a float32, so probabilities on a GPU would differ from a CPU by too much.
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
     try:

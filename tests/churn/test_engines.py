@@ -173,20 +173,32 @@ def test_tensorflow_traces_the_network_once_for_any_number_of_rows(
 
 
 @pytest.mark.parametrize(
-    ("package", "engine", "says"),
+    ("package", "engine", "error", "says"),
     [
-        ("onnxruntime", "onnx", "ONNX Runtime is not installed: pip install onnxruntime"),
-        ("tensorflow", "tensorflow", "TensorFlow is not installed: pip install 'churn"),
+        (
+            "onnxruntime",
+            "onnx",
+            ModuleNotFoundError("onnxruntime"),
+            "ONNX Runtime is not installed: pip install onnxruntime",
+        ),
+        (
+            "tensorflow",
+            "tensorflow",
+            ModuleNotFoundError("tensorflow"),
+            "TensorFlow is not installed: pip install 'churn",
+        ),
+        ("onnxruntime", "onnx", ImportError("no memory"), "ONNX Runtime can't be imported: no memory"),
+        ("tensorflow", "tensorflow", ImportError("no memory"), "TensorFlow can't be imported: no memory"),
     ],
 )
-def test_a_missing_package_is_named_with_what_to_install(
-    models: Path, monkeypatch: pytest.MonkeyPatch, package: str, engine: Any, says: str
+def test_a_package_that_can_not_be_imported_is_named_with_the_reason(
+    models: Path, monkeypatch: pytest.MonkeyPatch, package: str, engine: Any, error: ImportError, says: str
 ) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **more: Any) -> Any:
         if name.partition(".")[0] == package:
-            raise ImportError(name)
+            raise error
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
