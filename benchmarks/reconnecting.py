@@ -36,8 +36,9 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     """By outcome: the status of the response, "lost", "refused" or "unanswered"."""
 
-    failures: list[tuple[float, str]] = field(default_factory=list)
-    """Time (`time.monotonic`) and outcome of each request without a response of status 200, except refused ones."""
+    failures: list[tuple[float, str, float]] = field(default_factory=list)
+    """Of each request without a response of status 200, except refused ones: time (`time.monotonic`), outcome, and when
+    its connection was opened."""
 
     latencies: list[tuple[float, float]] = field(default_factory=list)
     """Time of the response and latency in seconds, of answered requests."""
@@ -62,7 +63,7 @@ class _Client:
         self._socket: socket.socket | None = None
         self._is_connecting = False
         self._received = b""
-        self.due = self.sent = 0.0
+        self.due = self.sent = self._opened_at = 0.0
         self.is_busy = False
 
     def send(self, due: float) -> None:
@@ -72,6 +73,7 @@ class _Client:
             self._socket = socket.socket()
             self._socket.setblocking(False)
             self._is_connecting = True
+            self._opened_at = self.sent
             found = self._socket.connect_ex(("127.0.0.1", self._fleet.port))
             if found not in (0, errno.EINPROGRESS):
                 self._refuse()
@@ -121,7 +123,7 @@ class _Client:
             outcome.latencies.append((now, now - self.due))
             outcome.versions[body.rpartition(b'"model_version":')[2].strip(b'"}').decode()] += 1
         else:
-            outcome.failures.append((now, status))
+            outcome.failures.append((now, status, self._opened_at))
         self.is_busy = False
         if b"\r\nconnection: close" in head:
             self.close()
@@ -130,7 +132,7 @@ class _Client:
     def fail(self, outcome: str) -> None:
         """Give the request up."""
         self._fleet.outcome.counts[outcome] += 1
-        self._fleet.outcome.failures.append((time.monotonic(), outcome))
+        self._fleet.outcome.failures.append((time.monotonic(), outcome, self._opened_at))
         self.is_busy = False
         self.close()
         self._fleet.free(self)

@@ -1,7 +1,8 @@
 """Serve for half an hour at 70 % of the throughput, while models change, workers die and clients misbehave.
 
 ``python benchmarks/soak.py [--minutes 30]``. A copy of the models is used, with another version, and the loopback
-interface only. Well-formed requests may fail only if a worker that was killed held them.
+interface only. Well-formed requests may fail only if a worker that was killed held them: on connections that were open
+when it was killed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ SETTLE_SECONDS = 30.0
 HELD_SECONDS = 12.0
 """Time after a worker was killed or stopped in which its requests fail: until it is noticed, and clients give up."""
 
+DEATH_SECONDS = 0.1
+"""Time for which a worker may go on after the signal, and accept a connection."""
+
 
 @dataclass
 class Faults:
@@ -54,9 +58,12 @@ class Faults:
         """Note an event."""
         self.done.append((time.monotonic(), what))
 
-    def find_cause(self, when: float) -> bool:
-        """Return whether a worker was killed or stopped shortly before."""
-        return any(what in ("kill", "stop") and 0 <= when - at <= HELD_SECONDS for at, what in self.done)
+    def find_cause(self, when: float, opened: float = 0.0) -> bool:
+        """Return whether a worker was killed or stopped shortly before, when a connection was already open."""
+        return any(
+            what in ("kill", "stop") and 0 <= when - at <= HELD_SECONDS and opened <= at + DEATH_SECONDS
+            for at, what in self.done
+        )
 
     def count(self, what: str) -> int:
         """Return how often something was done."""
@@ -213,14 +220,14 @@ def disturb(service: Service, seconds: float, swaps: Swaps, faults: Faults) -> l
 
 def report(outcome: Outcome, faults: Faults, samples: list[list[float]], rate: float) -> bool:
     """Print the figures; return whether no request failed that no dead worker held."""
-    held = [failure for failure in outcome.failures if faults.find_cause(failure[0])]
-    unexplained = [failure for failure in outcome.failures if not faults.find_cause(failure[0])]
+    held = [failure for failure in outcome.failures if faults.find_cause(failure[0], failure[2])]
+    unexplained = [failure for failure in outcome.failures if not faults.find_cause(failure[0], failure[2])]
     latencies = np.array([latency for _, latency in outcome.latencies]) * 1000
     quiet = np.array([latency for at, latency in outcome.latencies if not faults.find_cause(at)]) * 1000
     print(f"\nload {rate:.0f}/s; answered {outcome.counts['200']:,}, by version {dict(outcome.versions)}")
     print(f"swaps {faults.count('swap')}, workers killed {faults.count('kill')}, stopped {faults.count('stop')}")
     print(f"failed while a killed or stopped worker held them: {len(held)}; failed otherwise: {len(unexplained)}")
-    for at, kind in unexplained[:10]:
+    for at, kind, _ in unexplained[:10]:
         print(f"  {kind} at {at - outcome.latencies[0][0]:.1f} s")
     print(f"connections refused: {outcome.counts['refused']}")
     for name, values in (("all", latencies), ("apart from kills and stops", quiet)):
