@@ -118,20 +118,20 @@ class Preprocessor:
 
     @property
     def sources(self) -> NDArray[np.int64]:
-        """Raw column of each input of the network."""
+        """Raw column of each input of the network. An array of int64, shape (width,)."""
         return np.concatenate([
             self.value_source, self.equal_source, self.missing_source, self.part_source, self.level_source,
         ])  # fmt: skip
 
     @property
     def numeric_columns(self) -> NDArray[np.int64]:
-        """Positions of the inputs that are numbers, not indicators."""
+        """Positions of the inputs that are numbers, not indicators. An array of int64, shape (numbers,)."""
         values, last = len(self.value_source), len(self.part_source) + len(self.level_source)
         return np.concatenate([np.arange(values), np.arange(self.width - last, self.width)])
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """Fold for which each input was fitted; -1 if it is the same in all folds."""
+        """Fold for which each input was fitted; -1 if it is the same in all folds. Shape (width,)."""
         return np.concatenate([np.full(self.width - len(self.level_fold), -1), self.level_fold])
 
     def transform(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:

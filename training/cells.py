@@ -26,7 +26,12 @@ def is_text(column: pa.Array) -> bool:
 
 
 def is_present(column: pa.Array) -> NDArray[np.bool_]:
-    """Return a mask of the cells with a value. "?" means a missing value, but rows with it are faults."""
+    """Return a mask of the cells with a value. "?" means a missing value, but rows with it are faults.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(column),)
+    """
     known = column.is_valid()
     if is_text(column):
         known = compute.and_(known, compute.not_equal(column, "?").fill_null(False))

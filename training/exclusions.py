@@ -100,6 +100,10 @@ class RowChooser:
         get_column : callable
             Returns the Arrow array of a column.
         rows : int
+
+        Returns
+        -------
+        ndarray of bool, shape (rows,)
         """
         chosen = np.ones(rows, dtype=bool)
         for position, exclusion in enumerate(self._exclusions):

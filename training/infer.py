@@ -293,7 +293,16 @@ def describe_category(name: str, counts: Mapping[str, int], *, nullable: bool) -
 
 
 def describe_numbers(name: str, numbers: np.ndarray[Any, Any], *, nullable: bool) -> Feature:
-    """Return the feature for a column of numbers without NaN."""
+    """Return the feature for a column of numbers without NaN.
+
+    Parameters
+    ----------
+    name : str
+    numbers : ndarray, shape (n,)
+        At least one.
+    nullable : bool
+        Whether the column has missing values besides.
+    """
     whole = bool((numbers == np.floor(numbers)).all())
     middle = float(np.sort(numbers)[len(numbers) // 2])
     return Feature(

@@ -83,7 +83,12 @@ def fold(word: str) -> str:
 
 
 def find_word(words: pa.Array | pa.ChunkedArray, word: str | None) -> NDArray[np.bool_]:
-    """Return a mask of the cells that are equal to `word`, or missing if `word` is None."""
+    """Return a mask of the cells that are equal to `word`, or missing if `word` is None.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(words),)
+    """
     found = words.is_null() if word is None else compute.equal(words, word).fill_null(False)
     return np.asarray(found, dtype=bool)
 

@@ -21,7 +21,13 @@ class Graph:
         self.constants: list[TensorProto] = []
 
     def constant(self, values: NDArray[Any]) -> str:
-        """Add a constant; return its name."""
+        """Add a constant; return its name.
+
+        Parameters
+        ----------
+        values : ndarray of any shape
+            Its dtype is kept.
+        """
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name

@@ -240,6 +240,11 @@ def simulate_chunks(
 
     ``chunk_rows`` does not affect the rows; a multiple of `BLOCK_ROWS` avoids drawing rows twice. Raises the errors of
     `simulate` when the first chunk is requested.
+
+    Yields
+    ------
+    dict of str to ndarray, shape (rows of the chunk,)
+        The columns.
     """
     _check(rows, seed, 0)
     if chunk_rows < 1:

@@ -62,7 +62,12 @@ class Batch(NamedTuple):
         return self.rows.batch
 
     def find_lines(self) -> NDArray[np.int64]:
-        """Return the line number of each usable row, counted from 1; for Parquet, the row number."""
+        """Return the line number of each usable row, counted from 1; for Parquet, the row number.
+
+        Returns
+        -------
+        ndarray of int64, shape (usable rows,)
+        """
         return self.rows.number()[self.rows.known_places]
 
     def find_broken(self) -> list[tuple[int, Violation]]:

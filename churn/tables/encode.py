@@ -67,6 +67,10 @@ class Encoded:
     def check(self) -> NDArray[np.float64]:
         """Return the raw matrix if all rows are valid.
 
+        Returns
+        -------
+        ndarray of float64, shape (n, features)
+
         Raises
         ------
         InvalidCustomersError
@@ -189,7 +193,19 @@ def simplify(column: pa.Array, *, as_text: bool) -> pa.Array:
 
 
 def read_numbers(column: pa.Array, decimal: Decimal = ".") -> NDArray[np.float64]:
-    """Parse a simplified column as numbers like `churn.numerals.read_number`; NaN for cells that are not numbers."""
+    """Parse a simplified column as numbers like `churn.numerals.read_number`; NaN for cells that are not numbers.
+
+    Parameters
+    ----------
+    column : pa.Array, n cells
+        Strings or numbers.
+    decimal : str
+        Decimal separator.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
     if types.is_string(column.type):
         if decimal == ",":
             fits = compute.match_substring_regex(column, COMMA_NUMBER)

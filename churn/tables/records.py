@@ -162,7 +162,13 @@ def find_first_end(data: bytes, delimiter: bytes, *, is_last: bool = False) -> i
 
 
 def find_begins(data: bytes, quoted: Quoted) -> NDArray[np.int64]:
-    """Return the offset of each record of `data`."""
+    """Return the offset of each record of `data`.
+
+    Returns
+    -------
+    ndarray of int64, shape (records,)
+        In bytes, ascending. Empty lines are no records.
+    """
     newlines = _find_newlines(data)
     before = np.searchsorted(quoted.starts, newlines, side="right") - 1
     if len(quoted.starts):

@@ -59,11 +59,16 @@ class Rows:
 
     @property
     def known_places(self) -> NDArray[np.int64]:
-        """Position of each row of `batch` among all rows, counted from 0."""
+        """Position of each row of `batch` among all rows, counted from 0, as int64."""
         return np.arange(self.total) if self.places is None else self.places
 
     def number(self) -> NDArray[np.int64]:
-        """Return the position of each row in its table for messages: its line, or its number if there are no lines."""
+        """Return the position of each row in its table for messages: its line, or its number if there are no lines.
+
+        Returns
+        -------
+        ndarray of int64, shape (total,)
+        """
         if self.find_lines is None:
             return np.arange(self.first, self.first + self.total)
         return np.asarray(self.find_lines(), dtype=np.int64)

@@ -60,7 +60,15 @@ class ScoredRows:
         probabilities: NDArray[np.float64],
         decisions: NDArray[np.bool_],
     ) -> ScoredRows:
-        """Return the result for encoded rows and what was computed for the accepted ones."""
+        """Return the result for encoded rows and what was computed for the accepted ones.
+
+        Parameters
+        ----------
+        encoded : Encoded
+        raw : ndarray of float64, shape (accepted, features)
+        probabilities : ndarray of float64, shape (accepted,)
+        decisions : ndarray of bool, shape (accepted,)
+        """
         reasons = Counter(name_reason(one.field or None, one.reason) for one in encoded.violations)
         return cls(len(encoded.raw), raw, probabilities, decisions, reasons)
 

@@ -273,7 +273,18 @@ class Metrics:
         rejected: int,
         stamps: Sequence[float],
     ) -> None:
-        """Count the scored and rejected rows of a part of a table; `count_batch` counts the table itself."""
+        """Count the scored and rejected rows of a part of a table; `count_batch` counts the table itself.
+
+        Parameters
+        ----------
+        counts : ModelCounts
+            Of the model.
+        raw : ndarray of float64, shape (scored, features)
+        probabilities : ndarray of float64, shape (scored,)
+        rejected : int
+        stamps : sequence of float
+            Times of the stages, from `time.perf_counter`, one more than there are stages.
+        """
         for durations, seconds in zip(self._stage_durations, np.diff(stamps).tolist(), strict=True):
             durations.observe(seconds)
         self.count_customers(counts, raw, probabilities)

@@ -42,7 +42,12 @@ class FastHistogram(Histogram):
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
     def observe_many(self, amounts: NDArray[np.float64] | NDArray[np.int64]) -> None:
-        """Observe each value of an array."""
+        """Observe each value of an array.
+
+        Parameters
+        ----------
+        amounts : ndarray, shape (n,)
+        """
         for position, count in enumerate(np.bincount(self._bounds.searchsorted(amounts)).tolist()):
             if count:
                 self._buckets[position].inc(count)

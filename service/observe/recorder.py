@@ -76,11 +76,25 @@ class Recorder:
     def record_batch(
         self, raw: NDArray[np.float64], probabilities: NDArray[np.float64], stamps: Stamps, size: int
     ) -> None:
-        """Record a request with `size` customers, of which this model scored those given."""
+        """Record a request with `size` customers, of which this model scored those given.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        probabilities : ndarray of float64, shape (n,)
+        stamps : Stamps
+        size : int
+        """
         self._append((raw, probabilities, np.array([size]), np.array([stamps])))
 
     def record_customers(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
-        """Record customers of a request that is recorded elsewhere."""
+        """Record customers of a request that is recorded elsewhere.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        probabilities : ndarray of float64, shape (n,)
+        """
         self._metrics.count_customers(self.counts, raw, probabilities)
 
     def count_canary_fallback(self, customers: int) -> None:

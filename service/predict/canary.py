@@ -58,7 +58,14 @@ def divert(
 def choose_rows(
     model: ServedModel, request: BatchRequest, body: bytes, leniency: Leniency = STRICT
 ) -> tuple[NDArray[np.bool_], BatchRequest] | None:
-    """Return which customers of a batch the canary scores, and the batch as it reads it; None if it scores none."""
+    """Return which customers of a batch the canary scores, and the batch as it reads it; None if it scores none.
+
+    Returns
+    -------
+    chosen : ndarray of bool, shape (customers,)
+    request : BatchRequest
+        All customers, with the canary's schema.
+    """
     canary = model.canary
     if canary is None or request.identifiers is None:
         return None

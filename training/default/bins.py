@@ -53,7 +53,12 @@ class Bins:
         return int(self.lower.size) + len(self.others)
 
     def positions_of(self, some: Bins) -> NDArray[np.int64]:
-        """Return the positions of the encoded columns of `some` among those of this object."""
+        """Return the positions of the encoded columns of `some` among those of this object.
+
+        Returns
+        -------
+        ndarray of int64, shape (encoded columns of `some`,)
+        """
         cells = self.lower.shape[1]
         rows = np.searchsorted(self.columns, some.columns)
         binned = (rows[:, None] * cells + np.arange(cells)).reshape(-1)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def group_columns(preprocessor: Preprocessor) -> list[NDArray[np.int64]]:
-    """Return the columns of the matrix of each feature, in the order of the raw matrix."""
+    """Return the columns of the matrix of each feature, in the order of the raw matrix.
+
+    Returns
+    -------
+    list of ndarray of int64, each of shape (columns of the feature,)
+    """
     sources = preprocessor.sources
     return [np.flatnonzero(sources == feature) for feature in np.unique(sources)]
 

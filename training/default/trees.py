@@ -96,7 +96,12 @@ class Weighed:
     too_few: list[NDArray[np.bool_]]
 
     def suffices(self, kept: NDArray[np.bool_]) -> bool:
-        """Return whether a set of features is not part of one on which the trees are clearly worse."""
+        """Return whether a set of features is not part of one on which the trees are clearly worse.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (features,)
+        """
         return not any((kept <= few).all() for few in self.too_few)
 
 

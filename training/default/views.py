@@ -98,7 +98,12 @@ class Views:
         return matrix
 
     def never_own(self) -> NDArray[np.float32]:
-        """Return the matrix of all rows, in which no statistic of labels contains the label of its own row."""
+        """Return the matrix of all rows, in which no statistic of labels contains the label of its own row.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, columns)
+        """
         matrix = self.matrix.copy()
         for column, values in self.inner.items():
             matrix[:, column] = np.where(np.isnan(values), matrix[:, column], values)

@@ -39,12 +39,12 @@ class RankCurve:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Precision: share of leavers among the contacted customers, from the second point on."""
+        """Precision: share of leavers among the contacted customers, from the second point on. Shape (points - 1,)."""
         return self.found[1:] * self.base_rate / self.contacted[1:]
 
     @property
     def lift(self) -> NDArray[np.float64]:
-        """Precision divided by the base rate, from the second point on."""
+        """Precision divided by the base rate, from the second point on. An array of float64, shape (points - 1,)."""
         return self.found[1:] / self.contacted[1:]
 
 
@@ -71,7 +71,16 @@ def rank_customers(labels: NDArray[np.float64], probabilities: NDArray[np.float6
 
 
 def thin(*columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return at most `MAX_POINTS` evenly spaced rows of equally long columns, including the first and the last."""
+    """Return at most `MAX_POINTS` evenly spaced rows of equally long columns, including the first and the last.
+
+    Parameters
+    ----------
+    *columns : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (min(n, MAX_POINTS),)
+    """
     rows = np.unique(np.linspace(0, len(columns[0]) - 1, MAX_POINTS).astype(np.int64))
     return tuple(column[rows] for column in columns)
 

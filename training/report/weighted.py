@@ -105,5 +105,10 @@ def lift(ranking: Ranking, weights: NDArray[np.float64], share: float = LIFT_SHA
 
 
 def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
-    """Return a share; NaN if the whole is 0."""
+    """Return a share; NaN if the whole is 0.
+
+    Parameters
+    ----------
+    part, whole : ndarray of float64, shape ()
+    """
     return float(part / whole) if whole else np.nan

@@ -20,7 +20,12 @@ _SIP_START = np.frombuffer(b"uespemosmodnarodarenegylsetybdet", dtype="<u8") ^ n
 
 
 def number_keys(start: int, count: int) -> NDArray[np.uint64]:
-    """Return keys of rows computed from their number in the table, counted from 0."""
+    """Return keys of rows computed from their number in the table, counted from 0.
+
+    Returns
+    -------
+    ndarray of uint64, shape (count,)
+    """
     return np.arange(start, start + count, dtype=np.uint64)
 
 
@@ -113,6 +118,16 @@ def draw(keys: NDArray[np.uint64], seed: int, purpose: int) -> NDArray[np.float6
     """Return a number in [0, 1) for each key: SplitMix64 of key, seed and purpose.
 
     Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators", OOPSLA.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+    seed, purpose : int
+        The numbers differ for each pair. `purpose` is at most 14.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
     """
     start = _mix(np.array([seed * 16 + purpose + 1], dtype=np.uint64))
     numbers: NDArray[np.float64] = (_mix(_mix(keys) ^ start) >> np.uint64(11)) * np.float64(2.0**-53)

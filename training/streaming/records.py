@@ -99,7 +99,7 @@ def write_records(shards: Shards, preprocessor: Preprocessor, columns: NDArray[n
     ----------
     shards : Shards
     preprocessor : Preprocessor
-    columns : ndarray of int64
+    columns : ndarray of int64, shape (kept,)
         Columns of the preprocessor's output that the network uses.
     rows : int
         Number of training rows.

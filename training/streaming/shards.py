@@ -72,13 +72,27 @@ class Shards:
         return self.folder / f"raw-{shard:05d}"
 
     def load(self, shard: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return raw matrix, labels and sets of a shard, in a random order that depends only on the seed."""
+        """Return raw matrix, labels and sets of a shard, in a random order that depends only on the seed.
+
+        Returns
+        -------
+        raw : ndarray of float64, shape (n, features)
+        labels : ndarray of float64, shape (n,)
+            1 for a customer who left, otherwise 0.
+        parts : ndarray of int64, shape (n,)
+            Positions in `PARTS`.
+        """
         rows = np.fromfile(self.path(shard), dtype=np.float64).reshape(-1, self.width + 2)
         rows = rows[np.random.default_rng([self.seed, shard]).permutation(len(rows))]
         return rows[:, : self.width], rows[:, self.width], rows[:, self.width + 1].astype(np.int64)
 
     def read(self) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield name, raw matrix and labels of each set of each shard, including empty ones."""
+        """Yield name, raw matrix and labels of each set of each shard, including empty ones.
+
+        Yields
+        ------
+        str, ndarray of float64 of shape (n, features), ndarray of float64 of shape (n,)
+        """
         for shard in range(self.count):
             raw, labels, parts = self.load(shard)
             for position, name in enumerate(PARTS):
@@ -86,7 +100,12 @@ class Shards:
                 yield name, raw[chosen], labels[chosen]
 
     def take(self, limits: dict[str, int]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return a random sample of each set with at most `limits` rows."""
+        """Return a random sample of each set with at most `limits` rows.
+
+        Returns
+        -------
+        dict of str to (ndarray of float64 of shape (n, features), ndarray of float64 of shape (n,))
+        """
         found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {name: [] for name in limits}
         left = dict(limits)
         for name, raw, labels in self.read():

@@ -191,7 +191,12 @@ class _PartStatistics:
             self._high = np.fmax(self._high, np.fmax.reduce(raw))
 
     def ranges(self) -> NDArray[np.float64]:
-        """Return a raw matrix of two rows with the minimum and maximum of each column; NaN if it has no numbers."""
+        """Return a raw matrix of two rows with the minimum and maximum of each column; NaN if it has no numbers.
+
+        Returns
+        -------
+        ndarray of float64, shape (2, features)
+        """
         return np.where(self._low > self._high, np.nan, np.stack([self._low, self._high]))
 
     def check(self, path: Path) -> None:

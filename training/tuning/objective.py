@@ -51,7 +51,13 @@ class Objective:
         self._parts = split_folds(labels, parts, seed)
 
     def judge_part(self, config: Config, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the held-out customers of one fold and their log losses in nats."""
+        """Return the held-out customers of one fold and their log losses in nats.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (n,)
+        losses : ndarray of float64, shape (n,)
+        """
         rows, left_out = self._parts[index]
         keras.backend.clear_session()
         options = job.Options(seed=self._seed, config=replace(config, folds=self._members))

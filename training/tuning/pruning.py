@@ -56,7 +56,7 @@ def run_parts(trial: Trial, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.
     Parameters
     ----------
     trial : Trial
-    parts : iterable of (rows, losses)
+    parts : iterable of (rows, losses), each of shape (n,)
         Results of `Objective.judge`.
 
     Raises

@@ -56,6 +56,11 @@ class Worker:
     def judge(self, config: Config) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Yield the held-out customers and their log losses in nats for each fold.
 
+        Yields
+        ------
+        rows : ndarray of int64, shape (n,)
+        losses : ndarray of float64, shape (n,)
+
         Raises
         ------
         TuningError
