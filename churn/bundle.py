@@ -1,7 +1,8 @@
 """Model versions as folders, written completely and verified when read.
 
 `manifest.json` contains everything the service needs and the SHA-256 of every other file. Its own digest is in its last
-line, computed over the file with the digest blanked. Hashes detect damage and mix-ups, not forgery.
+line, computed over the file with the digest blanked. Hashes detect damage and mix-ups. Signatures detect forgery
+(`churn.trust.signatures`): if keys are trusted, every function here that reads a version requires one.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import hashlib
 import json
 import re
 import shutil
-import stat
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import BundleError, EngineError, SchemaError
@@ -21,11 +23,22 @@ from churn.preprocessing import Preprocessor
 from churn.runtime.files import sha256, sync
 from churn.schema import Schema
 from churn.trust.manifest import FORMAT, decode_manifest, list_files
+from churn.trust.regular import measure, read_regular
 from churn.trust.relations import check_relations
+from churn.trust.signatures import (
+    SIGNATURE,
+    UNCHECKED,
+    Signers,
+    Trust,
+    check_signature,
+    read_signature,
+    write_signature,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
+
+    from churn.trust.keys import SigningKey
 
 MANIFEST = "manifest.json"
 KERAS_FILE = "model.keras"
@@ -69,10 +82,19 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified model folder."""
+    """A verified model folder.
+
+    Attributes
+    ----------
+    folder : Path
+    manifest : Manifest
+    signers : Signers
+        Whose signatures were verified, and whether one was required.
+    """
 
     folder: Path
     manifest: Manifest
+    signers: Signers = UNCHECKED
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -93,7 +115,7 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     absent = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if absent:
         raise BundleError(f"{folder}: the bundle lacks {', '.join(absent)}")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in (MANIFEST, SIGNATURE))
     files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     whole = {"format": FORMAT, **content, "files": files, "manifest_sha256": _BLANK.decode()}
     blank = (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode()
@@ -105,22 +127,78 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     sync(folder)
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read a model version after verifying its manifest and the hashes of all files.
+def sign_bundle(folder: Path, key: SigningKey) -> Manifest:
+    """Sign a version whose files match its manifest, and return the manifest.
 
-    Nothing else is opened before the manifest is valid. Only regular files in the folder itself are read.
+    Raises
+    ------
+    BundleError
+        If a check fails; nothing is signed then.
+    """
+    data, _ = _read_manifest(folder, Trust())
+    manifest, files = _parse_manifest(folder, data)
+    _verify_files(folder, files)
+    write_signature(folder, data, key)
+    return manifest
+
+
+def read_bundle(folder: Path, trust: Trust | None = None) -> Bundle:
+    """Read a model version after verifying its signature, its manifest and the hashes of all files.
+
+    If signatures are required, nothing but the signature and the bytes of the manifest is read before they match. No
+    other file is opened before the manifest is valid. Only regular files in the folder itself are read.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the version.
+    trust : Trust, optional
+        The keys one of which must have signed the version. By default those of the environment.
 
     Raises
     ------
     BundleError
         If a check fails; the message names the file, the entry and the check.
+    KeyFileError
+        If the trusted keys can't be read.
     """
-    manifest, files = _parse_manifest(folder, _read_manifest(folder / MANIFEST))
+    data, signature = _read_manifest(folder, _choose(trust))
+    manifest, files = _parse_manifest(folder, data)
     _verify_files(folder, files)
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, signature.signers)
 
 
-def copy_bundle(folder: Path, target: Path) -> str:
+@contextmanager
+def open_bundle(folder: Path, trust: Trust | None = None) -> Iterator[Bundle]:
+    """Yield a version whose files may be opened inside the block.
+
+    If signatures are required, its folder is a private copy: whoever can write to the original could otherwise replace
+    a file between its verification and the moment when it is opened.
+
+    Parameters
+    ----------
+    folder, trust
+        As for `read_bundle`.
+
+    Raises
+    ------
+    BundleError, KeyFileError
+        As for `read_bundle`. Messages raised in the block name `folder`, not the copy.
+    """
+    trust = _choose(trust)
+    if trust.source is None:
+        yield read_bundle(folder, trust)
+        return
+    with tempfile.TemporaryDirectory(prefix="churn-") as parent:
+        copy = Path(parent, folder.name)
+        try:
+            copy_bundle(folder, copy, trust)
+            yield read_bundle(copy, trust)
+        except (BundleError, EngineError) as error:
+            raise type(error)(str(error).replace(str(copy), str(folder))) from error
+
+
+def copy_bundle(folder: Path, target: Path, trust: Trust | None = None) -> str:
     """Copy a model version to a new folder, and verify the copy, which nothing that happens to `folder` can change.
 
     Parameters
@@ -128,7 +206,10 @@ def copy_bundle(folder: Path, target: Path) -> str:
     folder : Path
         Folder of the version.
     target : Path
-        Created with access for this user only; must not exist. Files that the manifest does not list are left out.
+        Created with access for this user only; must not exist. Files that the manifest does not list are left out,
+        except for the signature, if one is required.
+    trust : Trust, optional
+        As for `read_bundle`.
 
     Returns
     -------
@@ -139,15 +220,19 @@ def copy_bundle(folder: Path, target: Path) -> str:
     ------
     BundleError
         If a check fails; the message names the file in `folder`.
+    KeyFileError
+        If the trusted keys can't be read.
     OSError
         If the copy can't be written.
     """
-    data = _read_manifest(folder / MANIFEST)
+    data, signature = _read_manifest(folder, _choose(trust))
     manifest, files = _parse_manifest(folder, data)
     target.mkdir(mode=0o700)
     (target / MANIFEST).write_bytes(data)
+    if signature.signers.required:
+        (target / SIGNATURE).write_bytes(signature.data)
     for name in files:
-        _measure(folder / name)
+        measure(folder / name)
         try:
             shutil.copyfile(folder / name, target / name, follow_symlinks=False)
         except OSError as error:
@@ -156,36 +241,37 @@ def copy_bundle(folder: Path, target: Path) -> str:
     return str(manifest.content["manifest_sha256"])
 
 
-def _read_manifest(path: Path) -> bytes:
-    """Return a manifest whose digest is right."""
-    if (size := _measure(path)) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path}: has {size:,} bytes; allowed: at most {MAX_MANIFEST_BYTES:,}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """Content of the signature file, if one is required, and who signed."""
+
+    signers: Signers = UNCHECKED
+    data: bytes = b""
+
+
+def _choose(trust: Trust | None) -> Trust:
+    return Trust.from_environment() if trust is None else trust
+
+
+def _read_manifest(folder: Path, trust: Trust) -> tuple[bytes, _Signature]:
+    """Return a manifest whose signature, if one is required, and digest are right."""
+    path = folder / MANIFEST
+    keys = trust.load()
+    data = read_regular(path, MAX_MANIFEST_BYTES)
+    signature = _Signature()
+    if keys is not None:
+        signed = read_signature(folder)
+        try:
+            signature = _Signature(check_signature(keys, data, signed), signed)
+        except BundleError as error:
+            raise BundleError(f"{folder / SIGNATURE}: {error}") from error
     found = _DIGEST.findall(data)
     if (
         len(found) != 1
         or hashlib.sha256(_DIGEST.sub(rb"\g<1>" + _BLANK + rb"\g<3>", data)).hexdigest().encode() != found[0][1]
     ):
         raise BundleError(f"{path}: SHA-256 differs from the digest in the file: it was altered or damaged")
-    return data
-
-
-def _measure(path: Path) -> int:
-    """Return the size of a regular file in bytes; links and devices are rejected."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError as error:
-        if path.name == MANIFEST:
-            raise BundleError(f"{path}: can't be read: {error.strerror}") from error
-        raise BundleError(f"{path}: is missing") from error
-    except OSError as error:
-        raise BundleError(f"{path}: can't be read: {error.strerror}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise BundleError(f"{path}: is not a regular file; copy the file into the folder")
-    return found.st_size
+    return data, signature
 
 
 def _parse_manifest(folder: Path, data: bytes) -> tuple[Manifest, Mapping[str, tuple[str, int]]]:
@@ -199,6 +285,8 @@ def _parse_manifest(folder: Path, data: bytes) -> tuple[Manifest, Mapping[str, t
         raise BundleError(f"{path}: {error}") from error
     if folder.name.isdigit() and int(folder.name) != manifest.version:
         raise BundleError(f"{path}: the version is {manifest.version}, but the folder is {folder.name}")
+    if reserved := [name for name in (MANIFEST, SIGNATURE) if name in files]:
+        raise BundleError(f"{path}: files: {reserved[0]} can't be listed")
     if missing := [name for name in REQUIRED_FILES if name not in files]:
         raise BundleError(f"{path}: does not list {missing[0]}")
     return manifest, files
@@ -210,7 +298,7 @@ def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]], shown: Pat
         path = folder / name
         named = (folder if shown is None else shown) / name
         try:
-            is_whole = _measure(path) == size and sha256(path) == digest
+            is_whole = measure(path) == size and sha256(path) == digest
         except OSError as error:
             raise BundleError(f"{named}: can't be read: {error.strerror}") from error
         if not is_whole:
@@ -235,35 +323,3 @@ def _understand(content: Mapping[str, Any]) -> Manifest:
         golden=tuple((row["customer"], float(row["probability"])) for row in normalized["golden"]),
         content=normalized,
     )
-
-
-def check_library(manifest: Manifest, package: str) -> None:
-    """Raise an error if a library is older than the one that wrote the bundle, or has another major version.
-
-    Keras and scikit-learn can read files of older versions, but not of newer ones; the golden rows then show whether
-    the scores are unchanged.
-
-    Raises
-    ------
-    BundleError
-        If the version is not allowed; the message names both versions.
-    EngineError
-        If the library is not installed.
-    """
-    written = manifest.content.get("libraries", {}).get(package)
-    if written is None:
-        raise BundleError(f"the manifest lacks the version of {package} that wrote the bundle")
-    try:
-        installed = metadata.version(package)
-    except metadata.PackageNotFoundError as error:
-        raise EngineError(f"{package} is not installed: pip install 'churn[tensorflow]'") from error
-    if _major_minor(installed)[0] != _major_minor(written)[0] or _major_minor(installed) < _major_minor(written):
-        raise BundleError(
-            f"the bundle was written with {package} {written}, but {installed} is installed; "
-            f"allowed: {written} or a newer {_major_minor(written)[0]}.x"
-        )
-
-
-def _major_minor(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")[:2]
-    return int(major), int(minor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from churn.errors import EngineError
+from churn.network_form import check_form, in_one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,11 +81,15 @@ class OnnxEngine:
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors have no common base class
-            raise EngineError(f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {error}") from error
-        self._input = self._session.get_inputs()[0].name
-        width = self._session.get_inputs()[0].shape[-1]
+            raise EngineError(
+                f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {in_one_line(error)}"
+            ) from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        check_form(path, [(each.type, each.shape) for each in inputs], [(each.type, each.shape) for each in outputs])
+        self._input = inputs[0].name
+        width = inputs[0].shape[-1]
         self.width: int | None = width if isinstance(width, int) else None
-        self._outputs = [self._session.get_outputs()[0].name]
+        self._outputs = [outputs[0].name]
         # Otherwise each call would create run options, which takes a third of the time for a single customer.
         self._options = onnxruntime.RunOptions()
         self.device = "CPU"
@@ -130,16 +135,21 @@ class TensorFlowEngine:
         try:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises the errors of its layers
-            raise EngineError(f"Keras {keras.__version__} can't read {path}: {error}") from error
+            raise EngineError(f"Keras {keras.__version__} can't read {path}: {in_one_line(error)}") from error
+        forms = [_describe_form(getattr(model, ends, None)) for ends in ("inputs", "outputs")]
+        check_form(path, *forms)
         gpus = tensorflow.config.list_physical_devices("GPU")
         self.device = gpus[0].name.removeprefix("/physical_device:") if gpus else "CPU"
         # Calling the function directly would cost several times as much: each call would first try another signature
         # and format the matrix into an error message that is discarded (see docs/performance.md).
         self._call = tensorflow.raw_ops.PartitionedCall
         self._types = [tensorflow.float32]
-        self.width: int | None = int(model.inputs[0].shape[-1])
+        self.width: int | None = model.inputs[0].shape[-1]
         _replace_silu(model)
-        self._function = freeze(model, self.width)
+        try:
+            self._function = freeze(model, self.width)
+        except Exception as error:  # TensorFlow raises the errors of its operations
+            raise EngineError(f"TensorFlow can't run {path}: {in_one_line(error)}") from error
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
@@ -150,6 +160,11 @@ class TensorFlowEngine:
     def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         answer: NDArray[np.float32] = self._call(args=[matrix], Tout=self._types, f=self._function)[0].numpy()
         return answer.reshape(-1)
+
+
+def _describe_form(ends: Any) -> list[tuple[str, tuple[Any, ...]]]:  # noqa: ANN401  Keras tensors
+    """Return type and shape of the inputs or outputs of a model, as ONNX Runtime names them; none if it has none."""
+    return [(f"tensor({each.dtype})".replace("float32", "float"), tuple(each.shape)) for each in ends or ()]
 
 
 def _replace_silu(model: Any) -> None:  # noqa: ANN401  Keras model
@@ -168,7 +183,7 @@ def _replace_silu(model: Any) -> None:  # noqa: ANN401  Keras model
             _replace_silu(layer)
 
 
-def freeze(model: Any, width: int) -> Any:  # noqa: ANN401  Keras model and concrete function
+def freeze(model: Any, width: int | None) -> Any:  # noqa: ANN401  Keras model and concrete function
     """Convert a Keras model to a concrete function of a float32 matrix, shape (any, width), with constant weights."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

@@ -29,6 +29,10 @@ class BundleError(ChurnError):
     """A model version that is incomplete, altered, incompatible, or scores differently."""
 
 
+class KeyFileError(ChurnError):
+    """A file of keys that can't be read or written, or that has no key that can be used."""
+
+
 class RegistryError(ChurnError):
     """A model version that does not exist, or a folder that has no versions or can't take one."""
 

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn.bundle import KERAS_FILE, Bundle, check_library, read_bundle
+from churn.bundle import KERAS_FILE, Bundle, open_bundle
 from churn.columns import encode_columns, make_stacker
 from churn.engines import Engine, EngineChoice, choose_engine, load_engine
-from churn.errors import BundleError
+from churn.errors import BundleError, EngineError
+from churn.libraries import check_library
+from churn.network_form import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from churn.trust.signatures import Trust
 
 PROBABILITY_DECIMALS = 6
 """Probabilities are rounded before the threshold is applied, so that decisions don't depend on engine or batch size."""
@@ -42,6 +46,7 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.manifest = bundle.manifest
+        self.signers = bundle.signers
         self.schema = bundle.manifest.schema
         self.version = str(bundle.manifest.version)
         self.threshold = bundle.manifest.threshold
@@ -134,11 +139,19 @@ class Scorer:
         ------
         BundleError
             If one differs by more than `GOLDEN_TOLERANCE`; the message names the row and both numbers.
+        EngineError
+            If the network can't be run.
         """
         customers = [customer for customer, _ in self.manifest.golden]
         expected = np.array([probability for _, probability in self.manifest.golden])
         columns = {name: [customer.get(name) for customer in customers] for name in self.schema.names}
-        found = self.predict(encode_columns(self.schema, columns)).astype(np.float64)
+        matrix = self.prepare(encode_columns(self.schema, columns))
+        try:
+            found = self.engine.predict(matrix).astype(np.float64)
+        except Exception as error:  # the errors of the engines have no common base class
+            raise EngineError(f"the {self.engine.name} engine can't run the network: {in_one_line(error)}") from error
+        if found.shape != expected.shape:
+            raise EngineError(f"the {self.engine.name} engine returns {found.size} numbers for {len(expected)} rows")
         # Negated, so that NaN fails.
         wrong = ~(np.abs(found - expected) <= GOLDEN_TOLERANCE)
         if wrong.any():
@@ -150,7 +163,7 @@ class Scorer:
             )
 
 
-def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1) -> Scorer:
+def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1, trust: Trust | None = None) -> Scorer:
     """Verify a model version, load its network, and check its golden rows.
 
     Parameters
@@ -160,19 +173,23 @@ def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1) -
     engine : {"auto", "onnx", "tensorflow"}
     threads : int
         Threads inside one operation of the engine.
+    trust : Trust, optional
+        The keys one of which must have signed the version. By default those of the environment.
 
     Raises
     ------
+    KeyFileError
+        If the trusted keys can't be read.
     BundleError
-        If a file hash, a library version or a golden row does not match; the message names the check.
+        If a signature, a file hash, a library version or a golden row does not match; the message names the check.
     EngineError
         If the engine is not installed or can't read its file.
     """
-    bundle = read_bundle(folder)
-    chosen = choose_engine(engine)
-    if chosen == "tensorflow":
-        check_library(bundle.manifest, "keras")
-    runner = load_engine(chosen, folder, threads)
+    with open_bundle(folder, trust) as bundle:
+        chosen = choose_engine(engine)
+        if chosen == "tensorflow":
+            check_library(bundle.manifest, "keras")
+        runner = load_engine(chosen, bundle.folder, threads)
     width = bundle.manifest.preprocessor.width
     if runner.width != width:
         raise BundleError(f"{folder}: the network takes {runner.width} inputs, but the preprocessing makes {width}")

@@ -1,8 +1,10 @@
-"""`churn models`: list, inspect, verify, promote and roll back model versions."""
+"""`churn models`: list, inspect, sign, verify, promote and roll back model versions."""
 
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,16 +12,23 @@ import click
 from churn.errors import ChurnError, RegistryError
 from churn.registry import Registry
 from cli.options import engine_option, models_option
+from cli.signing import keygen, sign
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from churn.bundle import Bundle
     from churn.engines import EngineChoice
 
 
 @click.group()
 def models() -> None:
-    """List, inspect, verify, promote and roll back model versions."""
+    """List, inspect, sign, verify, promote and roll back model versions.
+
+    If CHURN_TRUSTED_KEYS is set, only versions that one of these keys has signed are read.
+    """
+
+
+models.add_command(keygen)
+models.add_command(sign)
 
 
 @models.command("list")
@@ -30,39 +39,48 @@ def list_models(models: Path) -> None:
     Example: churn models list
     """
     from churn.bundle import read_bundle
+    from churn.trust.signatures import Trust
 
+    trust = Trust(Trust.from_environment().load())  # keys that can't be read are no fault of a version
     registry = Registry(models)
     versions = registry.versions()
     if not versions:
         raise RegistryError(f"{models}: there is no model")
     current = _current_or_none(registry)
-    click.echo("  version  created                    network    test log loss  test AUC  data")
+    click.echo("  version  created                    network    test log loss  test AUC  signed by         data")
     for version in versions:
         star = "*" if version == current else " "
         try:
-            content = read_bundle(registry.folder(version)).manifest.content
+            bundle = read_bundle(registry.folder(version), trust)
         except ChurnError as error:
             click.echo(f"{star} {version:>7}  unusable: {error}")
             continue
+        content = bundle.manifest.content
         test = content["metrics"].get("test", {})
         scores = f"{test['log_loss']:>13.4f}  {test['roc_auc']:>8.4f}" if test else f"{'-':>13}  {'-':>8}"
         name = content["network"]["name"]
-        click.echo(f"{star} {version:>7}  {content['created']:<25}  {name:<9}  {scores}  {content['data']['file']}")
+        signers = _describe_signers(bundle)
+        click.echo(
+            f"{star} {version:>7}  {content['created']:<25}  {name:<9}  {scores}  {signers:<16}  "
+            f"{content['data']['file']}"
+        )
 
 
 @models.command()
 @click.argument("version", type=int, required=False)
 @models_option
 def show(version: int | None, models: Path) -> None:
-    """Print the manifest of VERSION as JSON (default: the current version).
+    """Print the manifest of VERSION as JSON (default: the current version), and who signed it.
 
     Example: churn models show 1
     """
     from churn.bundle import read_bundle
 
-    content = read_bundle(_folder(Registry(models), version)).manifest.content
+    bundle = read_bundle(_folder(Registry(models), version))
+    content = bundle.manifest.content
     left_out = {"preprocessing", "histograms", "score_histogram", "golden"}
     shown = {key: value for key, value in content.items() if key not in left_out}
+    shown["signature"] = {"required": bundle.signers.required, "signed_by": bundle.signers.keys}
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
@@ -102,13 +120,31 @@ def rollback(models: Path, engine: EngineChoice) -> None:
 @models.command()
 @click.argument("version", type=int, required=False)
 @models_option
-@engine_option
-def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
-    """Check the hashes of VERSION (default: all versions), load it as the service does and re-score its golden rows.
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "tensorflow"], case_sensitive=False),
+    default="auto",
+    show_default=True,
+    envvar="CHURN_ENGINE",
+    show_envvar=True,
+    help="Inference engine. auto: each one that is installed, which are then compared.",
+)
+@click.option(
+    "--trusted-keys",
+    type=click.Path(exists=True, path_type=Path),
+    envvar="CHURN_TRUSTED_KEYS",
+    show_envvar=True,
+    help="File or folder of public keys, one of which must have signed the version.",
+)
+def verify(version: int | None, models: Path, engine: EngineChoice, trusted_keys: Path | None) -> None:
+    """Check VERSION (default: all versions) as the service does before it serves it, and further.
 
-    Example: churn models verify
+    Checks signature, manifest and hashes; loads the version and scores its golden rows again. Lists files that the
+    manifest does not. Compares the probabilities of ONNX Runtime and TensorFlow, if both are installed.
+
+    Example: churn models verify --trusted-keys model-key.pem.pub
     """
-    from service.rollout.loading import load_model
+    from cli.verification import verify_version
 
     registry = Registry(models)
     versions = [version] if version is not None else registry.versions()
@@ -117,15 +153,22 @@ def verify(version: int | None, models: Path, engine: EngineChoice) -> None:
     refused = 0
     for each in versions:
         try:
-            scorer = load_model(registry.folder(each), engine).scorer
+            for line in verify_version(registry.folder(each), engine, trusted_keys):
+                click.echo(f"version {each}: {line}")
         except ChurnError as error:
             refused += 1
             click.echo(f"version {each}: failed: {error}", err=True)
-            continue
-        rows = len(scorer.manifest.golden)
-        click.echo(f"version {each}: all files match their hashes, {rows} golden rows match ({scorer.engine.name})")
     if refused:
         raise RegistryError(f"{models}: {refused} of {len(versions)} versions failed verification")
+
+
+def _describe_signers(bundle: Bundle) -> str:
+    """Return who signed a version, in a word."""
+    from churn.trust.signatures import SIGNATURE
+
+    if bundle.signers.required:
+        return ",".join(bundle.signers.keys)
+    return "not checked" if os.path.lexists(bundle.folder / SIGNATURE) else "-"
 
 
 def _folder(registry: Registry, version: int | None) -> Path:

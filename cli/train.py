@@ -14,9 +14,11 @@ from churn.registry import Registry
 from cli.dataset import dataset_options, load_from_options, print_dataset
 from cli.extras import require_extra
 from cli.options import costs_options, models_option, pop_costs
+from cli.signing import sign_key_type
 from cli.streaming import open_from_options, pop_streaming_options, streaming_options
 
 if TYPE_CHECKING:
+    from churn.trust.keys import SigningKey
     from training.dataset import Dataset
     from training.job import Options, Outcome
 
@@ -91,6 +93,13 @@ FEW_FOUND = 0.1
     help="Start from this version: use its features and tree depth, or the weights of a reference network.",
 )
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make the new version current.")
+@click.option(
+    "--sign-key",
+    type=sign_key_type,
+    envvar="CHURN_SIGN_KEY",
+    show_envvar=True,
+    help="Sign the new version with this private key (churn models keygen).",
+)
 @costs_options
 @require_extra("train,tensorflow")
 def train(
@@ -109,6 +118,7 @@ def train(
     if config_file and chosen["network"] != "default":
         raise click.UsageError(f"--config needs the default network, not --network {chosen['network']}")
     _check_effort(chosen)
+    chosen["sign_key"] = _read_sign_key(chosen["sign_key"], promote=chosen["promote"])
     streaming = pop_streaming_options(data, chosen)
     if write_schema is None:
         Registry(models).require_writable()  # now, and not after hours of training
@@ -126,6 +136,23 @@ def train(
         from training import job
 
         _report(job.train(dataset, models, _make_options(config_file, chosen), _command(), click.echo))
+
+
+def _read_sign_key(path: Path | None, *, promote: bool) -> SigningKey | None:
+    """Read the key before the training, and check that the version may become current."""
+    from churn.errors import KeyFileError
+    from churn.trust.keys import read_signing_key
+    from churn.trust.signatures import TRUSTED_KEYS, Trust
+
+    key = None if path is None else read_signing_key(path)
+    trusted = Trust.from_environment().load()
+    if promote and trusted is not None and (key is None or key.identifier not in trusted.keys):
+        signer = "it would be unsigned" if key is None else f"it would be signed by {key.identifier}"
+        raise KeyFileError(
+            f"the new version can't become current: {signer}, but {TRUSTED_KEYS} trusts "
+            f"{', '.join(trusted.keys)}; give one of these keys, or --no-promote and sign the version later"
+        )
+    return key
 
 
 def _stop_at_schema(dataset: Dataset, write_schema: Path | None) -> bool:

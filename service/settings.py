@@ -24,7 +24,7 @@ from churn.errors import ChurnError
 
 PREFIX = "CHURN_"
 
-ELSEWHERE = frozenset({"CHURN_ENV_FILE", "CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
+ELSEWHERE = frozenset({"CHURN_ENV_FILE", "CHURN_SIGN_KEY", "CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
 """Variables with our prefix that the command line reads, and the service does not."""
 
 MAX_CUSTOMERS = 10_000
@@ -60,6 +60,10 @@ class Settings(BaseSettings):
 
     models: Path = Path("models")
     """Folder of the model versions."""
+
+    trusted_keys: Path | None = None
+    """File with Ed25519 public keys (PEM), or folder of such files, one of which must have signed every model version
+    that is read (churn models sign). Read again for each version; None: no signature is needed."""
 
     model_version: Literal["current"] | PositiveInt = "current"
     """Version to serve: a number, or "current" for the version that the file `current` in the folder names."""
@@ -179,7 +183,8 @@ class Settings(BaseSettings):
     def _read_words(cls, value: object, info: ValidationInfo) -> object:
         """Take words in any case, and values with blanks at their ends."""
         rule = _rules()[str(info.field_name)]
-        if not isinstance(value, str) or rule.get("format") == "path":
+        kinds = (rule, *rule.get("anyOf", ()))
+        if not isinstance(value, str) or any(kind.get("format") == "path" for kind in kinds):
             return value
         word = value.strip()
         return word.lower() if word.lower() in _find_words(rule) else word

@@ -22,7 +22,7 @@ WITH_ITS_LIBRARY = ("churn.tables.cells", "churn.tables.csv_file", "churn.tables
                     "churn.tables.rows", "churn.identifiers", "churn.layers")  # fmt: skip
 """Modules that are imported where their library is there anyway: pyarrow, Keras."""
 
-HEAVY = ("fastapi", "pandas", "tensorflow", "keras", "sklearn", "pyarrow", "onnxruntime")
+HEAVY = ("fastapi", "pandas", "tensorflow", "keras", "sklearn", "pyarrow", "onnxruntime", "cryptography")
 
 FLOORS: dict[str, set[str]] = {
     "churn": set(),
@@ -36,7 +36,7 @@ FLOORS: dict[str, set[str]] = {
 ROOMS: dict[str, set[str]] = {
     "churn.runtime": set(),
     "churn.tables": {"churn.runtime"},
-    "churn.trust": set(),
+    "churn.trust": {"churn.runtime"},
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),

@@ -7,25 +7,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn.dates import write_date
+from churn.trust.relations import MAX_COVERED_LEVELS
 from training.infer import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Schema
+    from churn.schema import Feature, Schema
 
 ROWS = 32
+"""Number of golden rows, unless a category needs more to be covered."""
 
 
-def draw_golden_rows(raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def draw_golden_rows(schema: Schema, raw: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Draw each column independently from the table, so that no row is a real customer.
+
+    The levels of each category, or the `MAX_COVERED_LEVELS` most frequent ones, occur at least once, and so does a
+    missing category, where one is allowed.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    seed : int
 
     Returns
     -------
-    ndarray of float64, shape (`ROWS`, features)
+    ndarray of float64, shape (`ROWS` or more, features)
     """
     generator = np.random.default_rng(seed)
-    return np.column_stack([generator.choice(column, ROWS) for column in raw.T])
+    needed = [_choose_levels(feature, column) for feature, column in zip(schema.features, raw.T, strict=True)]
+    rows = max(ROWS, *map(len, needed))
+    columns = []
+    for column, levels in zip(raw.T, needed, strict=True):
+        drawn = generator.choice(column, rows)
+        drawn[generator.permutation(rows)[: len(levels)]] = levels
+        columns.append(drawn)
+    return np.column_stack(columns)
+
+
+def _choose_levels(feature: Feature, column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the raw values of a category that must occur; none for other kinds."""
+    if feature.kind != "category":
+        return np.empty(0)
+    counts = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=len(feature.levels))
+    levels = np.argsort(-counts, kind="stable")[:MAX_COVERED_LEVELS].astype(np.float64)
+    return np.append(levels, np.nan) if feature.nullable else levels
 
 
 def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:

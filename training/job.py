@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
+    from churn.trust.keys import SigningKey
     from training.dataset import Dataset
     from training.evaluate import Scores
 
@@ -66,6 +67,8 @@ class Options:
         Costs for the profit curve of the report.
     minutes : float or None
         Time for trying more configurations than the given one; None: it alone is fitted.
+    sign_key : SigningKey or None
+        Signs the new version.
     """
 
     network: str = "default"
@@ -77,6 +80,7 @@ class Options:
     promote: bool = True
     costs: Costs = field(default_factory=Costs)
     minutes: float | None = None
+    sign_key: SigningKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +155,11 @@ def train(
         command=command,
         costs=options.costs,
     )
-    return publish(trained, registry, promote=options.promote)
+    return publish(trained, registry, options)
 
 
-def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
-    """Publish a trained network as the next version, completely or not at all.
+def publish(trained: Trained, registry: Registry, options: Options) -> Outcome:
+    """Publish a trained network as the next version, signed if there is a key, completely or not at all.
 
     Raises
     ------
@@ -164,12 +168,13 @@ def publish(trained: Trained, registry: Registry, *, promote: bool) -> Outcome:
     """
     differences: list[float] = []
     version = registry.publish(
-        lambda folder, version: differences.append(write_bundle(folder, version, trained)), promote=promote
+        lambda folder, version: differences.append(write_bundle(folder, version, trained, options.sign_key)),
+        promote=options.promote,
     )
     folder = registry.folder(version)
     raw = trained.dataset.raw[trained.rows["train"][:TIMED_ROWS]]
     microseconds = time_engine(OnnxEngine(folder / ONNX_FILE), trained.fitted.preprocessor.transform(raw))
-    return Outcome(version, folder, trained, differences[0], microseconds, promoted=promote)
+    return Outcome(version, folder, trained, differences[0], microseconds, promoted=options.promote)
 
 
 def fit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,10 @@ import joblib
 import numpy as np
 
 from churn import __version__
-from churn.bundle import PREPROCESSOR_FILE, REPORT_FILE, write_manifest
+from churn.bundle import MANIFEST, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
+from churn.preprocessing import Preprocessor
 from churn.scorer import PROBABILITY_DECIMALS
+from churn.trust.signatures import write_signature
 from training import evaluate, export, golden, histograms, provenance
 from training.preprocess import as_objects
 from training.report import ReportData, write_model_card, write_report
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from churn.engines import OnnxEngine
-    from churn.preprocessing import Preprocessor
+    from churn.trust.keys import SigningKey
     from training.context import Result
     from training.dataset import Dataset
     from training.report import Costs
@@ -135,8 +139,16 @@ class Trained:
         object.__setattr__(self, "scores", scores)
 
 
-def write_bundle(folder: Path, version: int, trained: Trained) -> float:
+def write_bundle(folder: Path, version: int, trained: Trained, key: SigningKey | None = None) -> float:
     """Write the files of a model version.
+
+    Parameters
+    ----------
+    folder : Path
+    version : int
+    trained : Trained
+    key : SigningKey or None
+        Signs the version.
 
     Returns
     -------
@@ -151,10 +163,9 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     dataset, fitted = trained.dataset, trained.fitted
     preprocessor = fitted.preprocessor
     export.export_network(fitted.result.model, folder)
-    joblib.dump(fitted.transformer, folder / PREPROCESSOR_FILE)
-    export.verify_preprocessor(fitted.transformer, preprocessor, as_objects(dataset.schema, dataset.raw), dataset.raw)
+    (folder / PREPROCESSOR_FILE).write_bytes(_pack_transformer(trained))
     # The two formats are compared on the rows used for cross-validation and on the golden ones.
-    golden_raw = golden.draw_golden_rows(dataset.raw, trained.settings["seed"])
+    golden_raw = golden.draw_golden_rows(dataset.schema, dataset.raw, trained.settings["seed"])
     compared = np.concatenate([dataset.raw[trained.rows["train"]], golden_raw])
     probabilities, difference = export.verify_equal(folder, preprocessor.transform(compared))
     golden_probabilities = probabilities[-len(golden_raw) :]
@@ -171,7 +182,24 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
         ],
     }
     write_manifest(folder, content)
+    if key is not None:
+        write_signature(folder, (folder / MANIFEST).read_bytes(), key)
     return difference
+
+
+def _pack_transformer(trained: Trained) -> bytes:
+    """Return the content of `preprocessor.joblib`, after comparing it with the numbers of the manifest.
+
+    Both are read back from the bytes that are written. This is the only place where such bytes are unpickled: they were
+    made here, and come from no file.
+    """
+    raw = trained.dataset.raw
+    buffer = io.BytesIO()
+    joblib.dump(trained.fitted.transformer, buffer)
+    numbers = Preprocessor.from_dict(json.loads(json.dumps(trained.fitted.preprocessor.to_dict())))
+    buffer.seek(0)
+    export.verify_preprocessor(joblib.load(buffer), numbers, as_objects(trained.dataset.schema, raw), raw)
+    return buffer.getvalue()
 
 
 def _report_data(version: int, trained: Trained) -> ReportData:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 import churn.layers  # noqa: F401  registers custom layers
-from churn.bundle import KERAS_FILE, check_library, read_bundle
+from churn.bundle import KERAS_FILE, open_bundle
 from churn.errors import BundleError
+from churn.libraries import check_library
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,17 +47,21 @@ def load_earlier(folder: Path, schema: Schema, network: str) -> EarlierModel:
     ------
     BundleError
         If the bundle is damaged, was written by another library version, contains another network, or has a schema
-        with other names, kinds, categories or missing values.
+        with other names, kinds, categories or missing values; or if it isn't signed by a trusted key although one is
+        required.
+    KeyFileError
+        If the trusted keys can't be read.
     """
-    manifest = read_bundle(folder).manifest
-    if manifest.schema.fingerprint != schema.fingerprint:
-        raise BundleError(
-            f"{folder}: no warm start: its columns ({', '.join(manifest.schema.names)}) differ from the table's "
-            f"({', '.join(schema.names)}) in name, order, kind, categories or missing values"
-        )
-    name = manifest.content["network"]["name"]
-    if name != network:
-        raise BundleError(f"{folder}: no warm start: it contains the {name} network, but {network} is trained")
-    check_library(manifest, "keras")
-    model = keras.saving.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
+    with open_bundle(folder) as bundle:
+        manifest = bundle.manifest
+        if manifest.schema.fingerprint != schema.fingerprint:
+            raise BundleError(
+                f"{folder}: no warm start: its columns ({', '.join(manifest.schema.names)}) differ from the table's "
+                f"({', '.join(schema.names)}) in name, order, kind, categories or missing values"
+            )
+        name = manifest.content["network"]["name"]
+        if name != network:
+            raise BundleError(f"{folder}: no warm start: it contains the {name} network, but {network} is trained")
+        check_library(manifest, "keras")
+        model = keras.saving.load_model(bundle.folder / KERAS_FILE, compile=False, safe_mode=True)
     return EarlierModel(manifest.preprocessor, model, manifest.content["network"].get("choice", {}))

@@ -18,7 +18,6 @@ from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
 from batch.spark.rows import PART, WRONG
 from batch.spark.tables import Folder, read_table
-from churn.bundle import read_bundle
 from churn.errors import TableError
 from churn.names import normalize_names
 from churn.tables.scored import name_reason
@@ -80,13 +79,13 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         If the limit is exceeded; nothing is published.
     """
     started = time.perf_counter()
-    manifest = read_bundle(model).manifest
+    manifest, bundle = pack_bundle(model, engine)
     scores, rejects = (Folder(spark, job.output + ending) for ending in ("", ".rejects"))
     for folder in (scores, rejects):
         folder.require_absent()
     with _explaining(job.source):
         frame, text = read_table(spark, job.source, manifest.schema, job.decimal)
-        packed = spark.sparkContext.broadcast(pack_bundle(model, engine))
+        packed = spark.sparkContext.broadcast(bundle)
         scored = score_frame(frame, packed, manifest.schema, job.keep, text).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             identifier = manifest.schema.identifier

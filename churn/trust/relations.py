@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 from churn.errors import BundleError
 from churn.schema import InvalidValueError
 
+MAX_COVERED_LEVELS = 64
+"""Golden rows have every level of a category of at most so many, and this number of levels of a larger one: each level
+takes a row, and categories of thousands of levels are pooled or encoded by statistics, which these rows cover."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -67,6 +71,15 @@ def _check_golden_rows(schema: Schema, golden: list[dict[str, Any]]) -> None:
                 feature.encode(customer[feature.name])
             except InvalidValueError as error:
                 raise BundleError(f"{where}: {feature.name} {error}") from error
+
+    for feature in schema.features:
+        found = {feature.encode(entry["customer"][feature.name]) for entry in golden} & {*range(len(feature.levels))}
+        if (needed := min(len(feature.levels), MAX_COVERED_LEVELS)) > len(found):
+            absent = next(level for code, level in enumerate(feature.levels) if code not in found)
+            raise BundleError(
+                f"golden: the rows have {len(found)} of the {len(feature.levels)} levels of {feature.name}, and not "
+                f"{absent!r}; allowed: at least {needed}"
+            )
 
 
 def _check_names(where: str, found: Mapping[str, Any], schema: Schema) -> None:

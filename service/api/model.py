@@ -38,6 +38,16 @@ class CanaryDescription(BaseModel):
     share: float = Field(description="Its share of the customers that have an identifier.", examples=[0.1])
 
 
+class SignatureDescription(BaseModel):
+    """Who signed the model."""
+
+    required: bool = Field(description="Whether a signature by a trusted key was required (CHURN_TRUSTED_KEYS).")
+    signed_by: list[str] = Field(
+        description="Identifiers of the trusted keys whose signatures were verified; empty if none was required.",
+        examples=[["9f86d081884c7d65"]],
+    )
+
+
 class ModelDescription(BaseModel):
     """The served model."""
 
@@ -48,6 +58,7 @@ class ModelDescription(BaseModel):
     device: str = Field(description="Device on which it runs.", examples=["CPU"])
     threshold: float = Field(description="A customer is predicted to leave above this.", examples=[0.5])
     columns: dict[str, Any] = Field(alias="schema", description="The columns: label, identifier and features.")
+    signature: SignatureDescription = Field(description="Who signed it.")
     created: str | None = Field(None, description="Time of the training.")
     git_commit: str | None = Field(None, description="Commit of the code that trained it.")
     seed: int | None = Field(None, description="Seed of the training.")
@@ -140,6 +151,7 @@ def describe(state: ModelState, scorer: Scorer) -> ModelDescription:
         device=scorer.engine.device,
         threshold=scorer.threshold,
         schema=scorer.schema.to_dict(),
+        signature=SignatureDescription(required=scorer.signers.required, signed_by=list(scorer.signers.keys)),
         shadow=None if shadow is None else str(shadow.version),
         canary=None
         if lineup is None or canary is None

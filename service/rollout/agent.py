@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn.errors import ChurnError
+from churn.trust.signatures import Trust
 from service.observe.shadow import Shadow
 from service.observe.shadow_metrics import Comparison
 from service.predict.served_model import Canary
@@ -206,7 +207,12 @@ class ModelAgent:
         settings, started = self._settings, time.perf_counter()
         with yield_often():
             model = load_model(
-                Path(staged.folder), settings.engine, settings.threads, settings.max_customers, self._metrics
+                Path(staged.folder),
+                settings.engine,
+                settings.threads,
+                settings.max_customers,
+                self._metrics,
+                Trust(settings.trusted_keys),
             )
         self._metrics.count_load("ok")
         _log.info("model %s was loaded in %.2f s", model.scorer.version, time.perf_counter() - started)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from churn.engines import EngineChoice
+    from churn.trust.signatures import Trust
 
 WARM_UP_ROWS = (1, 1_000, 1, 10_000)
 """Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request."""
@@ -33,6 +34,7 @@ def load_model(
     threads: int = 1,
     max_customers: int = MAX_CUSTOMERS,
     metrics: Metrics | None = None,
+    trust: Trust | None = None,
 ) -> ServedModel:
     """Load a model, verify it, create all that is derived from it, and warm it up.
 
@@ -47,15 +49,19 @@ def load_model(
         Maximum number of customers per request.
     metrics : Metrics, optional
         Where its customers are counted. By default nowhere that is read.
+    trust : Trust, optional
+        The keys one of which must have signed the version. By default those of the environment.
 
     Raises
     ------
+    KeyFileError
+        If the trusted keys can't be read.
     BundleError
         If a check fails or the model can't be served.
     EngineError
         If the engine is not installed or can't read its file.
     """
-    scorer = load_scorer(folder, engine, threads)
+    scorer = load_scorer(folder, engine, threads, trust)
     model = ServedModel.of(scorer, max_customers, Metrics() if metrics is None else metrics)
     for rows in WARM_UP_ROWS:
         scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from churn.errors import RegistryError
+from churn.trust.signatures import Trust
 from service.rollout.messages import Lineup
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from service.rollout.messages import Staged, Wish
     from service.rollout.staging import Staging
     from service.settings import Settings
+
+
+_log = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -46,6 +51,7 @@ class Planner:
         self._fixed = None if settings.model_version == "current" else settings.model_version
         self._staging = staging
         self._registry = staging.registry
+        self._trust = Trust(settings.trusted_keys)
 
     def plan_start(self) -> Lineup:
         """Return the models to serve at first.
@@ -53,10 +59,14 @@ class Planner:
         Raises
         ------
         BundleError, RegistryError
-            If there is no such version, or its files have changed.
+            If there is no such version, its files have changed, or a signature that is required is missing or wrong.
+        KeyFileError
+            If the trusted keys can't be read.
         """
         version = self._registry.current() if self._fixed is None else self._fixed
-        return Lineup(self._staging.stage(version))
+        if (keys := self._trust.load()) is not None:
+            _log.info("only model versions are served that one of these keys has signed: %s", ", ".join(keys.keys))
+        return Lineup(self._staging.stage(version, self._trust))
 
     def plan(self, wish: Wish, before: Lineup | None) -> Plan:
         """Plan a change.
@@ -92,7 +102,7 @@ class Planner:
         return Plan(self._plan_champion(promoted, before), lambda: self._registry.promote(promoted))
 
     def _plan_challenger(self, wish: Wish, before: Lineup) -> Lineup:
-        staged = None if wish.version is None else self._staging.stage(wish.version)
+        staged = None if wish.version is None else self._staging.stage(wish.version, self._trust)
         if staged is not None:
             if staged.version == before.champion.version:
                 raise RegistryError(
@@ -104,7 +114,7 @@ class Planner:
         return msgspec.structs.replace(before, canary=staged, share=0.0 if staged is None else wish.share)
 
     def _plan_champion(self, version: int, before: Lineup | None) -> Lineup:
-        champion = self._staging.stage(version)
+        champion = self._staging.stage(version, self._trust)
         if before is None:
             return Lineup(champion)
         self._check_digest(champion, before)

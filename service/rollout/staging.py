@@ -11,6 +11,7 @@ from churn.bundle import copy_bundle
 from churn.errors import RegistryError
 from churn.registry import Registry
 from churn.runtime.private_folder import private_folder
+from churn.trust.signatures import SIGNATURE, Trust
 from service.rollout.messages import Staged
 
 if TYPE_CHECKING:
@@ -36,13 +37,21 @@ class Staging:
         self.registry = registry
         self.folder = folder
 
-    def stage(self, version: int) -> Staged:
-        """Copy a version and verify the copy. An equal copy that exists is used again.
+    def stage(self, version: int, trust: Trust | None = None) -> Staged:
+        """Copy a version and verify the copy. An equal copy that exists is used again, with the new signature.
+
+        Parameters
+        ----------
+        version : int
+        trust : Trust, optional
+            The keys one of which must have signed the version. By default those of the environment.
 
         Raises
         ------
         BundleError
-            If a file differs from the manifest; the message names it.
+            If a file differs from the manifest, or a signature is required and missing or wrong; the message names it.
+        KeyFileError
+            If the trusted keys can't be read.
         RegistryError
             If the version does not exist, or the copy can't be written.
         """
@@ -51,9 +60,11 @@ class Staging:
         shutil.rmtree(incoming, ignore_errors=True)
         try:
             incoming.mkdir(mode=0o700)
-            digest = copy_bundle(source, incoming / source.name)
+            digest = copy_bundle(source, incoming / source.name, trust)
             target = self.folder / digest
             if target.exists():
+                if (incoming / source.name / SIGNATURE).exists():  # perhaps signed anew, by other keys
+                    (incoming / source.name / SIGNATURE).replace(target / source.name / SIGNATURE)
                 shutil.rmtree(incoming)
             else:
                 incoming.rename(target)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tampering import flip_byte, forge_manifest, sign
 
-from churn.bundle import MANIFEST, REQUIRED_FILES, Bundle, check_library, read_bundle, write_manifest
+from churn.bundle import MANIFEST, REQUIRED_FILES, Bundle, read_bundle, write_manifest
 from churn.errors import BundleError, EngineError
+from churn.libraries import check_library
 from churn.scorer import load_scorer
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def test_a_file_that_can_not_be_read_is_refused_by_name(folder: Path, monkeypatc
 
 def test_a_missing_manifest_is_refused_by_name(folder: Path) -> None:
     (folder / MANIFEST).unlink()
-    with pytest.raises(BundleError, match=r"/1/manifest.json: can't be read: No such file"):
+    with pytest.raises(BundleError, match=r"/1/manifest.json: is missing"):
         read_bundle(folder)
 
 
@@ -217,6 +218,12 @@ def test_a_library_may_be_newer_than_the_bundle_but_not_older_nor_of_another_maj
 def test_a_bundle_that_does_not_say_what_wrote_it_is_refused(models: Path) -> None:
     with pytest.raises(BundleError, match="lacks the version of keras"):
         check_library(written_with(read_bundle(models / "1"), None), "keras")
+
+
+@pytest.mark.parametrize("version", ["", "3", "x.y", "3.", "-3.1", "3.15 or so"])
+def test_a_version_of_a_library_that_is_none_is_refused(models: Path, version: str) -> None:
+    with pytest.raises(BundleError, match=f"libraries.keras: {version!r} is no version, such as"):
+        check_library(written_with(read_bundle(models / "1"), version), "keras")
 
 
 def test_the_library_is_checked_before_the_network_is_opened(folder: Path) -> None:

@@ -103,6 +103,46 @@ def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path, kind: Any,
         kind(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "says"),
+    [
+        ([["n", 3], ["n", 3]], [["n", 1]], r"tensor\(float\)\['n', 3\], tensor\(float\)\['n', 3\] as input and"),
+        ([["n", 3]], [["n", 2]], r"as input and tensor\(float\)\['n', 2\] as output; allowed: one float32 matrix"),
+        ([["n", 3]], [["n", 1, 1]], r"\['n', 1, 1\] as output"),
+        ([[5, 3]], [["n", 1]], r"tensor\(float\)\[5, 3\] as input"),
+        ([["n"]], [["n", 1]], r"tensor\(float\)\['n'\] as input"),
+        ([["n", 3]], [["n", 1], ["n", 1]], r"\['n', 1\], tensor\(float\)\['n', 1\] as output"),
+    ],
+)
+def test_an_onnx_network_of_another_form_is_refused_with_it(
+    tmp_path: Path, inputs: list[Any], outputs: list[Any], says: str
+) -> None:
+    from onnx import TensorProto, helper
+
+    given = [helper.make_tensor_value_info(f"in{i}", TensorProto.FLOAT, shape) for i, shape in enumerate(inputs)]
+    made = [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, shape) for i, shape in enumerate(outputs)]
+    shapes = [np.array([-1, *shape[1:]], np.int64) for shape in outputs]
+    nodes = [helper.make_node("Reshape", ["in0", f"shape{i}"], [f"out{i}"]) for i in range(len(outputs))]
+    constants = [helper.make_tensor(f"shape{i}", TensorProto.INT64, [len(s)], s) for i, s in enumerate(shapes)]
+    graph = helper.make_graph(nodes, "other", given, made, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(EngineError, match=rf"/model.onnx: the network has .*{says}"):
+        OnnxEngine(tmp_path / "model.onnx")
+
+
+def test_a_keras_network_of_another_form_is_refused_with_it(tmp_path: Path) -> None:
+    import keras
+
+    first, second = keras.Input((3,)), keras.Input((3,))
+    wide = keras.Model(first, keras.layers.Dense(2)(first))
+    two = keras.Model([first, second], keras.layers.Dense(1)(keras.layers.Add()([first, second])))
+    for model, says in ((wide, r"\[None, 2\] as output"), (two, r"\[None, 3\], .* as input")):
+        model.save(tmp_path / "model.keras")
+        with pytest.raises(EngineError, match=rf"/model.keras: the network has .*{says}"):
+            TensorFlowEngine(tmp_path / "model.keras")
+
+
 def test_the_engine_that_was_asked_for_is_loaded_from_its_own_file(models: Path) -> None:
     assert isinstance(load_engine("onnx", models / "1"), OnnxEngine)
     assert isinstance(load_engine("tensorflow", models / "1"), TensorFlowEngine)

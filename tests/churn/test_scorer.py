@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quick import make_options
 
 from churn.bundle import read_bundle
-from churn.errors import InvalidCustomersError
+from churn.errors import EngineError, InvalidCustomersError
 from churn.scorer import Scorer, load_scorer
 
 if TYPE_CHECKING:
@@ -93,6 +93,16 @@ def test_no_customers_get_no_probabilities(scorer: Scorer) -> None:
 def test_a_value_that_can_not_be_scored_is_refused(scorer: Scorer, columns: dict[str, list[Any]]) -> None:
     with pytest.raises(InvalidCustomersError, match="customer 2: Age is missing"):
         scorer.score(columns | {"Age": [30, 30, None, *columns["Age"][3:]]})
+
+
+def test_a_network_that_can_not_be_run_is_refused_in_one_line(models: Path) -> None:
+    class Failing(FixedEngine):
+        def predict(self, _: Any) -> Any:
+            raise RuntimeError("first line\nsecond line")
+
+    scorer = Scorer(read_bundle(models / "1"), Failing(0.5))
+    with pytest.raises(EngineError, match=r"^the fixed engine can't run the network: first line second line$"):
+        scorer.check_golden_rows()
 
 
 def test_golden_rows_that_score_nan_are_refused(fixed: Any, models: Path) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,41 @@ def churn(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return Answer(ended.value.code or 0, out, err)
 
     return run
+
+
+@pytest.fixture
+def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, list[tuple[object, ...]]]]:
+    """Return, for a folder of models, arguments of every command but `churn serve`, each of which succeeds.
+
+    A new command (`every_command.COMMANDS`) must be added here.
+    """
+
+    def describe(models: Path) -> dict[str, list[tuple[object, ...]]]:
+        source, key = tmp_path / "bank.db", tmp_path / "key.pem"
+        with sqlite3.connect(source) as database:
+            header, *rows = [line.split(",") for line in bank_csv.read_text().splitlines()]
+            database.execute("DROP TABLE IF EXISTS customers")
+            database.execute(f"CREATE TABLE customers ({', '.join(header)})")
+            marks = ", ".join("?" * len(header))
+            database.executemany(f"INSERT INTO customers VALUES ({marks})", rows)
+        database.close()
+        score = ("score", bank_csv, "--models", models, "--if-exists", "replace", "--output", tmp_path / "scores.csv")
+        train = ("train", bank_csv, "--models", models, "--no-promote")
+        sql = ("score", "--models", models, "--sql", "SELECT * FROM customers", "--url", f"sqlite:///{source}",
+               "--table", "scores", "--if-exists", "replace")  # fmt: skip
+        return {
+            "churn evaluate": [("evaluate", bank_csv, "--models", models, "--report", tmp_path / "report.html")],
+            "churn models keygen": [("models", "keygen", key)],
+            "churn models list": [("models", "list", "--models", models)],
+            "churn models promote": [("models", "promote", 1, "--models", models)],
+            "churn models rollback": [("models", "rollback", "--models", models)],
+            "churn models show": [("models", "show", "--models", models)],
+            "churn models sign": [("models", "sign", "--models", models, "--key", key)],
+            "churn models verify": [("models", "verify", "--models", models)],
+            "churn score": [score, (*score, "--engine", "tensorflow"), sql],
+            "churn simulate": [("simulate", tmp_path / "simulated.csv", "--rows", 100)],
+            "churn train": [train, (*train, "--warm-start", 1)],
+            "churn tune": [("tune", bank_csv, "--output", tmp_path / "tuned.toml", "--trials", 1)],
+        }
+
+    return describe

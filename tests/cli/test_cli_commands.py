@@ -64,7 +64,7 @@ def test_every_option_says_what_it_is_for() -> None:
 def test_there_are_the_commands_of_the_design() -> None:
     assert set(COMMANDS) >= {
         *((name,) for name in ("train", "serve", "score", "simulate", "models")),
-        *(("models", name) for name in ("list", "show", "promote", "rollback", "verify")),
+        *(("models", name) for name in ("list", "show", "promote", "rollback", "verify", "keygen", "sign")),
     }
 
 
@@ -102,6 +102,10 @@ def test_the_example_of_a_command_works_when_pasted(churn: Any, workplace: Path,
         (workplace / "models" / "promotions.jsonl").write_text(
             "".join(f'{{"time": "", "action": "promote", "version": {version}}}\n' for version in (1, 2))
         )
+    if name in {("models", "sign"), ("models", "verify")}:
+        assert churn(*example(LEAVES["models", "keygen"])).code == 0
+    if name == ("models", "verify"):
+        assert churn(*example(LEAVES["models", "sign"])).code == 0
     answer = churn(*example(LEAVES[name]))
     assert (answer.code, answer.err) == (0, "")
     assert answer.out

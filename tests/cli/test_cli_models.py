@@ -30,7 +30,19 @@ def two_models(own_models: Path) -> Path:
 def test_the_versions_are_listed_with_a_star_at_the_one_being_served(churn: Any, two_models: Path) -> None:
     answer = churn("models", "list", "--models", two_models)
     header, first, second = answer.out.splitlines()
-    assert header.split() == ["version", "created", "network", "test", "log", "loss", "test", "AUC", "data"]
+    assert header.split() == [
+        "version",
+        "created",
+        "network",
+        "test",
+        "log",
+        "loss",
+        "test",
+        "AUC",
+        "signed",
+        "by",
+        "data",
+    ]
     assert first.split()[0] == "1"
     assert second.split()[:2] == ["*", "2"]
     assert "default" in second
@@ -49,7 +61,7 @@ def test_a_version_trained_on_everything_is_listed_without_test_scores(churn: An
     forge_manifest(own_models / "1", lambda content: content["metrics"].pop("test"))
     (own_models / "current").unlink()
     line = churn("models", "list", "--models", own_models).out.splitlines()[1]
-    assert line.split()[-3:] == ["-", "-", "bank.csv"]
+    assert line.split()[-4:] == ["-", "-", "-", "bank.csv"]
     assert not line.startswith("*")
 
 

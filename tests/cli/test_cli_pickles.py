@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from every_command import COMMANDS
 from starlette.testclient import TestClient
 from tampering import forge_manifest
 from waiting import wait_until
 
+from churn.registry import Registry
+from churn.trust.keys import write_key_pair
 from service.app import create_app
 from service.settings import Settings
 
@@ -32,50 +36,35 @@ def marker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def marked_models(own_models: Path, marker: Path) -> Path:
-    """The models, with a valid manifest, and a pickle that leaves a mark when it is opened."""
+    """Two versions with valid manifests, and pickles that leave a mark when they are opened."""
     (own_models / "1" / "preprocessor.joblib").write_bytes(pickle.dumps(Marker(marker)))
     forge_manifest(own_models / "1", lambda _: None)
+
+    def write(folder: Path, version: int) -> None:
+        shutil.copytree(own_models / "1", folder, dirs_exist_ok=True)
+        forge_manifest(folder, lambda content: content.update(version=version))
+
+    Registry(own_models).publish(write)
     return own_models
 
 
 def test_the_mark_is_left_when_the_pickle_is_opened(marked_models: Path, marker: Path) -> None:
-    pickle.loads((marked_models / "1" / "preprocessor.joblib").read_bytes())  # noqa: S301  our own
+    pickle.loads((marked_models / "2" / "preprocessor.joblib").read_bytes())  # noqa: S301  our own
     assert marker.exists()
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["list", "show", "verify", "promote", "rollback", "score", "score tensorflow", "evaluate", "train", "tune"],
-)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "churn serve"])
 @pytest.mark.usefixtures("quick")
 def test_no_command_opens_the_pickle(
-    churn: Any, marked_models: Path, marker: Path, bank_csv: Path, tmp_path: Path, command: str
+    churn: Any, command_lines: Any, marked_models: Path, marker: Path, tmp_path: Path, command: str
 ) -> None:
-    output = tmp_path / "scores.csv"
-    arguments: dict[str, tuple[object, ...]] = {
-        "list": ("models", "list", "--models", marked_models),
-        "show": ("models", "show", "--models", marked_models),
-        "verify": ("models", "verify", "1", "--models", marked_models),
-        "promote": ("models", "promote", "1", "--models", marked_models),
-        "rollback": ("models", "rollback", "--models", marked_models),
-        "score": ("score", bank_csv, "--output", output, "--models", marked_models),
-        "score tensorflow": (
-            "score",
-            bank_csv,
-            "--output",
-            output,
-            "--models",
-            marked_models,
-            "--engine",
-            "tensorflow",
-        ),
-        "evaluate": ("evaluate", bank_csv, "--models", marked_models, "--report", tmp_path / "report.html"),
-        "train": ("train", bank_csv, "--models", marked_models, "--warm-start", 1),
-        "tune": ("tune", bank_csv, "--output", tmp_path / "tuned.toml", "--trials", 1),
-    }
-    answer = churn(*arguments[command])
-    assert answer.code == (1 if command == "rollback" else 0), answer.err  # there is no earlier version
-    assert not marker.exists()
+    lines = command_lines(marked_models)
+    if command == "churn models sign":
+        write_key_pair(tmp_path / "key.pem")
+    for arguments in lines[command]:
+        answer = churn(*arguments)
+        assert answer.code == 0, answer.err
+        assert not marker.exists(), arguments
 
 
 def test_a_warm_start_of_the_reference_does_not_open_the_pickle(

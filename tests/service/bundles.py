@@ -79,8 +79,10 @@ def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None =
             "preprocessing": preprocessor.to_dict(),
             "histograms": count_features(schema, encode_columns(schema, {n: [row.get(n)] for n in schema.names})),
             "score_histogram": count_scores(np.array([0.1, 0.6])),
-            "golden": [{"customer": row, "probability": probability_of(folder, schema, preprocessor, row)}]
-            * MIN_GOLDEN_ROWS,
+            "golden": [
+                {"customer": each, "probability": probability_of(folder, schema, preprocessor, each)}
+                for each in cover(schema, row)
+            ],
             "libraries": {"onnxruntime": onnxruntime.__version__, "keras": "3.15.0"},
             "created": "2026-11-23T12:00:00+00:00",
             "git_commit": "0" * 40,
@@ -92,6 +94,20 @@ def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None =
         write_manifest(folder, content | changes)
 
     return root / str(Registry(root).publish(write))
+
+
+def cover(schema: Schema, customer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return as many customers as golden rows are needed, with every level of the categories; the first is given."""
+    categories = [feature for feature in schema.features if feature.kind == "category"]
+    rows = max([MIN_GOLDEN_ROWS, *(len(feature.levels) for feature in categories)])
+    return [
+        customer
+        | {
+            feature.name: feature.levels[(feature.levels.index(customer[feature.name]) + row) % len(feature.levels)]
+            for feature in categories
+        }
+        for row in range(rows)
+    ]
 
 
 def make_preprocessor(schema: Schema) -> Preprocessor:

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundles import CUSTOMER, publish
+from bundles import BANK, CUSTOMER, cover, publish
 from running import read_metrics, start
 from starlette.testclient import TestClient
 from tampering import forge_manifest
@@ -16,7 +16,6 @@ from waiting import DEADLINE, wait_until
 
 import service.rollout.loading
 from churn.registry import Registry
-from churn.trust.manifest import MIN_GOLDEN_ROWS
 from service.app import create_app
 from service.rollout.messages import Lineup, Staged
 from service.settings import Settings, find_unknown_variables
@@ -77,7 +76,7 @@ def test_a_flipped_byte_in_any_file_is_named(
 
 
 def test_a_golden_row_that_scores_otherwise_is_refused(tmp_path: Path) -> None:
-    publish(tmp_path, golden=[{"customer": CUSTOMER, "probability": 0.9}] * MIN_GOLDEN_ROWS)
+    publish(tmp_path, golden=[{"customer": each, "probability": 0.9} for each in cover(BANK, CUSTOMER)])
     with TestClient(create_app(Settings(models=tmp_path, engine="onnx"))) as client:
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
         assert_not_ready(client, "golden row 0 scores 0.5")

@@ -31,7 +31,7 @@ def draw(rows: int = 400) -> np.ndarray:
 
 
 def test_golden_rows_are_texts_that_are_read_back() -> None:
-    raw = draw_golden_rows(draw(), 0)
+    raw = draw_golden_rows(SCHEMA, draw(), 0)
     customers = as_customers(SCHEMA, raw)
     assert {customer["city"] for customer in customers} == {"Bern", "Zug", "(other)"}
     columns = {name: [customer[name] for customer in customers] for name in SCHEMA.names}

@@ -17,7 +17,8 @@ from churn.bundle import read_bundle
 from churn.errors import BundleError
 from churn.preprocessing import Preprocessor
 from churn.schema import Feature, Schema
-from training import export, golden, histograms, provenance, tutorial
+from churn.trust.relations import MAX_COVERED_LEVELS
+from training import export, golden, histograms, provenance, publication, tutorial
 from training.preprocess import PLAIN, Encoding, as_objects, fit_preprocessor, quiet_about_gaps, restore_transformer
 from training.warm_start import load_earlier
 
@@ -35,7 +36,7 @@ LAND = Feature("land", "category", categories=("x", "y", "z"))
 
 
 def test_golden_rows_are_drawn_column_by_column_so_that_no_row_is_a_customer(dataset: Dataset) -> None:
-    rows = golden.draw_golden_rows(dataset.raw, seed=3)
+    rows = golden.draw_golden_rows(dataset.schema, dataset.raw, seed=3)
     assert rows.shape == (golden.ROWS, dataset.raw.shape[1])
     for position in range(rows.shape[1]):
         assert np.isin(rows[:, position], dataset.raw[:, position]).all() or np.isnan(rows[:, position]).any()
@@ -44,8 +45,29 @@ def test_golden_rows_are_drawn_column_by_column_so_that_no_row_is_a_customer(dat
 
 
 def test_the_same_seed_draws_the_same_golden_rows(dataset: Dataset) -> None:
-    first, again, other = (golden.draw_golden_rows(dataset.raw, seed) for seed in (1, 1, 2))
+    first, again, other = (golden.draw_golden_rows(dataset.schema, dataset.raw, seed) for seed in (1, 1, 2))
     assert repr(first.tolist()) == repr(again.tolist()) != repr(other.tolist())
+
+
+def test_golden_rows_have_every_level_of_a_category_and_a_gap_even_if_one_customer_has_it() -> None:
+    many = Feature("many", "category", categories=tuple(f"level {number}" for number in range(50)), nullable=True)
+    rare = Feature("rare", "category", categories=("usual", "rare", "never"))
+    raw = np.column_stack([np.arange(1000) % 50, np.zeros(1000)]).astype(np.float64)
+    raw[0] = np.nan, 1
+    for seed in range(20):
+        rows = golden.draw_golden_rows(Schema((many, rare), "left"), raw, seed)
+        assert len(rows) == 51
+        assert set(rows[:, 1]) == {0, 1, 2}
+        assert set(rows[~np.isnan(rows[:, 0]), 0]) == set(range(50))
+        assert np.isnan(rows[:, 0]).any()
+
+
+def test_golden_rows_have_the_most_frequent_levels_of_a_category_of_thousands() -> None:
+    large = Feature("large", "category", categories=tuple(map(str, range(5000))))
+    column = np.concatenate([np.arange(5000), np.repeat(np.arange(4000, 4000 + MAX_COVERED_LEVELS), 3)])
+    rows = golden.draw_golden_rows(Schema((large,), "left"), column[:, None].astype(np.float64), 0)
+    assert rows.shape == (MAX_COVERED_LEVELS, 1)
+    assert set(rows[:, 0]) == set(range(4000, 4000 + MAX_COVERED_LEVELS))
 
 
 def test_golden_rows_are_kept_as_a_request_holds_them() -> None:
@@ -180,6 +202,38 @@ def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome
     data["center"][0] += 1.0
     with pytest.raises(BundleError, match=r"preprocessor.joblib and the arrays in the manifest differ by"):
         export.verify_preprocessor(fitted.transformer, Preprocessor.from_dict(data), objects, dataset.raw)
+
+
+class Shifted:
+    """A transformer whose numbers are others than those of `transformer`."""
+
+    def __init__(self, transformer: Any) -> None:
+        self.transformer = transformer
+
+    def transform(self, objects: Any) -> Any:
+        return self.transformer.transform(objects) + 1e-3
+
+
+class WrittenOtherwise:
+    """A transformer that is not read back as it is."""
+
+    def __init__(self, transformer: Any) -> None:
+        self.transformer = transformer
+
+    def __reduce__(self) -> Any:
+        return Shifted, (self.transformer,)
+
+    def transform(self, objects: Any) -> Any:
+        return self.transformer.transform(objects)
+
+
+def test_the_bytes_of_the_transformer_are_compared_with_the_numbers_of_the_manifest(outcome: Any) -> None:
+    trained, fitted = outcome.trained, outcome.trained.fitted
+    data = publication._pack_transformer(trained)
+    assert data == (outcome.folder / "preprocessor.joblib").read_bytes()
+    other = replace(fitted, transformer=WrittenOtherwise(fitted.transformer))
+    with pytest.raises(BundleError, match=r"preprocessor.joblib and the arrays in the manifest differ by"):
+        publication._pack_transformer(replace(trained, fitted=other))
 
 
 def test_the_export_says_nothing(outcome: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def train(table: StreamedTable, models: Path, options: Options, streaming: Strea
         costs=options.costs,
         whole=count(table, fitted, options.threshold),
     )
-    return publish(trained, registry, promote=options.promote)
+    return publish(trained, registry, options)
 
 
 def fit(table: StreamedTable, options: Options, streaming: Streaming, earlier: Path | None = None) -> FittedModel:

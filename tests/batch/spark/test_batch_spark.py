@@ -14,8 +14,11 @@ from pyarrow import csv, parquet
 from batch.chunk import REJECTS
 from batch.chunk import score_rows as score_rows_of_table
 from batch.spark.rows import RAGGED, WRONG, TextFormat, score_rows
+from churn.bundle import sign_bundle
 from churn.errors import BundleError, EngineError, TableError, TooManyRejectsError
 from churn.tables.rows import Rows
+from churn.trust.keys import TrustedKeys, read_signing_key, read_trusted_keys, write_key_pair
+from churn.trust.signatures import SIGNATURE, TRUSTED_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +196,7 @@ def test_a_folder_of_csv_gives_a_folder_of_csv(
 def test_a_worker_loads_the_model_once(spark: Any, models: Path) -> None:
     from batch.spark.bundle import load_packed, pack_bundle
 
-    packed = spark.sparkContext.broadcast(pack_bundle(models / "1"))
+    packed = spark.sparkContext.broadcast(pack_bundle(models / "1")[1])
 
     def load(_: Any) -> Any:
         yield os.getpid(), id(load_packed(packed.value))
@@ -257,8 +260,9 @@ def test_what_fails_in_a_worker_is_told_in_one_line(
     from batch.spark import job as spark_job
 
     def pack(*arguments: Any) -> Any:
-        packed = pack_bundle(*arguments)
-        return dataclasses.replace(packed, digest="of another", files={**packed.files, "model.onnx": b"damaged"})
+        manifest, packed = pack_bundle(*arguments)
+        damaged = {**packed.files, "model.onnx": b"damaged"}
+        return manifest, dataclasses.replace(packed, digest="of another", files=damaged)
 
     from batch.spark.bundle import pack_bundle
 
@@ -294,7 +298,7 @@ def test_a_packed_model_scores_as_its_folder_and_is_loaded_once(
 ) -> None:
     from batch.spark.bundle import load_packed, pack_bundle
 
-    packed = pack_bundle(models / "1")
+    packed = pack_bundle(models / "1")[1]
     loaded = load_packed(packed)
     assert load_packed(packed) is loaded
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
@@ -307,9 +311,62 @@ def test_a_packed_model_that_changed_on_its_way_is_refused(models: Path) -> None
 
     from batch.spark.bundle import load_packed, pack_bundle
 
-    packed = pack_bundle(models / "1")
+    packed = pack_bundle(models / "1")[1]
     with pytest.raises(BundleError, match="the received manifest differs from the one that was sent"):
         load_packed(replace(packed, digest="another"))
+
+
+def test_executors_verify_the_signature_with_the_keys_of_the_driver(
+    own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pickle
+    from dataclasses import replace
+
+    from batch.spark.bundle import load_packed, pack_bundle
+
+    write_key_pair(tmp_path / "key")
+    monkeypatch.setenv(TRUSTED_KEYS, str(tmp_path / "key.pub"))
+    with pytest.raises(BundleError, match=f"1/{SIGNATURE}: is missing"):
+        pack_bundle(own_models / "1")
+    key = read_signing_key(tmp_path / "key")
+    sign_bundle(own_models / "1", key)
+    _, packed = pack_bundle(own_models / "1")
+    monkeypatch.delenv(TRUSTED_KEYS)
+    packed = pickle.loads(pickle.dumps(packed))  # noqa: S301  as Spark sends it
+    assert load_packed(packed).signers.keys == (key.identifier,)
+    other = {name: data for name, data in packed.files.items() if name != SIGNATURE}
+    write_key_pair(tmp_path / "other")
+    foreign = read_trusted_keys(tmp_path / "other.pub")
+    for wrong in (replace(packed, trusted=foreign), replace(packed, files=other, trusted=TrustedKeys({"x": b"x"}))):
+        with pytest.raises(BundleError, match=SIGNATURE):
+            load_packed(wrong)
+
+
+def test_executors_that_trust_keys_refuse_what_an_incautious_driver_sends(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batch.spark import bundle
+
+    _, packed = bundle.pack_bundle(models / "1")
+    write_key_pair(tmp_path / "key")
+    monkeypatch.setenv(TRUSTED_KEYS, str(tmp_path / "key.pub"))
+    monkeypatch.setattr(bundle, "_loaded", {})
+    with pytest.raises(BundleError, match=f"1/{SIGNATURE}: is missing"):
+        bundle.load_packed(packed)
+
+
+@pytest.mark.slow
+def test_a_signed_model_scores_on_executors_and_an_unsigned_one_does_not(
+    spark: Any, own_models: Path, customers: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_key_pair(tmp_path / "key")
+    monkeypatch.setenv(TRUSTED_KEYS, str(tmp_path / "key.pub"))
+    source = tmp_path / "customers.csv"
+    customers.to_csv(source, index=False)
+    with pytest.raises(BundleError, match=f"1/{SIGNATURE}: is missing"):
+        score(spark, own_models, source, tmp_path / "scores")
+    sign_bundle(own_models / "1", read_signing_key(tmp_path / "key"))
+    assert len(score(spark, own_models, source, tmp_path / "scores")[1]) > 0
 
 
 def test_without_pyspark_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,11 @@ from tampering import sign
 from churn.bundle import MANIFEST, MAX_MANIFEST_BYTES, read_bundle
 from churn.drift import Drift
 from churn.errors import BundleError, ChurnError
+from churn.schema import Feature, Schema
 from churn.scorer import load_scorer
+from churn.trust import relations
 from churn.trust.manifest import decode_manifest
+from churn.trust.relations import MAX_COVERED_LEVELS
 from service.observe.metrics import Metrics
 from service.predict.served_model import ServedModel
 
@@ -93,6 +96,24 @@ def test_a_wrong_entry_is_refused_by_its_name(
     sign(folder, content)
     with pytest.raises(BundleError, match=rf"1/manifest.json: .*{message}"):
         read_bundle(folder)
+
+
+def test_the_golden_rows_must_have_every_level_of_a_category(folder: Path, content: dict[str, Any]) -> None:
+    for row in content["golden"]:
+        if row["customer"]["Geography"] == "Spain":
+            row["customer"]["Geography"] = "France"
+    sign(folder, content)
+    says = "golden: the rows have 2 of the 3 levels of Geography, and not 'Spain'; allowed: at least 3"
+    with pytest.raises(BundleError, match=rf"1/manifest.json: {says}"):
+        read_bundle(folder)
+
+
+def test_of_a_category_of_many_levels_the_golden_rows_have_a_part() -> None:
+    large = Feature("large", "category", categories=tuple(map(str, range(1000))))
+    rows: list[dict[str, Any]] = [{"customer": {"large": str(level)}} for level in range(MAX_COVERED_LEVELS)]
+    relations._check_golden_rows(Schema((large,), "left"), rows)
+    with pytest.raises(BundleError, match=r"have 63 of the 1000 levels of large, and not '0'; allowed: at least 64"):
+        relations._check_golden_rows(Schema((large,), "left"), rows[1:])
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundles import CUSTOMER, ODD, ODD_CUSTOMER, publish
+from bundles import BANK, CUSTOMER, ODD, ODD_CUSTOMER, cover, publish
 from running import read_metrics, start
 from starlette.testclient import TestClient
 from tampering import flip_byte, forge_manifest
@@ -17,7 +17,6 @@ from waiting import DEADLINE, wait_until
 
 import service.rollout.loading
 from churn.registry import Registry
-from churn.trust.manifest import MIN_GOLDEN_ROWS
 from service.app import create_app
 from service.settings import Settings
 
@@ -156,7 +155,7 @@ def test_a_version_that_fails_a_check_changes_nothing_but_what_is_told(
 
 
 def test_a_version_whose_golden_rows_score_otherwise_is_not_served(client: TestClient, models: Path) -> None:
-    publish(models, golden=[{"customer": CUSTOMER, "probability": 0.9}] * MIN_GOLDEN_ROWS)
+    publish(models, golden=[{"customer": each, "probability": 0.9} for each in cover(BANK, CUSTOMER)])
     wait_until(lambda: last_change(client))
     assert f"{models}/2: golden row 0 scores" in last_change(client)["reason"]
     assert version_of(client) == "1"
