@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bank import REPOSITORY
+from mutating import WRONG, find_entries
 from tampering import sign
 
 from churn.bundle import MANIFEST, MAX_MANIFEST_BYTES, read_bundle
@@ -24,13 +25,10 @@ from service.observe.metrics import Metrics
 from service.predict.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 MODEL = REPOSITORY / "models" / "1"
-
-WRONG: list[Any] = [None, True, -1, 0, 10**30, 1e300, -0.5, "", "0.9", "../x", [], {}, [None], {"x": 1}]
-"""Values that an entry is replaced by."""
 
 
 @pytest.fixture
@@ -159,13 +157,6 @@ def test_a_preprocessor_of_another_width_is_refused_before_the_network_runs(
     sign(folder, content)
     with pytest.raises(BundleError, match="the network takes 12 inputs, but the preprocessing makes 13"):
         load_scorer(folder, "onnx")
-
-
-def find_entries(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*path, key)
-        yield from find_entries(inner, (*path, key))
 
 
 def test_whatever_is_changed_is_refused_or_the_model_scores_as_before(folder: Path, content: dict[str, Any]) -> None:
