@@ -7,6 +7,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?=
+# Further options of pip-audit, e.g. AUDIT_FLAGS="--vulnerability-service osv".
+AUDIT_FLAGS ?=
 # Test processes. Each one that trains imports TensorFlow, so more than a few are not faster.
 JOBS ?= auto --maxprocesses 4
 # Target of `make image`, and the container engine; DOCKER=podman works as well.
@@ -18,9 +20,11 @@ COMPOSE ?= $(DOCKER) compose
 
 SERVE := .venv/serve
 DEV := .venv/dev
+SUPPLY := .venv/supply
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help serve setup test test-fast test-deploy test-containers train image up down lint format lock openapi docs clean
+.PHONY: help serve setup test test-fast test-deploy test-containers train image base-images up down lint \
+    format lock sbom audit openapi docs clean
 
 help: ## list all targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,17 +57,22 @@ image: ## build the image churn:cpu (TARGET=cpu, batch, train or gpu; DOCKER=pod
 	$(DOCKER) build $(if $(findstring podman,$(DOCKER)),--format docker) --target $(TARGET) --tag churn:$(TARGET) \
 	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
+base-images: ## pin the base images by the digests that their tags have now (needs docker and the registry)
+	$(PYTHON) deploy/supply/pin_images.py $(DOCKER)
+
 up: ## start the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
 	VERSION=$(VERSION) REVISION=$(REVISION) $(COMPOSE) up --build --detach --wait
 
 down: ## stop them; the data of Prometheus and Grafana is kept
 	$(COMPOSE) down
 
-lint: $(DEV)/.ready ## ruff and mypy --strict
+# What bandit rates as low is what ruff's rules S find, too; each exemption from those states its reason.
+lint: $(DEV)/.ready ## ruff, mypy --strict and bandit
 	$(DEV)/bin/ruff check
 	$(DEV)/bin/ruff format --check
 	$(DEV)/bin/mypy
 	$(DEV)/bin/mypy --config-file tests/mypy.ini
+	$(DEV)/bin/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive churn training service batch cli
 
 format: $(DEV)/.ready ## format the code with ruff
 	$(DEV)/bin/ruff check --fix
@@ -71,6 +80,16 @@ format: $(DEV)/.ready ## format the code with ruff
 
 lock: $(DEV)/.ready ## regenerate requirements/*.txt (names, versions and hashes)
 	cd requirements && UV="$(CURDIR)/$(DEV)/bin/uv" ./lock
+
+sbom: $(SUPPLY)/.ready ## write bills of materials (CycloneDX) of the locked requirements to build/sbom
+	mkdir -p build/sbom
+	for file in requirements/*.txt; do \
+	    PYTHONWARNINGS=ignore $(SUPPLY)/bin/cyclonedx-py requirements --short-PURLs --output-reproducible --of JSON \
+	        --pyproject pyproject.toml --output-file build/sbom/$$(basename $$file .txt).cdx.json $$file || exit 1; \
+	done
+
+audit: $(SUPPLY)/.ready ## look up all locked packages in a database of vulnerabilities; fails if one can't be (AUDIT_FLAGS=)
+	$(SUPPLY)/bin/python deploy/supply/audit.py $(SUPPLY)/bin/pip-audit $(AUDIT_FLAGS)
 
 openapi: $(DEV)/.ready ## regenerate docs/openapi.json
 	$(DEV)/bin/python -m service.openapi_file models docs/openapi.json
@@ -86,6 +105,13 @@ $(SERVE)/.ready: requirements/serve.txt pyproject.toml
 
 $(DEV)/.ready: requirements/dev.txt pyproject.toml
 	$(call install,$(DEV),requirements/dev.txt)
+
+# Tools that examine the locked requirements; not part of them, so they need no installation of this package.
+$(SUPPLY)/.ready: requirements/supply.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH (choose one: make PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r $<
+	@touch $@
 
 # $(1) environment, $(2) locked requirements. The marker is written last, so that an interrupted install is repeated.
 define install

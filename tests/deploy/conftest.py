@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from churn.registry import Registry
 
-for folder in ("benchmarks", "deploy/grafana", "deploy/kubernetes"):  # commands that the tests run
+for folder in ("benchmarks", "deploy/grafana", "deploy/kubernetes", "deploy/supply"):  # commands that the tests run
     sys.path.append(str(REPOSITORY / folder))
 
 if TYPE_CHECKING:
