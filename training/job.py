@@ -10,18 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from churn.bundle import ONNX_FILE
-from churn.engines import OnnxEngine
 from churn.registry import Registry
 from training.best import fit_best
 from training.context import TrainingContext
 from training.default.config import Config
 from training.default.folds import split_folds
-from training.export import time_engine
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics, restore_transformer
-from training.publication import FittedModel, Trained, write_bundle
+from training.publication import FittedModel, Trained, write_bundle, write_signed_bundle
 from training.report.data import Costs
 from training.split import split_rows
 from training.warm_start import load_earlier
@@ -167,13 +164,17 @@ def publish(trained: Trained, registry: Registry, options: Options) -> Outcome:
         If the two formats of the network differ.
     """
     differences: list[float] = []
-    version = registry.publish(
-        lambda folder, version: differences.append(write_bundle(folder, version, trained, options.sign_key)),
-        promote=options.promote,
-    )
+
+    def write(folder: Path, version: int) -> None:
+        if options.sign_key is None:
+            differences.append(write_bundle(folder, version, trained))
+        else:
+            differences.append(write_signed_bundle(folder, version, trained, options.sign_key))
+
+    version = registry.publish(write, promote=options.promote)
     folder = registry.folder(version)
     raw = trained.dataset.raw[trained.rows["train"][:TIMED_ROWS]]
-    microseconds = time_engine(OnnxEngine(folder / ONNX_FILE), trained.fitted.preprocessor.transform(raw))
+    microseconds = trained.fitted.time_row(raw)
     return Outcome(version, folder, trained, differences[0], microseconds, promoted=options.promote)
 
 

@@ -14,6 +14,7 @@ from churn.bundle import read_bundle, sign_bundle
 from churn.registry import Registry
 from churn.trust.keys import read_signing_key, write_key_pair
 from churn.trust.signatures import SIGNATURE, TRUSTED_KEYS, Trust
+from training import publication
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +130,12 @@ def test_training_signs_before_it_publishes(
     churn: Any, own_models: Path, key: Path, bank_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_bundle(own_models / "1", read_signing_key(key))
-    publish = Registry.publish
+    publish, hashed = Registry.publish, []
+    write_manifest = publication.write_manifest
+
+    def hash_files(folder: Path, content: Any) -> None:
+        hashed.append(folder)
+        write_manifest(folder, content)
 
     def watch(registry: Registry, write: Any, **more: Any) -> int:
         def written(folder: Path, version: int) -> None:
@@ -139,11 +145,15 @@ def test_training_signs_before_it_publishes(
 
         return publish(registry, written, **more)
 
+    monkeypatch.setattr(publication, "write_manifest", hash_files)
     monkeypatch.setattr(Registry, "publish", watch)
     monkeypatch.setenv("CHURN_SIGN_KEY", str(key))
     answer = churn("train", bank_csv, "--models", own_models)
     assert answer.code == 0, answer.err
     assert Registry(own_models).current() == 2
+    (private,) = hashed
+    assert own_models not in private.parents
+    assert not private.exists()
     identifier = read_signing_key(key).identifier
     assert read_bundle(own_models / "2", Trust.from_environment()).signers.keys == (identifier,)
 
