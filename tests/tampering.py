@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn.bundle import MANIFEST, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def flip_byte(path: Path, position: int) -> None:
@@ -34,6 +35,22 @@ def sign(folder: Path, content: dict[str, Any]) -> None:
     blank = json.dumps({**content, "manifest_sha256": "0" * 64}, indent=1)
     digest = hashlib.sha256(blank.encode()).hexdigest()
     (folder / MANIFEST).write_text(blank.replace("0" * 64, digest), encoding="utf-8")
+
+
+class Marker:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def mark_pickle(folder: Path, marker: Path) -> None:
+    """Let the pickle of a version create a file when it is opened, under a manifest that is valid."""
+    (folder / "preprocessor.joblib").write_bytes(pickle.dumps(Marker(marker)))
+    forge_manifest(folder, lambda _: None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from every_command import COMMANDS
 from starlette.testclient import TestClient
-from tampering import forge_manifest
+from tampering import forge_manifest, mark_pickle
 from waiting import wait_until
 
 from churn.registry import Registry
@@ -18,15 +17,8 @@ from churn.trust.keys import write_key_pair
 from service.app import create_app
 from service.settings import Settings
 
-
-class Marker:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -37,8 +29,7 @@ def marker(tmp_path: Path) -> Path:
 @pytest.fixture
 def marked_models(own_models: Path, marker: Path) -> Path:
     """Two versions with valid manifests, and pickles that leave a mark when they are opened."""
-    (own_models / "1" / "preprocessor.joblib").write_bytes(pickle.dumps(Marker(marker)))
-    forge_manifest(own_models / "1", lambda _: None)
+    mark_pickle(own_models / "1", marker)
 
     def write(folder: Path, version: int) -> None:
         shutil.copytree(own_models / "1", folder, dirs_exist_ok=True)
@@ -73,8 +64,7 @@ def test_a_warm_start_of_the_reference_does_not_open_the_pickle(
     models = tmp_path / "models"
     arguments = ("train", bank_csv, "--models", models, "--network", "reference")
     assert churn(*arguments).code == 0
-    (models / "1" / "preprocessor.joblib").write_bytes(pickle.dumps(Marker(marker)))
-    forge_manifest(models / "1", lambda _: None)
+    mark_pickle(models / "1", marker)
     answer = churn(*arguments, "--warm-start", 1)
     assert (answer.code, (models / "2").is_dir()) == (0, True), answer.err
     assert not marker.exists()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from bank import draw_customers, with_gaps
 from pyarrow import csv, parquet
+from tampering import mark_pickle
 
 from batch.chunk import REJECTS
 from batch.chunk import score_rows as score_rows_of_table
@@ -353,6 +354,17 @@ def test_executors_that_trust_keys_refuse_what_an_incautious_driver_sends(
     monkeypatch.setattr(bundle, "_loaded", {})
     with pytest.raises(BundleError, match=f"1/{SIGNATURE}: is missing"):
         bundle.load_packed(packed)
+
+
+@pytest.mark.slow
+def test_neither_the_driver_nor_executors_open_the_pickle(
+    spark: Any, own_models: Path, customers: pd.DataFrame, tmp_path: Path
+) -> None:
+    mark_pickle(own_models / "1", tmp_path / "was opened")
+    source = tmp_path / "customers.csv"
+    customers.to_csv(source, index=False)
+    assert len(score(spark, own_models, source, tmp_path / "scores")[1]) > 0
+    assert not (tmp_path / "was opened").exists()
 
 
 @pytest.mark.slow
