@@ -131,6 +131,41 @@ def test_an_onnx_network_of_another_form_is_refused_with_it(
         OnnxEngine(tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("location", ["weights", "../weights", "{folder}/weights"])
+def test_a_network_whose_weights_are_in_another_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / ("inner" if location.startswith("..") else "."))
+    np.ones(3, np.float32).tofile(tmp_path / "weights")
+    weights = numpy_helper.from_array(np.ones((3, 1), np.float32), "weights")
+    inside = weights.raw_data
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["in", "weights"], ["out"])],
+            "outside",
+            [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3])],
+            [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 1])],
+            [weights],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert OnnxEngine(tmp_path / "model.onnx").predict(np.ones((1, 3), np.float32)).tolist() == [3.0]
+    (stored,) = model.graph.initializer
+    stored.ClearField("raw_data")
+    stored.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location.format(folder=tmp_path)), ("offset", "0"), ("length", str(len(inside)))):
+        entry = stored.external_data.add()
+        entry.key, entry.value = key, value
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(EngineError, match=r"can't read .*/model.onnx"):
+        OnnxEngine(tmp_path / "model.onnx")
+
+
 def test_a_keras_network_of_another_form_is_refused_with_it(tmp_path: Path) -> None:
     import keras
 
