@@ -189,7 +189,9 @@ class Swaps:
         self._count += 1
         action = ["promote", str(self._version)] if self._count % 2 else ["rollback"]
         command = [str(BIN / "churn"), "models", *action, "--models", str(self._models)]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603  our own command
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  our own
+        if done.returncode:
+            raise SystemExit(f"churn models {action[0]} failed: {done.stderr.strip()}")
         if self._signals:
             self._service.process.send_signal(signal.SIGHUP)
 
