@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
 from churn.columns import encode_columns
 from churn.engines import import_onnxruntime
+from churn.names import normalize
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
 from churn.schema import Feature, Schema
@@ -100,13 +101,10 @@ def cover(schema: Schema, customer: dict[str, Any]) -> list[dict[str, Any]]:
     """Return as many customers as golden rows are needed, with every level of the categories; the first is given."""
     categories = [feature for feature in schema.features if feature.kind == "category"]
     rows = max([MIN_GOLDEN_ROWS, *(len(feature.levels) for feature in categories)])
-    return [
-        customer
-        | {
-            feature.name: feature.levels[(feature.levels.index(customer[feature.name]) + row) % len(feature.levels)]
-            for feature in categories
-        }
-        for row in range(rows)
+    starts = {feature: feature.levels.index(normalize(customer[feature.name])) for feature in categories}
+    return [customer] + [
+        customer | {each.name: each.levels[(start + row) % len(each.levels)] for each, start in starts.items()}
+        for row in range(1, rows)
     ]
 
 
