@@ -20,6 +20,7 @@ from churn import __version__
 from churn.registry import Registry
 from service.api import admin, docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
+from service.guard.json_limits import JsonLimits
 from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.logs import bind_request_id, choose_format
@@ -103,7 +104,16 @@ class ChurnService(FastAPI):
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.processor, settings)
         self.predict = PredictEndpoint(self.model_state, self.metrics, self.processor, bulk, self.tracing)
-        limits = Limits(settings.head_seconds, settings.send_seconds)
+        limits = Limits(
+            head=settings.head_seconds,
+            send=settings.send_seconds,
+            head_bytes=settings.max_head_bytes,
+            url_bytes=settings.max_url_bytes,
+            field_bytes=settings.max_field_bytes,
+            fields=settings.max_head_fields,
+            pipelined=settings.max_pipelined,
+            unread_bytes=settings.max_unread_bytes,
+        )
         backlog = Backlog(Admission(settings.queue_seconds))
         self.overload = OverloadReport(self.metrics, backlog)
         refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_refused)
@@ -122,7 +132,9 @@ class ChurnService(FastAPI):
             model.make_router(self.model_state, self.metrics),
             docs.make_router(self, self.model_state),
             *([] if is_managed else self._make_management_routers(settings)),
-            oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers),
+            oip.make_router(
+                self.model_state, self.metrics, self.processor, settings.max_customers, JsonLimits.of(settings)
+            ),
         ]
         for router in routers:
             self.include_router(router)
@@ -180,7 +192,7 @@ class ChurnService(FastAPI):
         self, problem: Problem, seconds: float, scope: Scope, receive: Receive, send: Send, timed_as: str = PATH
     ) -> None:
         """Respond to a request that is not scored, whatever its route."""
-        self.metrics.count_rejection(problem.kind)
+        self.metrics.count_rejection(problem.kind, problem.limit)
         if scope["path"] == PATH:
             self.metrics.count_request(PATH, scope["method"], problem.status, seconds, timed_as)
         respond = oip.respond if scope["path"].startswith(f"{oip.ROOT}/") else Problem.respond
@@ -188,7 +200,7 @@ class ChurnService(FastAPI):
 
     def _count_refusal(self, problem: Problem) -> tuple[bytes, bytes]:
         """Count and log a request that is rejected before routing; return the header with its identifier."""
-        self.metrics.count_rejection(problem.kind)
+        self.metrics.count_rejection(problem.kind, problem.limit)
         self.metrics.count_request("other", "other", problem.status, 0.0)
         request_id = find_request_id({})
         if self.access is not None:

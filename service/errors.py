@@ -41,6 +41,9 @@ class Problem(Exception):  # noqa: N818  the RFC's word
         Additional response headers.
     errors : sequence of dict
         Invalid values of customers.
+    limit : str
+        Name of the setting that the request exceeds, e.g. ``"max_body_bytes"``; also the label of the metric. Defaults
+        to none.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Problem(Exception):  # noqa: N818  the RFC's word
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
+        limit: str = "",
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -60,6 +64,7 @@ class Problem(Exception):  # noqa: N818  the RFC's word
         self.detail = detail
         self.headers = dict(headers or {})
         self.errors = errors
+        self.limit = limit
 
     def encode(self) -> bytes:
         """Return the document as JSON."""
@@ -99,6 +104,7 @@ class RequestProblem(Problem):
             "request-timeout",
             "The request took too long",
             f"a body may pause for {pause_seconds:g} s at most (CHURN_BODY_SECONDS); it needs {rate} bytes/s at least",
+            limit="body_seconds",
         )
 
     @classmethod
@@ -109,16 +115,18 @@ class RequestProblem(Problem):
             "body-too-large",
             "The body is too large",
             f"allowed: {limit} bytes (CHURN_MAX_BODY_BYTES); split the customers into several requests",
+            limit="max_body_bytes",
         )
 
     @classmethod
-    def part_too_large(cls, part: str, limit: int, advice: str) -> RequestProblem:
-        """Report a part of a table that must be held in memory and exceeds the limit, in bytes."""
+    def part_too_large(cls, part: str, limit: int, advice: str, setting: str = "max_body_bytes") -> RequestProblem:
+        """Report a part of a table that must be held in memory and exceeds the limit of a setting, in bytes."""
         return cls(
             413,
             "body-too-large",
             "The body is too large",
-            f"{part} may have up to {limit} bytes (CHURN_MAX_BODY_BYTES); {advice}",
+            f"{part} may have up to {limit} bytes (CHURN_{setting.upper()}); {advice}",
+            limit=setting,
         )
 
     @classmethod
@@ -131,6 +139,7 @@ class RequestProblem(Problem):
             f"the response is held until all rows are valid, and the limit was reached after {rows} rows "
             "(CHURN_MAX_HELD_BYTES, CHURN_MAX_SPILLED_BYTES); split the table into several requests, or use "
             "?on_error=reject, for which the response is streamed",
+            limit="max_held_bytes",
         )
 
     @classmethod
@@ -141,6 +150,18 @@ class RequestProblem(Problem):
             "too-many-customers",
             "The request has too many customers",
             f"{sent} customers were sent; allowed: {limit} (CHURN_MAX_CUSTOMERS)",
+            limit="max_customers",
+        )
+
+    @classmethod
+    def json_too_complex(cls, limit: str, found: str, allowed: int) -> RequestProblem:
+        """Report JSON that exceeds a limit; `limit` is the name of its setting."""
+        return cls(
+            413,
+            "json-too-complex",
+            "The JSON is too large or too deep",
+            f"the JSON has {found}; allowed: {allowed} (CHURN_{limit.upper()})",
+            limit=limit,
         )
 
     @classmethod
@@ -215,13 +236,14 @@ class RequestProblem(Problem):
             "The service is overloaded",
             f"too many bytes of requests are pending ({limit}); retry later",
             headers=RETRY_AFTER,
+            limit=limit.removeprefix("CHURN_").lower(),
         )
 
     @classmethod
     def queue_full(cls, seconds: float) -> RequestProblem:
         """Report that more requests wait than can be scored within the longest wait, in seconds."""
         detail = f"more requests are waiting than can be scored in {seconds:g} s (CHURN_QUEUE_SECONDS); retry later"
-        return cls(503, "overloaded", "The service is overloaded", detail, headers=RETRY_AFTER)
+        return cls(503, "overloaded", "The service is overloaded", detail, headers=RETRY_AFTER, limit="queue_seconds")
 
     @classmethod
     def too_many_connections(cls) -> RequestProblem:
@@ -229,13 +251,15 @@ class RequestProblem(Problem):
         detail = (
             "the service has as many connections as it may (CHURN_MAX_CONNECTIONS); retry later, or reuse connections"
         )
-        return cls(503, "too-many-connections", "The service has too many connections", detail, headers=RETRY_AFTER)
+        title = "The service has too many connections"
+        return cls(503, "too-many-connections", title, detail, headers=RETRY_AFTER, limit="max_connections")
 
     @classmethod
     def deadline_exceeded(cls, seconds: float, source: str = "sent with the request") -> RequestProblem:
         """Report a request that was not scored within its time; `source` is the setting or header that limits it."""
         detail = f"the request could not be scored within {seconds:g} s ({source}), and was dropped"
-        return cls(504, "deadline-exceeded", "The request was not scored in time", detail)
+        limit = "request_timeout" if source == "CHURN_REQUEST_TIMEOUT" else ""
+        return cls(504, "deadline-exceeded", "The request was not scored in time", detail, limit=limit)
 
     @classmethod
     def invalid_timeout(cls, header: str, sent: str) -> RequestProblem:

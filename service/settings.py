@@ -105,6 +105,17 @@ class Settings(BaseSettings):
     """Maximum size in bytes of a JSON request body, and of one CSV record or Arrow batch; larger ones are rejected with
     413. A table as a whole may have any size."""
 
+    max_json_bytes: PositiveInt = 4 * 2**20
+    """Maximum size in bytes of JSON that is decoded as a whole; more is rejected with 413. Customers are decoded in
+    parts of 256 KiB. Decoding holds the interpreter, so it delays all other requests; 4 MiB take up to 0.05 s."""
+
+    max_json_values: PositiveInt = 250_000
+    """Maximum number of values in JSON that is decoded as a whole; more are rejected with 413. Counted before it is
+    decoded, as commas, opening brackets and backslashes. Each value takes up to 130 bytes of memory and 0.2 µs."""
+
+    max_json_depth: PositiveInt = 32
+    """Maximum depth of lists and objects in JSON; deeper ones are rejected with 413. Requests need 6."""
+
     max_pending_bytes: PositiveInt = 64 * 2**20
     """Maximum total size in bytes of the request bodies that one worker holds while they arrive or wait for a thread;
     further requests are rejected with 503 and Retry-After. Must be at least CHURN_MAX_BODY_BYTES."""
@@ -131,6 +142,30 @@ class Settings(BaseSettings):
 
     send_seconds: PositiveFloat = 60
     """Maximum seconds in which a client reads nothing of a response; then the connection is closed."""
+
+    max_head_bytes: PositiveInt = 64 * 1024
+    """Maximum size in bytes of the head of a request, and of the chunk extensions or trailers in a row; larger ones are
+    rejected with 431. A head is held until it is complete, without a reservation of CHURN_MAX_PENDING_BYTES."""
+
+    max_url_bytes: PositiveInt = 8 * 1024
+    """Maximum length in bytes of the target of a request (path and query); longer ones are rejected with 414. The
+    routes need less than 200; RFC 9110 recommends 8,000 for servers in general."""
+
+    max_field_bytes: PositiveInt = 16 * 1024
+    """Maximum length in bytes of the value of a header; longer ones are rejected with 431. Tokens with many groups take
+    some 10,000."""
+
+    max_head_fields: PositiveInt = 100
+    """Maximum number of headers; more are rejected with 431. Browsers and proxies send up to 40, and each one takes 130
+    bytes besides its own."""
+
+    max_pipelined: PositiveInt = 100
+    """Maximum number of requests of a connection that wait for their responses; the connection of a client that sends
+    more is closed after these responses, with a 429. Each one takes some 8 kB, and they are parsed without a pause."""
+
+    max_unread_bytes: PositiveInt = 64 * 1024
+    """Size in bytes of the responses that wait for a client to read them, above which nothing more is read from its
+    connection."""
 
     max_connections: Literal["auto"] | PositiveInt = "auto"
     """Maximum number of connections of one worker; on further ones, only health checks and metrics are answered, and

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "service.tables": {"service.observe", "service.guard"},
     "service.predict": {"service.wire", "service.observe", "service.guard", "service.tables"},
     "service.oip": {"service.observe", "service.guard", "service.predict"},
-    "service.rollout": {"service.observe", "service.predict"},
+    "service.rollout": {"service.observe", "service.guard", "service.predict"},
     "service.api": {"service.observe", "service.predict", "service.rollout", "service.tables"},
     "service.management": {"service.wire", "service.observe", "service.rollout", "service.api"},
     "training.default": set(),

@@ -15,6 +15,13 @@ NAME = b"content-encoding"
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """Supported encodings, and zlib's ``wbits`` for each."""
 
+BLOCK_BYTES = 64 * 1024
+"""Compressed bytes that are passed to zlib at once: it copies what follows the end of a member."""
+
+MAX_MEMBERS = 1000
+"""Maximum number of gzip members (RFC 1952). Tools that compress in parallel write one per 128 KiB at least; each takes
+some 10 µs, however short."""
+
 
 def find_encoding(headers: Iterable[tuple[bytes, bytes]], allowed: Iterable[str] = WINDOW_BITS) -> str | None:
     """Return the encoding of a request's body; None if it is not encoded.
@@ -55,22 +62,25 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     Raises
     ------
     RequestProblem
-        413 if the decompressed body exceeds the limit, 400 if the data are corrupt or truncated.
+        413 if the decompressed body exceeds the limit, 400 if the data are corrupt, truncated or in too many members.
     """
-    parts: list[bytes] = []
-    size = 0
-    while body or not parts:
+    whole = bytearray()
+    position = 0
+    for _ in range(MAX_MEMBERS):
         decompressor = zlib.decompressobj(WINDOW_BITS[encoding])
-        try:
-            parts.append(decompressor.decompress(body, limit - size + 1))
-        except zlib.error as error:
-            raise RequestProblem.malformed_encoding(encoding, str(error)) from None
-        size += len(parts[-1])
-        if size > limit:
-            raise RequestProblem.body_too_large(limit)
-        if not decompressor.eof:
-            raise RequestProblem.malformed_encoding(encoding, "it ends too early")
-        body = decompressor.unused_data  # gzip: the next member (RFC 1952)
-        if body and encoding == "deflate":
-            raise RequestProblem.malformed_encoding(encoding, f"{len(body)} bytes follow its end")
-    return b"".join(parts)
+        while not decompressor.eof:
+            block = body[position : position + BLOCK_BYTES]
+            if not block:
+                raise RequestProblem.malformed_encoding(encoding, "it ends too early")
+            try:
+                whole += decompressor.decompress(block, limit - len(whole) + 1)
+            except zlib.error as error:
+                raise RequestProblem.malformed_encoding(encoding, str(error)) from None
+            if len(whole) > limit:
+                raise RequestProblem.body_too_large(limit)
+            position += len(block) - len(decompressor.unused_data)
+        if position == len(body):
+            return bytes(whole)
+        if encoding == "deflate":
+            raise RequestProblem.malformed_encoding(encoding, f"{len(body) - position} bytes follow its end")
+    raise RequestProblem.malformed_encoding(encoding, f"it has more than {MAX_MEMBERS} members")

@@ -34,6 +34,16 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 0.01, 0.1, 1)
 
+LIMITS = (
+    "head_seconds", "body_seconds", "queue_seconds", "request_timeout", "max_connections", "max_head_bytes",
+    "max_url_bytes", "max_field_bytes", "max_head_fields", "max_pipelined", "max_body_bytes", "max_pending_bytes",
+    "max_held_bytes", "max_customers", "max_json_bytes", "max_json_values", "max_json_depth",
+)  # fmt: skip
+"""Settings that limit requests: values of the label ``limit``."""
+
+UNPARSED = {"overloaded": "queue_seconds", "too-many-connections": "max_connections"}
+"""The limit for each reason to refuse a request unparsed."""
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -94,6 +104,12 @@ class Metrics:
             "churn_rejected_requests_total",
             "Scoring requests that were rejected, by problem type.",
             ("reason",),
+            **common,
+        )
+        self._limited = Counter(
+            "churn_limited_requests_total",
+            "Requests that were rejected because they exceed a limit, by its setting.",
+            ("limit",),
             **common,
         )
         customers = Counter(
@@ -190,15 +206,19 @@ class Metrics:
             self._requests.labels("/predict", "POST", status)
         for reason in ("not-ready", "overloaded", "deadline-exceeded"):
             self._rejected.labels(reason)
+        for limit in LIMITS:
+            self._limited.labels(limit)
 
     def count_request(self, route: str, method: str, status: int, seconds: float, timed_as: str = "") -> None:
         """Count a completed request; `timed_as` is the route label of its duration, by default `route`."""
         self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
         self._durations.labels(timed_as or route).observe(seconds)
 
-    def count_rejection(self, reason: str) -> None:
-        """Count a rejected scoring request; `reason` is the `Problem.kind`."""
+    def count_rejection(self, reason: str, limit: str = "") -> None:
+        """Count a rejected request; `reason` is the `Problem.kind`, `limit` the `Problem.limit`."""
         self._rejected.labels(reason).inc()
+        if limit:
+            self._limited.labels(limit).inc()
 
     def count_unparsed(self, reason: str | None, status: int, seconds: Sequence[float]) -> None:
         """Count requests to `POST /predict` that were refused or left before they were parsed.
@@ -213,6 +233,7 @@ class Metrics:
         """
         if reason is not None:
             self._rejected.labels(reason).inc(len(seconds))
+            self._limited.labels(UNPARSED[reason]).inc(len(seconds))
         self._requests.labels("/predict", "POST", str(status)).inc(len(seconds))
         self._predict_duration.observe_many(np.array(seconds))
 

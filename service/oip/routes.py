@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from service.guard.json_limits import JsonLimits
     from service.guard.request_body import RequestProcessor
     from service.observe.metrics import Metrics
     from service.oip.tensors import Request as TensorRequest
@@ -87,12 +88,18 @@ def respond(problem: Problem) -> Response:
     return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
 
 
-def make_router(state: ModelState, metrics: Metrics, processor: RequestProcessor, max_customers: int) -> APIRouter:
+def make_router(
+    state: ModelState,
+    metrics: Metrics,
+    processor: RequestProcessor,
+    max_customers: int,
+    limits: JsonLimits,
+) -> APIRouter:
     """Create the routes; the last ones return errors for unknown paths in the format of the protocol."""
     router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
     _add_server_routes(router, state)
     _add_model_routes(router, state)
-    _add_infer_routes(router, InferEndpoint(state, metrics, processor, max_customers))
+    _add_infer_routes(router, InferEndpoint(state, metrics, processor, max_customers, limits))
     known = list(router.routes)
 
     @router.api_route(ROOT, methods=METHODS, include_in_schema=False)
@@ -176,13 +183,22 @@ class InferEndpoint:
     processor : RequestProcessor
     max_customers : int
         Maximum number of customers in one request.
+    limits : JsonLimits
     """
 
-    def __init__(self, state: ModelState, metrics: Metrics, processor: RequestProcessor, max_customers: int) -> None:
+    def __init__(
+        self,
+        state: ModelState,
+        metrics: Metrics,
+        processor: RequestProcessor,
+        max_customers: int,
+        limits: JsonLimits,
+    ) -> None:
         self._state = state
         self._metrics = metrics
         self._processor = processor
         self._max_customers = max_customers
+        self._limits = limits
 
     async def __call__(self, request: Request, version: str | None = None) -> Response:
         """Handle one request."""
@@ -200,7 +216,7 @@ class InferEndpoint:
             deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
-            self._metrics.count_rejection(problem.kind)
+            self._metrics.count_rejection(problem.kind, problem.limit)
             raise
         self._metrics.count_block(scored.recorder.counts, scored.raw, scored.probabilities, 0, scored.stamps)
         self._metrics.count_batch(len(scored.raw))
@@ -213,7 +229,7 @@ class InferEndpoint:
     ) -> tuple[tuple[bytes, int | None], ScoredBatch]:
         received = perf_counter()
         scorer = model.scorer
-        request = read_request(scorer.schema, body, json_size, self._max_customers)
+        request = read_request(scorer.schema, body, json_size, self._max_customers, self._limits)
 
         def encode(request: TensorRequest, probabilities: NDArray[np.float64]) -> tuple[bytes, int | None]:
             return encode_answer(request, scorer.version, probabilities, scorer.decide(probabilities))

@@ -18,6 +18,7 @@ from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
 from churn.names import normalize
 from service.errors import Problem, RequestProblem, shorten
+from service.guard.json_limits import JsonLimits, check_json
 from service.predict.parse import parse_json
 
 if TYPE_CHECKING:
@@ -103,7 +104,13 @@ _decode = msgspec.json.Decoder(Inference).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def read_request(schema: Schema, body: bytes, json_size: int | None, max_customers: int) -> Request:
+def read_request(
+    schema: Schema,
+    body: bytes,
+    json_size: int | None,
+    max_customers: int,
+    limits: JsonLimits = JsonLimits(),  # noqa: B008  immutable
+) -> Request:
     """Parse and validate the body of a request.
 
     Parameters
@@ -113,16 +120,17 @@ def read_request(schema: Schema, body: bytes, json_size: int | None, max_custome
     json_size : int or None
         Length of the JSON part, if binary data may follow it.
     max_customers : int
+    limits : JsonLimits, optional
 
     Raises
     ------
     Problem
-        400 if the body is not JSON or the tensors don't match the model, 413 if there are too many customers, 422
-        with the values that can't be scored.
+        400 if the body is not JSON or the tensors don't match the model, 413 if the JSON exceeds the limits or there
+        are too many customers, 422 with the values that can't be scored.
     """
     if json_size is not None and not 0 <= json_size <= len(body):
         raise invalid_tensors(f"the JSON part should have {json_size} bytes, but the body has {len(body)}")
-    inference = _read_json(body if json_size is None else body[:json_size])
+    inference = _read_json(body if json_size is None else body[:json_size], limits)
     for sent in inference.inputs:
         sent.name = normalize(sent.name)
     rows = _count_rows(inference.inputs, max_customers)
@@ -199,7 +207,8 @@ def _preferred_datatype(feature: Feature) -> str:
     return {"number": "FP64", "integer": "INT64", "flag": "BOOL"}[feature.kind]
 
 
-def _read_json(head: bytes) -> Inference:
+def _read_json(head: bytes, limits: JsonLimits) -> Inference:
+    check_json(head, limits)
     try:
         return _decode(head)
     except msgspec.MsgspecError:

@@ -147,7 +147,7 @@ class PredictEndpoint:
         """Count a failed request and return the error response; unexpected errors are logged."""
         if isinstance(error, Problem):
             problem = error
-            self._metrics.count_rejection(problem.kind)
+            self._metrics.count_rejection(problem.kind, problem.limit)
         else:
             problem = report_failure("POST", PATH)
         self._metrics.count_request(PATH, "POST", problem.status, seconds, timed_as)

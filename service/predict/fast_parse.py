@@ -19,7 +19,11 @@ import numpy as np
 from churn.columns import find_wrong_numbers, make_stacker
 from churn.names import BATCH, IDENTIFIER_LIMIT
 from churn.schema import FLAG_WORDS, LARGEST
-from service.predict.parse import BatchRequest, SingleRequest, parse
+from service.errors import RequestProblem
+from service.guard.json_limits import JsonLimits, check_json
+from service.predict.leniency import STRICT
+from service.predict.parse import BatchRequest, SingleRequest, count_objects, parse, parse_parts
+from service.predict.parts import PART_BYTES, divide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,11 +59,14 @@ class FastParser:
     schema : Schema
     max_customers : int
         Maximum number of customers in one request.
+    limits : JsonLimits, optional
+        Limits on JSON that can't be divided between customers.
     """
 
-    def __init__(self, schema: Schema, max_customers: int) -> None:
+    def __init__(self, schema: Schema, max_customers: int, limits: JsonLimits = JsonLimits()) -> None:  # noqa: B008
         self._schema = schema
         self._max_customers = max_customers
+        self._limits = limits
         # msgspec does not accept names that need escapes in JSON.
         self._is_possible = not any(_UNESCAPED.search(name) for name in (*schema.names, schema.identifier))
         attributes = [f"f{position}" for position in range(len(schema.features))]
@@ -81,6 +88,7 @@ class FastParser:
         batch: Any = msgspec.defstruct("BatchRequest", [(BATCH, list[customer])], **options)  # type: ignore[valid-type]
         self._decode_one = msgspec.json.Decoder(customer, dec_hook=read_text).decode
         self._decode_batch = msgspec.json.Decoder(batch, dec_hook=read_text).decode
+        self._decode_part = msgspec.json.Decoder(list[customer], dec_hook=read_text).decode  # type: ignore[valid-type]
         self._values = attrgetter(*attributes) if len(attributes) > 1 else _one_value
         self._stack = make_stacker(len(attributes))
         self._low, self._high = zip(*map(_usual_range, schema.features), strict=True)
@@ -90,8 +98,13 @@ class FastParser:
 
     def parse(self, body: bytes) -> SingleRequest | BatchRequest:
         """Parse a request's body, with the same result and errors as `service.predict.parse.parse`."""
+        if len(body) > PART_BYTES:
+            return self._parse_large(body)
+        return self._parse_whole(body)
+
+    def _parse_whole(self, body: bytes) -> SingleRequest | BatchRequest:
         if not self._is_possible:
-            return parse(self._schema, body, self._max_customers)
+            return parse(self._schema, body, self._max_customers, limits=self._limits)
         request: SingleRequest | BatchRequest | None
         try:
             if body.find(_BATCH_KEY, 0, _PEEK) < 0:
@@ -100,11 +113,49 @@ class FastParser:
                 request = self._parse_batch(self._decode_batch(body).customers)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             request = None
-        return request or parse(self._schema, body, self._max_customers)
+        return request or parse(self._schema, body, self._max_customers, limits=self._limits)
 
     def parse_leniently(self, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest:
         """Parse a request's body with query parameters that relax validation."""
-        return parse(self._schema, body, self._max_customers, leniency)
+        if len(body) > PART_BYTES:
+            return self._parse_large(body, leniency)
+        return parse(self._schema, body, self._max_customers, leniency, self._limits)
+
+    def _parse_large(self, body: bytes, leniency: Leniency = STRICT) -> SingleRequest | BatchRequest:
+        """Parse a large body in parts, so that other threads can run in between; or as a whole, within the limits."""
+        parts = divide(body)
+        if parts is not None:
+            try:
+                return self._parse_parts(parts, leniency)
+            except RequestProblem as problem:
+                if problem.kind != "malformed-json":
+                    raise
+        # Of another form, or the parts are no JSON: the position of the error is that in the whole.
+        check_json(body, self._limits)
+        if leniency == STRICT and parts is None:
+            return self._parse_whole(body)
+        return parse(self._schema, body, self._max_customers, leniency, self._limits)
+
+    def _parse_parts(self, parts: Sequence[bytes], leniency: Leniency) -> BatchRequest:
+        requests: list[BatchRequest] = []
+        known = 0
+        for place, part in enumerate(parts):
+            request = self._parse_part(part) if leniency == STRICT and self._is_possible else None
+            if request is None:
+                rest = parts[place:]
+                requests.append(parse_parts(self._schema, rest, known, self._max_customers, leniency, self._limits))
+                break
+            known += len(request.raw)
+            if known > self._max_customers:
+                raise RequestProblem.too_many_customers(known + count_objects(parts[place + 1 :]), self._max_customers)
+            requests.append(request)
+        return _join(requests)
+
+    def _parse_part(self, part: bytes) -> BatchRequest | None:
+        try:
+            return self._parse_batch(self._decode_part(part))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
 
     def _parse_one(self, customer: Any) -> SingleRequest | None:  # noqa: ANN401  a generated struct
         row = self._values(customer)
@@ -152,6 +203,17 @@ class FastParser:
             not feature.is_text and find_wrong_numbers(feature, raw[:, position]).any()
             for position, feature in enumerate(self._schema.features)
         )
+
+
+def _join(requests: Sequence[BatchRequest]) -> BatchRequest:
+    identifiers: list[str | int | None] = []
+    for request in requests:
+        identifiers += request.identifiers or [None] * len(request.raw)
+    return BatchRequest(
+        np.concatenate([request.raw for request in requests]),
+        None if all(request.identifiers is None for request in requests) else identifiers,
+        any(request.may_be_unusual for request in requests),
+    )
 
 
 def _type_of(feature: Feature) -> Any:  # noqa: ANN401  a type

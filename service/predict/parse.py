@@ -14,10 +14,11 @@ from churn.columns import MAX_VIOLATIONS
 from churn.names import ALLOWED_IDENTIFIER, BATCH, IDENTIFIER_LIMIT, normalize_keys
 from churn.schema import InvalidValueError
 from service.errors import RequestProblem, shorten
+from service.guard.json_limits import JsonLimits, check_json
 from service.predict.leniency import STRICT, Leniency
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,7 +66,13 @@ class BatchRequest(NamedTuple):
     may_be_unusual: bool = True
 
 
-def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> SingleRequest | BatchRequest:
+def parse(
+    schema: Schema,
+    body: bytes,
+    max_customers: int,
+    leniency: Leniency = STRICT,
+    limits: JsonLimits = JsonLimits(),  # noqa: B008  immutable
+) -> SingleRequest | BatchRequest:
     """Parse and validate a request's body.
 
     Parameters
@@ -76,13 +83,15 @@ def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = 
         Maximum number of customers in one request.
     leniency : Leniency, optional
         Options that relax validation. Defaults to strict validation.
+    limits : JsonLimits, optional
 
     Raises
     ------
     RequestProblem
-        400 if the body is not JSON, 413 if there are too many customers, 422 if values are
-        invalid, with the first `MAX_VIOLATIONS`.
+        400 if the body is not JSON, 413 if it exceeds the limits or has too many customers, 422 if values are invalid,
+        with the first `MAX_VIOLATIONS`.
     """
+    check_json(body, limits)
     data = parse_json(body)
     if not isinstance(data, dict):
         raise RequestProblem.invalid([_error(None, None, "is not an object", data, ALLOWED_BODY)], more=False)
@@ -98,19 +107,78 @@ def parse(schema: Schema, body: bytes, max_customers: int, leniency: Leniency = 
             customers = []
     if len(customers) > max_customers:
         raise RequestProblem.too_many_customers(len(customers), max_customers)
-    rows = []
-    for position, customer in enumerate(customers):
+    request = _read_customers(schema, iter(customers), errors, leniency)
+    if is_single:
+        return SingleRequest(request.raw[0].tolist(), request.identifiers[0] if request.identifiers else None)
+    return request
+
+
+def parse_parts(
+    schema: Schema,
+    parts: Sequence[bytes],
+    first: int,
+    max_customers: int,
+    leniency: Leniency = STRICT,
+    limits: JsonLimits = JsonLimits(),  # noqa: B008  immutable
+) -> BatchRequest:
+    """Parse and validate lists of customers, one at a time; errors are numbered as if they were one list.
+
+    Parameters
+    ----------
+    schema : Schema
+    parts : sequence of bytes
+        JSON lists.
+    first : int
+        Number of the customers before them.
+    max_customers : int
+        Maximum number of customers, including those before.
+    leniency, limits
+        See `parse`.
+
+    Raises
+    ------
+    RequestProblem
+        See `parse`; 400 has the position in the part.
+    """
+
+    def read() -> Iterator[object]:
+        known = first
+        for place, part in enumerate(parts):
+            check_json(part, limits)
+            customers = parse_json(part)
+            known += len(customers)
+            if known > max_customers:
+                raise RequestProblem.too_many_customers(known + count_objects(parts[place + 1 :]), max_customers)
+            yield from customers
+
+    return _read_customers(schema, read(), [], leniency, first)
+
+
+def count_objects(parts: Sequence[bytes]) -> int:
+    """Return the number of customers in JSON lists, if there are no braces in their texts."""
+    return sum(part.count(b"{") for part in parts)
+
+
+def _read_customers(
+    schema: Schema, customers: Iterator[object], errors: list[dict[str, Any]], leniency: Leniency, first: int = 0
+) -> BatchRequest:
+    """Validate customers; the first one has the number `first` in errors, which are added to `errors`.
+
+    Raises
+    ------
+    RequestProblem
+        422 if there are errors.
+    """
+    rows, identifiers = [], []
+    for position, customer in enumerate(customers, first):
         rows.append(_parse_customer(schema, position, customer, errors, leniency))
         if len(errors) > MAX_VIOLATIONS:
             break
+        if not errors and isinstance(customer, dict):
+            name = leniency.name_fields(normalize_keys(customer)).get(schema.identifier)
+            identifiers.append(_read_identifier(name))
     if errors:
         raise RequestProblem.invalid(errors[:MAX_VIOLATIONS], more=len(errors) > MAX_VIOLATIONS)
-    identifiers = [
-        _read_identifier(leniency.name_fields(normalize_keys(customer)).get(schema.identifier))
-        for customer in customers
-    ]
-    if is_single:
-        return SingleRequest(rows[0], identifiers[0])
     raw = np.array(rows, dtype=np.float64).reshape(len(rows), len(schema.features))
     return BatchRequest(raw, identifiers if any(name is not None for name in identifiers) else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from service.guard.json_limits import JsonLimits
 from service.observe.recorder import Recorder
 from service.predict.answers import AnswerEncoder
 from service.predict.fast_parse import FastParser
@@ -35,7 +36,13 @@ class ServedModel:
     canary: Canary | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, max_customers: int, metrics: Metrics) -> ServedModel:
+    def of(
+        cls,
+        scorer: Scorer,
+        max_customers: int,
+        metrics: Metrics,
+        limits: JsonLimits = JsonLimits(),  # noqa: B008  immutable
+    ) -> ServedModel:
         """Create it from a scorer; `max_customers` is the maximum number of customers in a JSON request.
 
         Raises
@@ -44,7 +51,7 @@ class ServedModel:
             If the histograms of the model can't be read.
         """
         recorder = Recorder(metrics, metrics.watch_model(scorer), len(scorer.schema.features))
-        return cls(scorer, FastParser(scorer.schema, max_customers), AnswerEncoder(scorer), recorder)
+        return cls(scorer, FastParser(scorer.schema, max_customers, limits), AnswerEncoder(scorer), recorder)
 
 
 @dataclass(frozen=True, slots=True)

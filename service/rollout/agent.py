@@ -14,6 +14,7 @@ import msgspec
 
 from churn.errors import ChurnError
 from churn.trust.signatures import Trust
+from service.guard.json_limits import JsonLimits
 from service.observe.shadow import Shadow
 from service.observe.shadow_metrics import Comparison
 from service.predict.served_model import Canary
@@ -213,6 +214,7 @@ class ModelAgent:
                 settings.max_customers,
                 self._metrics,
                 Trust(settings.trusted_keys),
+                JsonLimits.of(settings),
             )
         self._metrics.count_load("ok")
         _log.info("model %s was loaded in %.2f s", model.scorer.version, time.perf_counter() - started)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn.scorer import load_scorer
+from service.guard.json_limits import JsonLimits
 from service.observe.metrics import Metrics
 from service.predict.served_model import ServedModel
 from service.settings import MAX_CUSTOMERS
@@ -35,6 +36,7 @@ def load_model(
     max_customers: int = MAX_CUSTOMERS,
     metrics: Metrics | None = None,
     trust: Trust | None = None,
+    limits: JsonLimits = JsonLimits(),  # noqa: B008  immutable
 ) -> ServedModel:
     """Load a model, verify it, create all that is derived from it, and warm it up.
 
@@ -51,6 +53,7 @@ def load_model(
         Where its customers are counted. By default nowhere that is read.
     trust : Trust, optional
         The keys one of which must have signed the version. By default those of the environment.
+    limits : JsonLimits, optional
 
     Raises
     ------
@@ -62,7 +65,7 @@ def load_model(
         If the engine is not installed or can't read its file.
     """
     scorer = load_scorer(folder, engine, threads, trust)
-    model = ServedModel.of(scorer, max_customers, Metrics() if metrics is None else metrics)
+    model = ServedModel.of(scorer, max_customers, Metrics() if metrics is None else metrics, limits)
     for rows in WARM_UP_ROWS:
         scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
     scorer.score_row([0.0] * len(scorer.schema.features))

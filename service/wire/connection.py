@@ -30,11 +30,13 @@ from service.wire.reading import (
     HEAD,
     IDLE,
     LINGERING,
-    MAX_HEAD_BYTES,
+    check_head,
     check_host,
     check_method,
+    describe_large_frame,
     describe_large_head,
     find_problem,
+    refuse_pipelined,
 )
 from service.wire.ticket import TICKET, Ticket
 from service.wire.uvicorn_internals import make_parser
@@ -75,6 +77,10 @@ class Connection(ClosingProtocol):
     """
 
     _head_bytes = 0
+    """Received of an incomplete head, or of a chunked body since its last part."""
+
+    _arrived = 0
+    """The same with the data that are being parsed."""
 
     def __init__(self, traffic: Traffic, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
@@ -86,12 +92,16 @@ class Connection(ClosingProtocol):
         self.refusal: RequestProblem | None = None
         self._is_guest = False
         self._descriptor = -1
+        self._begun = 0
+        self._parts: list[bytes] = []
+        self._least = min(self._limits.url_bytes, self._limits.field_bytes, self._limits.head_bytes)
 
     # Called by the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit for idle connections."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(self._limits.unread_bytes)
         self._watchdog.watch_idle()
 
     def data_received(self, data: bytes) -> None:
@@ -120,6 +130,8 @@ class Connection(ClosingProtocol):
             self._watchdog.active = monotonic()
         if before is ENDED or before is LINGERING:
             return
+        self._begun = self.fast_due + len(self.pipeline)
+        self._arrived = self._head_bytes + len(data)
         error: ParserError | None = None
         try:
             self.parser.feed_data(data)
@@ -127,6 +139,8 @@ class Connection(ClosingProtocol):
             error = found  # handled below, so that it is not the context of later exceptions
         if error is not None:
             self._recover(data, error)
+        if self._parts:
+            self._pass_body()
         if self.reading is not IDLE:
             self._wait_for_more(len(data), before)
 
@@ -153,9 +167,17 @@ class Connection(ClosingProtocol):
         super().shutdown()
 
     def pause_writing(self) -> None:
-        """Start the time limit for clients that don't read their responses."""
+        """Read nothing more from a client that doesn't read its responses, and limit the time."""
         super().pause_writing()
+        if self.reading is IDLE or self.reading is HEAD:  # a body has a limit of its own
+            self.flow.pause_reading()
         self._watchdog.watch_unsent()
+
+    def resume_writing(self) -> None:
+        """Read on."""
+        super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Check the time limits."""
@@ -295,13 +317,20 @@ class Connection(ClosingProtocol):
                 self._head_bytes = 0
                 self._watchdog.watch_head()
             self._head_bytes += size
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.refuse(describe_large_head())
+            if self._head_bytes > self._limits.head_bytes:
+                self.refuse(describe_large_head(self._limits, is_url=len(self.url) > self._limits.url_bytes))
+        elif self.reading is BODY:
+            self._head_bytes = self._head_bytes + size if self._arrived and before is BODY else 0
+            if self._head_bytes > self._limits.head_bytes:
+                self.refuse(describe_large_frame(self._limits))
 
     # Called by the parser
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        self._begun += 1
+        if self._begun > self._limits.pipelined:
+            refuse_pipelined(self._limits.pipelined)
         self.reading = HEAD
         self._watchdog.active = monotonic()
         self.url = b""
@@ -318,6 +347,9 @@ class Connection(ClosingProtocol):
             check_method(parser.get_method())
             return
         fields = dict(headers)
+        if self._arrived > self._least or len(headers) > self._limits.fields:
+            check_head(self.url, headers, self._limits)
+        self._head_bytes = 0
         if b"host" not in fields or len(fields) != len(headers):
             check_host(headers, parser.get_http_version())
         if self.take_fast_path(fields):
@@ -326,13 +358,21 @@ class Connection(ClosingProtocol):
             self.begin_exchange()
 
     def on_body(self, body: bytes) -> None:
-        """Pass a part of the body to the application."""
-        self.newest.take_body(body)
+        """Keep a part of the body, which may be one of many small chunks, until all received data are parsed."""
+        self._arrived = 0
+        self._parts.append(body)
+
+    def _pass_body(self) -> None:
+        """Pass the received part of the body to the application."""
+        parts, self._parts = self._parts, []
+        self.newest.take_body(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def on_message_complete(self) -> None:
         """End the request, unless its head will be parsed again."""
         if self.reading is BODY:
             self.reading = IDLE
+            if self._parts:
+                self._pass_body()
             if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
                 self.newest.keep_alive = False  # llhttp evaluates this trailer, and may not parse another request
             self.newest.end_body()
@@ -381,7 +421,8 @@ class Connection(ClosingProtocol):
         self._watchdog.active = monotonic()
         if self.is_closing():
             return
-        self.flow.resume_reading()
+        if not self.flow.write_paused:
+            self.flow.resume_reading()
         if not self.begin_next():
             self._rest()
 

@@ -10,17 +10,33 @@ from service.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_HEAD_BYTES = 64 * 1024
-
 
 class Limits(NamedTuple):
-    """Time limits of a connection in seconds; uvicorn's ``timeout_keep_alive`` limits idle connections."""
+    """Limits of a connection; uvicorn's ``timeout_keep_alive`` limits idle connections. Times are in seconds."""
 
     head: float = 20.0
     """Maximum time from the first to the last byte of a request's head."""
 
     send: float = 60.0
     """Maximum time in which the client reads nothing of a pending response."""
+
+    head_bytes: int = 64 * 1024
+    """Maximum size of a request's head, and of what surrounds the parts of a chunked body."""
+
+    url_bytes: int = 8 * 1024
+    """Maximum length of a request's target."""
+
+    field_bytes: int = 16 * 1024
+    """Maximum length of a field's value."""
+
+    fields: int = 100
+    """Maximum number of fields of a head."""
+
+    pipelined: int = 100
+    """Maximum number of requests without a response."""
+
+    unread_bytes: int = 64 * 1024
+    """Size of the responses that wait for the client, above which nothing more is read from it."""
 
 
 class ReadState(Enum):
@@ -45,6 +61,8 @@ class ReadState(Enum):
     """Data after the last response, which are discarded."""
 
 
+_LARGE_HEAD = "The head of the request is too large"
+
 # Globals are looked up several times faster than members of an enum.
 IDLE, HEAD, FAST_BODY, BODY, ENDED, LINGERING = ReadState
 
@@ -58,9 +76,9 @@ class RefusedError(Exception):
         The error response.
     """
 
-    def __init__(self, status: int, kind: str, title: str, detail: str) -> None:
+    def __init__(self, status: int, kind: str, title: str, detail: str, limit: str = "") -> None:
         super().__init__(detail)
-        self.problem = Problem(status, kind, title, detail)
+        self.problem = Problem(status, kind, title, detail, limit=limit)
 
 
 def check_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> None:
@@ -75,6 +93,41 @@ def check_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> None:
     if hosts > 1 or (not hosts and version != "1.0"):
         detail = f"the request has {hosts} Host headers; allowed: one"
         raise RefusedError(400, "invalid-host", "The Host header is missing or repeated", detail)
+
+
+def check_head(url: bytes, headers: Sequence[tuple[bytes, bytes]], limits: Limits) -> None:
+    """Check the sizes in a complete head.
+
+    Raises
+    ------
+    RefusedError
+        414 or 431 if one exceeds its limit.
+    """
+    if len(url) > limits.url_bytes:
+        detail = f"the target of the request has {len(url)} bytes; allowed: {limits.url_bytes} (CHURN_MAX_URL_BYTES)"
+        raise RefusedError(414, "url-too-long", "The target of the request is too long", detail, "max_url_bytes")
+    if len(headers) > limits.fields:
+        detail = f"the head has {len(headers)} fields; allowed: {limits.fields} (CHURN_MAX_HEAD_FIELDS)"
+        raise RefusedError(431, "head-too-large", _LARGE_HEAD, detail, "max_head_fields")
+    longest = max(headers, key=lambda field: len(field[1]), default=(b"", b""))
+    if len(longest[1]) > limits.field_bytes:
+        name = longest[0][:100].decode("latin-1")
+        detail = f"the field {name} has {len(longest[1])} bytes; allowed: {limits.field_bytes} (CHURN_MAX_FIELD_BYTES)"
+        raise RefusedError(431, "head-too-large", _LARGE_HEAD, detail, "max_field_bytes")
+    if len(url) + sum(len(name) + len(value) for name, value in headers) > limits.head_bytes:
+        raise RefusedError(431, "head-too-large", _LARGE_HEAD, _explain_large_head(limits), "max_head_bytes")
+
+
+def refuse_pipelined(limit: int) -> None:
+    """Refuse the latest of too many requests that have no response yet.
+
+    Raises
+    ------
+    RefusedError
+        429, always.
+    """
+    detail = f"more than {limit} requests of the connection wait for their responses (CHURN_MAX_PIPELINED); read them"
+    raise RefusedError(429, "too-many-pipelined", "Too many requests wait", detail, "max_pipelined")
 
 
 def check_method(method: bytes) -> None:
@@ -100,10 +153,24 @@ def find_problem(error: BaseException) -> Problem:
 def describe_slow_head(seconds: float) -> Problem:
     """Return the problem for a request whose head is not complete in time."""
     detail = f"the head of the request was not complete after {seconds:g} s (CHURN_HEAD_SECONDS)"
-    return Problem(408, "request-timeout", "The request took too long", detail)
+    return Problem(408, "request-timeout", "The request took too long", detail, limit="head_seconds")
 
 
-def describe_large_head() -> Problem:
-    """Return the problem for a request whose head is too large."""
-    detail = f"the head of a request may have up to {MAX_HEAD_BYTES} bytes"
-    return Problem(431, "head-too-large", "The head of the request is too large", detail)
+def describe_large_head(limits: Limits, *, is_url: bool) -> Problem:
+    """Return the problem for a request whose head is too large; `is_url` if the target fills it."""
+    if is_url:
+        detail = f"the target of a request may have up to {limits.url_bytes} bytes (CHURN_MAX_URL_BYTES)"
+        return Problem(414, "url-too-long", "The target of the request is too long", detail, limit="max_url_bytes")
+    return Problem(431, "head-too-large", _LARGE_HEAD, _explain_large_head(limits), limit="max_head_bytes")
+
+
+def describe_large_frame(limits: Limits) -> Problem:
+    """Return the problem for a chunked body with too much that is no part of the body."""
+    detail = (
+        f"{limits.head_bytes} bytes of chunk extensions or trailers in a row; allowed: fewer (CHURN_MAX_HEAD_BYTES)"
+    )
+    return Problem(431, "head-too-large", "The trailers are too large", detail, limit="max_head_bytes")
+
+
+def _explain_large_head(limits: Limits) -> str:
+    return f"the head of a request may have up to {limits.head_bytes} bytes (CHURN_MAX_HEAD_BYTES)"

@@ -53,6 +53,10 @@ class Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high
+        assert low is None
+
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answer with what was understood."""

@@ -320,7 +320,6 @@ def test_outputs_there_are_not_are_named(client: TestClient, outputs: Any, word:
         (b'{"inputs": [{"name": "Age"}]}', ["datatype"]),
         (b'{"inputs": [{"name": 1, "datatype": "FP64", "shape": [1]}]}', ["str"]),
         (b'{"inputs": [{"name": "Age", "datatype": "FP64", "shape": [1.5]}]}', ["int"]),
-        (b"[" * 100_000, []),
     ],
 )
 def test_a_body_that_is_no_request_is_explained(client: TestClient, body: bytes, words: list[str]) -> None:

@@ -197,8 +197,6 @@ def test_a_batch_that_is_none_is_refused(client: TestClient) -> None:
         (b'{"a": 1} x', "line 1, column 10"),
         (b"{'a': 1}", "line 1, column 2"),
         (b'{"a": "\xff"}', "not UTF-8: byte 7 is 0xff"),
-        (b"[" * 100_000, "nested too deeply"),
-        (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": 01}', "line 1, column 8"),
     ],
 )

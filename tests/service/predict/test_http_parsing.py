@@ -132,7 +132,7 @@ def test_fast_and_slow_agree_on_rubbish(body: bytes) -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_valid_request_takes_the_fast_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the slow way was taken")
 
     monkeypatch.setattr("service.predict.fast_parse.parse", refuse)
