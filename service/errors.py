@@ -154,6 +154,12 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def too_many_columns(cls, sent: int, limit: int) -> RequestProblem:
+        """Report a table with more columns than the limit."""
+        detail = f"the table has {sent} columns; allowed: {limit} (CHURN_MAX_COLUMNS)"
+        return cls(413, "too-many-columns", "The table has too many columns", detail, limit="max_columns")
+
+    @classmethod
     def json_too_complex(cls, limit: str, found: str, allowed: int) -> RequestProblem:
         """Report JSON that exceeds a limit; `limit` is the name of its setting."""
         return cls(

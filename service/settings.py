@@ -102,8 +102,8 @@ class Settings(BaseSettings):
     """Maximum number of customers in one JSON request; more are rejected with 413."""
 
     max_body_bytes: PositiveInt = 16 * 2**20
-    """Maximum size in bytes of a JSON request body, and of one CSV record or Arrow batch; larger ones are rejected with
-    413. A table as a whole may have any size."""
+    """Maximum size in bytes of a JSON request body, as it is sent and decompressed, and of an Arrow batch; larger ones
+    are rejected with 413. A table as a whole may have any size."""
 
     max_json_bytes: PositiveInt = 4 * 2**20
     """Maximum size in bytes of JSON that is decoded as a whole; more is rejected with 413. Customers are decoded in
@@ -115,6 +115,18 @@ class Settings(BaseSettings):
 
     max_json_depth: PositiveInt = 32
     """Maximum depth of lists and objects in JSON; deeper ones are rejected with 413. Requests need 6."""
+
+    max_record_bytes: PositiveInt = 2**20
+    """Maximum number of bytes of a CSV that may arrive without the end of a record (row); more are rejected with 413.
+    They are held, and looked through again whenever more arrives."""
+
+    max_columns: PositiveInt = 2000
+    """Maximum number of columns of a table (CSV, Arrow); more are rejected with 413. Each one is an object in every
+    block, whether it is read or not."""
+
+    max_cell_bytes: PositiveInt = 4096
+    """Maximum length in bytes of a text in a column that the model reads, or of an identifier, in a table; longer ones
+    are rejected with 413. Many rows of an Arrow table may share a text, which their answers repeat."""
 
     max_pending_bytes: PositiveInt = 64 * 2**20
     """Maximum total size in bytes of the request bodies that one worker holds while they arrive or wait for a thread;

@@ -32,6 +32,9 @@ SAMPLE_BYTES = 1 << 16
 NUMERIC_SHARE = 0.9
 """A column is numeric if this share of its cells are numbers."""
 
+MAX_COMMENTS = 200
+"""Maximum number of lines that start with # above the header."""
+
 _SHORT = 1 << 12
 """Number of bytes that contain nearly every header."""
 
@@ -145,11 +148,13 @@ def _skip_to_header(head: bytes, start: int = 0) -> tuple[int, str | None]:
 
 
 def _find_header(
-    head: bytes, start: int, delimiters: Sequence[str], wanted: Collection[str], *, is_whole: bool
+    head: bytes, start: int, delimiters: Sequence[str], wanted: Collection[str], *, is_whole: bool, comments: int = 0
 ) -> CsvFormat | None:
     """Parse the header with the best delimiter, below comment lines; None if it is incomplete."""
     if start == len(head):
         return None
+    if comments > MAX_COMMENTS:
+        raise TableError(f"more than {MAX_COMMENTS} lines above the header start with #")
     forms = [_read_header(head, start, mark, is_whole=is_whole) for mark in delimiters]
     if None in forms:
         return None
@@ -159,7 +164,9 @@ def _find_header(
     if not form.names[0].startswith("#") or {*wanted} & {*form.names}:
         return form
     # A comment, unless it has as many fields as the next line: then it is a header that starts with #.
-    below = _find_header(head, _skip_to_header(head, form.start)[0], delimiters, wanted, is_whole=is_whole)
+    below = _find_header(
+        head, _skip_to_header(head, form.start)[0], delimiters, wanted, is_whole=is_whole, comments=comments + 1
+    )
     if below is None:
         return form if is_whole else None
     own = next(own for own in forms if own and own.delimiter == below.delimiter)

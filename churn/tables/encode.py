@@ -6,7 +6,7 @@ them. Strings are parsed as by `Feature.parse`, of which this is the vectorised 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from churn.columns import MAX_VIOLATIONS, find_wrong_numbers
 from churn.errors import InvalidCustomersError, TableError, Violation
 from churn.numerals import COMMA_NUMBER, THOUSANDS, find_hint, read_number
 from churn.schema import LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
+from churn.tables.shared_texts import compact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,7 @@ def encode_batch(schema: Schema, batch: pa.RecordBatch, decimals: Mapping[str, D
     wrong = np.zeros(len(batch), dtype=bool)
     violations: list[Violation] = []
     for position, feature in enumerate(schema.features):
-        column = batch.column(feature.name)
+        column = compact(batch.column(feature.name))
         decimal = (decimals or {}).get(feature.name, ".")
         numbers = _read_column(feature, column, decimal)
         raw[:, position] = numbers
@@ -105,8 +106,7 @@ def encode_batch(schema: Schema, batch: pa.RecordBatch, decimals: Mapping[str, D
         bad = _find_wrong(feature, numbers, _find_missing(feature, column))
         if bad.any():
             wrong |= bad
-            plain = simplify(column, as_text=feature.is_text)
-            violations += [_explain(feature, row, plain[row].as_py(), decimal) for row in np.flatnonzero(bad).tolist()]
+            violations += _explain_cells(feature, column, np.flatnonzero(bad).tolist(), decimal)
     violations.sort(key=lambda violation: violation.row)
     return Encoded(raw, wrong, violations)
 
@@ -235,6 +235,19 @@ def _read_cell(feature: Feature, word: str, decimal: Decimal) -> float:
         return feature.parse(word, decimal)
     except InvalidValueError:
         return np.nan
+
+
+def _explain_cells(feature: Feature, column: pa.Array, rows: list[int], decimal: Decimal) -> list[Violation]:
+    """Return the violations for invalid cells; those with the same entry of a dictionary are explained once."""
+    if not types.is_dictionary(column.type):
+        plain = simplify(column, as_text=feature.is_text)
+        return [_explain(feature, row, plain[row].as_py(), decimal) for row in rows]
+    plain = simplify(column.dictionary, as_text=feature.is_text)
+    codes = _find_codes(column)[rows].tolist()
+    known = {
+        code: _explain(feature, 0, plain[code].as_py() if code < len(plain) else None, decimal) for code in set(codes)
+    }
+    return [replace(known[code], row=row) for code, row in zip(codes, rows, strict=True)]
 
 
 def _explain(feature: Feature, row: int, cell: object, decimal: Decimal) -> Violation:

@@ -37,7 +37,8 @@ STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1
 LIMITS = (
     "head_seconds", "body_seconds", "queue_seconds", "request_timeout", "max_connections", "max_head_bytes",
     "max_url_bytes", "max_field_bytes", "max_head_fields", "max_pipelined", "max_body_bytes", "max_pending_bytes",
-    "max_held_bytes", "max_customers", "max_json_bytes", "max_json_values", "max_json_depth",
+    "max_held_bytes", "max_customers", "max_json_bytes", "max_json_values", "max_json_depth", "max_record_bytes",
+    "max_columns", "max_cell_bytes",
 )  # fmt: skip
 """Settings that limit requests: values of the label ``limit``."""
 

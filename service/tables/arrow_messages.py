@@ -34,6 +34,8 @@ class Message(NamedTuple):
         Identifier of the dictionary in the message.
     is_delta : bool
         Whether it extends the dictionary instead of replacing it.
+    rows : int
+        Number of rows, or of entries of the dictionary.
     """
 
     kind: int
@@ -41,6 +43,7 @@ class Message(NamedTuple):
     is_compressed: bool = False
     dictionary: int = 0
     is_delta: bool = False
+    rows: int = 0
 
 
 def read_head(data: bytes | bytearray, max_head: int) -> Message | None:
@@ -83,7 +86,10 @@ def _read_table(head: bytes) -> Message:
         )
         table = _follow(head, content)
     if message.kind in (DICTIONARY, RECORD_BATCH):
-        message = message._replace(is_compressed=_field(head, table, 3) is not None)
+        rows = _field(head, table, 0)
+        message = message._replace(
+            is_compressed=_field(head, table, 3) is not None, rows=0 if rows is None else _number("<q", head, rows)
+        )
     return message
 
 

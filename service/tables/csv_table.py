@@ -13,6 +13,7 @@ from churn.tables.cells import CellParser
 from churn.tables.csv_header import write_header
 from churn.tables.csv_push import CsvPush, RecordTooLongError
 from churn.tables.encoding import NotUtf8Error, advise_conversion
+from churn.tables.records import count_lines
 from service.errors import RequestProblem
 from service.tables.rows import check_columns
 
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from churn.schema import Schema
+    from churn.tables.cells import RecordBlock
     from churn.tables.csv_format import CsvFormat
     from churn.tables.rows import Rows
+    from service.tables.limits import TableLimits
+
+BLOCK_LINES = 16_384
+"""Approximate maximum number of lines that are read at once. Rows take more memory than their bytes, above all if each
+value is explained as an error."""
 
 _ADVICE = "is one of its rows that long, or a quote not closed?"
 
@@ -32,17 +39,16 @@ class CsvReader:
     Parameters
     ----------
     schema : Schema
-    max_record : int
-        Maximum length of a record in bytes.
+    limits : TableLimits
     decimal : {".", ","}, optional
         Decimal separator. Detected in the first rows by default.
     """
 
-    def __init__(self, schema: Schema, max_record: int, decimal: str | None = None) -> None:
+    def __init__(self, schema: Schema, limits: TableLimits, decimal: str | None = None) -> None:
         self._schema = schema
-        self._max_record = max_record
+        self._limits = limits
         numeric = [feature.name for feature in schema.features if not feature.is_text]
-        self._bytes = CsvPush(max_record, schema.names, numeric, decimal)
+        self._bytes = CsvPush(limits.record, schema.names, numeric, decimal)
         self._names: tuple[str, ...] = ()
         self._parser: CellParser | None = None
 
@@ -65,10 +71,13 @@ class CsvReader:
             400 if the format can't be determined, 413 if a record is too long, 422 if a column is missing.
         """
         try:
-            for block in self._bytes.feed(data, last=last):
-                yield self._open(self._bytes.form).parse(block)
+            for piece, is_end in _divide(data):
+                for block in self._bytes.feed(piece, last=last and is_end):
+                    yield self._parse(block)
         except RecordTooLongError as error:
-            raise RequestProblem.part_too_large("a record of a CSV", self._max_record, f"{error}: {_ADVICE}") from None
+            raise RequestProblem.part_too_large(
+                "a record of a CSV", self._limits.record, f"{error}: {_ADVICE}", "max_record_bytes"
+            ) from None
         except NotUtf8Error as error:
             raise RequestProblem.malformed_table("csv", f"{error}. {advise_conversion()}") from None
         except TableError as error:
@@ -76,12 +85,25 @@ class CsvReader:
         if last:
             self._open(self._bytes.form)  # a table without rows must have the columns, too
 
+    def _parse(self, block: RecordBlock) -> Rows:
+        rows = self._open(self._bytes.form).parse(block)
+        self._limits.check_cells(rows.batch)
+        return rows
+
     def _open(self, form: CsvFormat | None) -> CellParser:
         assert form is not None  # noqa: S101  set before the first block
         if self._parser is None:
+            self._limits.check_columns(len(form.names))
             self._names = check_columns(self._schema, form.names, form.described)
             self._parser = CellParser(form, self._names, self._schema.features)
         return self._parser
+
+
+def _divide(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield received bytes, with whether they are the end; in pieces if many short rows would take much memory."""
+    size = len(data) * BLOCK_LINES // max(count_lines(data), BLOCK_LINES) + 1
+    for first in range(0, max(len(data), 1), size):
+        yield data[first : first + size], first + size >= len(data)
 
 
 class CsvWriter:

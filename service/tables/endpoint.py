@@ -134,7 +134,7 @@ class BulkEndpoint:
     def __init__(self, metrics: Metrics, processor: RequestProcessor, settings: Settings) -> None:
         self._metrics = metrics
         self._processor = processor
-        self._max_part = settings.max_body_bytes
+        self._settings = settings
         self._budget = Budget(settings.max_held_bytes, settings.max_spilled_bytes)
         self._stall_seconds = settings.send_seconds
 
@@ -196,8 +196,9 @@ class BulkEndpoint:
     def _open(self, scorer: Scorer, form: TableFormat, rejects: bool, decimal: str | None) -> TableJob:
         # pyarrow is imported with the first table, in the thread; a service without tables never loads it.
         from service.tables.job import TableJob
+        from service.tables.limits import TableLimits
 
-        return TableJob(scorer, form, rejects=rejects, max_part=self._max_part, decimal=decimal)
+        return TableJob(scorer, form, rejects=rejects, limits=TableLimits.of(self._settings), decimal=decimal)
 
     async def _score(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from service.errors import RequestProblem, shorten
 from service.observe.stages import run_stages
 from service.tables.arrow_table import ArrowReader, ArrowWriter
 from service.tables.csv_table import CsvReader, CsvWriter
+from service.tables.limits import TableLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from churn.tables.rows import Rows
     from service.media_types import TableFormat
     from service.tables.rows import TableReader
+
+BLOCK_ERRORS = 8192
+"""Approximate maximum number of errors that are described in one part of a response: each takes some 500 bytes."""
 
 _CODEC = pa.Codec("zstd", compression_level=1)
 
@@ -58,9 +63,9 @@ class ResponseBlock(NamedTuple):
     answer : ResponsePart
         Encoded part of the response.
     scored : ScoredRows or None
-        None for the end of the response.
+        None for the rest of these rows, and for the end of the response.
     stamps : sequence of float
-        As `service.observe.stages.Stamps`; empty for the end of the response.
+        As `service.observe.stages.Stamps`; empty if `scored` is None.
     """
 
     answer: ResponsePart
@@ -77,8 +82,7 @@ class TableJob:
     form : {"csv", "arrow"}
     rejects : bool
         Whether invalid rows are returned with their errors; otherwise the whole table is rejected.
-    max_part : int
-        Maximum size in bytes of a part that must be held in memory: a CSV record or an Arrow message.
+    limits : TableLimits, optional
     decimal : {".", ","}, optional
         Decimal separator of numbers in strings. Detected by default.
 
@@ -89,12 +93,18 @@ class TableJob:
     """
 
     def __init__(
-        self, scorer: Scorer, form: TableFormat, *, rejects: bool, max_part: int, decimal: str | None = None
+        self,
+        scorer: Scorer,
+        form: TableFormat,
+        *,
+        rejects: bool,
+        limits: TableLimits = TableLimits(),  # noqa: B008  immutable
+        decimal: str | None = None,
     ) -> None:
         schema = scorer.schema
         self._scorer = scorer
         reader: type[CsvReader | ArrowReader] = CsvReader if form == "csv" else ArrowReader
-        self._reader: TableReader = reader(schema, max_part, decimal)
+        self._reader: TableReader = reader(schema, limits, decimal)
         self._writer = CsvWriter() if form == "csv" else ArrowWriter()
         self._rejects = rejects
         self._form: pa.Schema | None = None
@@ -125,9 +135,7 @@ class TableJob:
         """
         received = perf_counter()
         for rows in self._reader.read(data, last=last):
-            block = self._score(rows, received, pack=pack())
-            if block is not None:
-                yield block
+            yield from self._score(rows, received, pack=pack())
             received = perf_counter()
         if last:
             if self._errors:
@@ -151,8 +159,8 @@ class TableJob:
         )
         return self._writer.begin(self._form)
 
-    def _score(self, rows: Rows, received: float, *, pack: bool) -> ResponseBlock | None:
-        """Score rows; None if the table will be rejected."""
+    def _score(self, rows: Rows, received: float, *, pack: bool) -> Iterator[ResponseBlock]:
+        """Score rows; nothing is yielded if the table will be rejected."""
         rows = replace(rows, first=self.counts.rows + 1)
         encoded = encode_rows(self._scorer.schema, rows)
         parsed = perf_counter()
@@ -160,20 +168,28 @@ class TableJob:
             self._list(encoded.violations, rows)
         if self._errors:
             self.counts.rows += rows.total
-            return None
+            return
         raw = encoded.accepted
 
-        def encode(rows: Rows, probabilities: NDArray[np.float64]) -> tuple[ResponsePart, ScoredRows]:
-            scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
-            text = self._begin() + self._writer.write(self._answer(rows, encoded, scored))
-            packed = ResponsePart(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
-            return packed, scored
+        def write(batch: pa.RecordBatch, begin: bytes = b"") -> ResponsePart:
+            text = begin + self._writer.write(batch)
+            return ResponsePart(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
 
-        (answer, scored), _, stamps = run_stages(
+        def encode(
+            rows: Rows, probabilities: NDArray[np.float64]
+        ) -> tuple[ResponsePart, ScoredRows, Iterator[pa.RecordBatch]]:
+            scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
+            begin = self._begin()
+            batches = self._answer(rows, encoded, scored)
+            return write(next(batches), begin), scored, batches
+
+        (answer, scored, batches), _, stamps = run_stages(
             self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
         )
         self.counts.add(scored)
-        return ResponseBlock(answer, scored, stamps)
+        yield ResponseBlock(answer, scored, stamps)
+        for batch in batches:
+            yield ResponseBlock(write(batch))
 
     def _list(self, violations: list[Violation], rows: Rows) -> None:
         """Collect invalid values for the error response.
@@ -194,7 +210,8 @@ class TableJob:
             what = {"field": violation.field or None, "reason": violation.reason, "sent": shorten(violation.sent)}
             self._errors.append(place | what | {"allowed": violation.allowed})
 
-    def _answer(self, rows: Rows, encoded: Encoded, scored: ScoredRows) -> pa.RecordBatch:
+    def _answer(self, rows: Rows, encoded: Encoded, scored: ScoredRows) -> Iterator[pa.RecordBatch]:
+        """Yield the answers to all rows; in several batches if there are many errors."""
         scorer, count = self._scorer, rows.total
         if scorer.schema.identifier in rows.batch.schema.names:
             names = rows.batch.column(scorer.schema.identifier)
@@ -211,9 +228,16 @@ class TableJob:
             probabilities, decisions = (_spread(values, ~mask) for values in (probabilities, decisions))
         version = pa.array([scorer.version]).take(pa.array(np.zeros(count, dtype=np.int8)))
         columns = [names, pa.array(probabilities, mask=mask), pa.array(decisions, mask=mask), version]
-        if self._rejects:
-            columns.append(_describe(encoded.violations, count))
-        return pa.record_batch(columns, schema=self._form)
+        if not self._rejects:
+            yield pa.record_batch(columns, schema=self._form)
+            return
+        violations, places = encoded.violations, [one.row for one in encoded.violations]
+        step = count * BLOCK_ERRORS // max(len(violations), BLOCK_ERRORS) + 1
+        for first in range(0, max(count, 1), step):
+            stop = min(first + step, count)
+            found = violations[bisect_left(places, first) : bisect_left(places, stop)]
+            part = [column.slice(first, stop - first) for column in columns]
+            yield pa.record_batch([*part, _describe(found, first, stop)], schema=self._form)
 
 
 def _spread(values: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
@@ -222,12 +246,12 @@ def _spread(values: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
     return spread
 
 
-def _describe(violations: list[Violation], count: int) -> pa.Array:
-    """Return the error message of each row; null for valid rows."""
+def _describe(violations: list[Violation], first: int, stop: int) -> pa.Array:
+    """Return the error message of each row from `first` to `stop`; null for valid rows."""
     words: dict[int, list[str]] = {}
     for one in violations:
         sent = "" if one.sent in (None, "") else f": sent {shorten(one.sent)!r}"
         words.setdefault(one.row, []).append(f"{one.field or 'the row'} {one.reason}{sent}, allowed: {one.allowed}")
     if not words:
-        return pa.nulls(count, pa.string())
-    return pa.array(["; ".join(words[row]) if row in words else None for row in range(count)], pa.string())
+        return pa.nulls(stop - first, pa.string())
+    return pa.array(["; ".join(words[row]) if row in words else None for row in range(first, stop)], pa.string())

@@ -93,7 +93,7 @@ def by_http_csv(client: TestClient, path: Path, decimal: str | None = None) -> l
 
 def by_http_csv_in_pieces(scorer: Scorer, path: Path, size: int, decimal: str | None = None) -> list[Outcome]:
     """Give the service's job some bytes at a time."""
-    job = TableJob(scorer, "csv", rejects=True, max_part=1 << 24, decimal=decimal)
+    job = TableJob(scorer, "csv", rejects=True, decimal=decimal)
     body, text = path.read_bytes(), b""
     for start in range(0, max(len(body), 1), size):
         for block in job.work(body[start : start + size], last=start + size >= len(body), pack=lambda: False):

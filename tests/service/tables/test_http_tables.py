@@ -338,7 +338,7 @@ def odd_scorer(odd_models: Path) -> Scorer:
 
 
 def run(scorer: Scorer, body: bytes, form: Any, *, rejects: bool, size: int = 1 << 30) -> bytes:
-    job, answer = TableJob(scorer, form, rejects=rejects, max_part=1 << 20), b""
+    job, answer = TableJob(scorer, form, rejects=rejects), b""
     for start_at in range(0, max(len(body), 1), size):
         last = start_at + size >= len(body)
         for block in job.work(body[start_at : start_at + size], last=last, pack=lambda: True):
