@@ -24,7 +24,7 @@ SUPPLY := .venv/supply
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: help serve setup test test-fast test-deploy test-containers train image base-images up down lint \
-    format lock sbom audit openapi docs clean
+    format lock sbom audit openapi docs fuzz clean
 
 help: ## list all targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ audit: $(SUPPLY)/.ready ## look up all locked packages in a database of vulnerab
 
 openapi: $(DEV)/.ready ## regenerate docs/openapi.json
 	$(DEV)/bin/python -m service.openapi_file models docs/openapi.json
+
+fuzz: $(DEV)/.ready ## search for costly inputs for a few minutes (INPUTS=5000 and SECONDS=30 of each media type)
+	$(DEV)/bin/python benchmarks/costliest.py --inputs $(or $(INPUTS),5000) --seconds $(or $(SECONDS),30)
 
 docs: openapi ## regenerate docs/openapi.json, docs/cli.md and the table in docs/configuration.md
 	$(DEV)/bin/python -m cli.reference docs

@@ -211,7 +211,7 @@ def _read_json(head: bytes, limits: JsonLimits) -> Inference:
     check_json(head, limits)
     try:
         return _decode(head)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     # Either invalid, or with NaN, which is not JSON but sent by clients; the error messages are better here, too.
     try:

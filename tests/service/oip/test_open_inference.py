@@ -314,6 +314,7 @@ def test_outputs_there_are_not_are_named(client: TestClient, outputs: Any, word:
         (b"", ["line 1, column 1"]),
         (b'{"inputs": [', ["line 1"]),
         (b"\xff{}", ["UTF-8"]),
+        (b'{"inputs": [{"name": "\xff"}]}', ["UTF-8: byte 22 is 0xff"]),
         (b"[]", ["object"]),
         (b"{}", ["inputs"]),
         (b'{"inputs": {}}', ["array"]),
