@@ -96,7 +96,7 @@ def as_answered(column: pa.Array) -> pa.Array:
     """Return an identifier column with the type of `choose_type`; null in the rows of `find_broken`."""
     kind = choose_type(column.type)
     if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = _decode(column)
     if types.is_floating(column.type):
         known = ~np.asarray(compute.is_nan(column).fill_null(True))
         known[find_broken(column)] = False
@@ -109,12 +109,19 @@ def as_answered(column: pa.Array) -> pa.Array:
 def find_broken(column: pa.Array) -> list[int]:
     """Return the rows with a float identifier that is not a 64-bit integer."""
     if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = _decode(column)
     if not types.is_floating(column.type):
         return []
     numbers = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     whole = (numbers == np.floor(numbers)) & (numbers >= -(2.0**63)) & (numbers < 2.0**63)
     return np.flatnonzero(~whole & ~np.isnan(numbers)).tolist()
+
+
+def _decode(column: pa.DictionaryArray) -> pa.Array:
+    """Return the cells of a dictionary."""
+    if types.is_string_view(column.type.value_type):  # pyarrow can't take from views
+        return column.dictionary.cast(pa.string()).take(column.indices)
+    return column.dictionary_decode()
 
 
 def _write_floats(column: pa.Array) -> pa.Array:

@@ -104,6 +104,14 @@ def test_shared_texts_score_as_texts(client: TestClient, kind: pa.DataType) -> N
     assert [row["error"] is None for row in read_arrow(answers[0].content)] == [True, True, True, False]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_identifiers_that_are_shared_are_answered(client: TestClient, kind: pa.DataType) -> None:
+    ids = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1]), pa.array(["a", "b", "unused"], kind))
+    answer = post(client, write(make_batch(4, CustomerId=ids)), ARROW)
+    assert answer.status_code == 200
+    assert [row["CustomerId"] for row in read_arrow(answer.content)] == ["b", "a", None, "b"]
+
+
 def read_blocks(scorer: Scorer, body: bytes, limits: TableLimits = TableLimits()) -> list[Any]:  # noqa: B008
     job = TableJob(scorer, "arrow", rejects=True, limits=limits)
     return [block.scored for block in job.work(body, last=True, pack=lambda: False) if block.scored is not None]
