@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from churn.tables.shared_texts import measure_texts
+from churn.tables.shared_texts import find_longest, measure_texts
 from service.errors import RequestProblem
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.settings import Settings
+
+
+FEW_BYTES = 2**20
+"""Size in bytes up to which the texts of a block need not be measured one by one."""
 
 
 class TableLimits(NamedTuple):
@@ -59,14 +63,18 @@ class TableLimits(NamedTuple):
         Returns
         -------
         ndarray of int64, shape (len(batch),)
-            Length in bytes of all texts of each row.
+            Length in bytes of all texts of each row; an upper bound if all are short.
 
         Raises
         ------
         RequestProblem
             413 if a text is too long.
         """
-        total = np.zeros(len(batch), dtype=np.int64)
+        longest = [find_longest(column) for column in batch.columns]
+        total = np.full(len(batch), sum(longest), dtype=np.int64)
+        if max(longest, default=0) <= self.cell and len(batch) * sum(longest) <= FEW_BYTES:
+            return total  # all texts are short
+        total[:] = 0
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             lengths = measure_texts(column)
             if lengths is None or not len(lengths):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from churn.schema import Feature, Schema
 from churn.tables.encode import encode_batch
-from churn.tables.shared_texts import compact, measure_texts
+from churn.tables.shared_texts import compact, find_longest, measure_texts
 
 TEXTS = st.lists(st.none() | st.text(max_size=30), max_size=8)
 KINDS = st.sampled_from([pa.string(), pa.large_string(), pa.string_view()])
@@ -71,3 +71,11 @@ def test_an_entry_of_a_dictionary_is_explained_once(monkeypatch: pytest.MonkeyPa
     assert [one.row for one in encoded.violations] == [row for row in range(1000) if row % 3]
     assert {(one.row % 3, one.sent) for one in encoded.violations} == {(1, "b"), (2, "c")}
     assert max(map(seen.count, seen)) <= 2  # read, and explained
+
+
+@given(dictionaries() | st.tuples(st.builds(pa.array, TEXTS, KINDS), st.just([])))
+def test_no_text_is_longer_than_the_longest(drawn: tuple[pa.Array, list[Any]]) -> None:
+    found = measure_texts(drawn[0])
+    assert found is not None
+    assert find_longest(drawn[0]) >= max(found.tolist(), default=0)
+    assert find_longest(pa.array([1.5])) == 0
