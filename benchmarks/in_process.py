@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from service.app import ChurnService
 from service.settings import Settings
+from service.wire.reading import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -28,6 +29,9 @@ READ_BYTES = 256 * 1024
 """The most that uvloop reads from a socket at once."""
 
 BEAT_SECONDS = 0.0005
+
+FEW_TURNS = 20
+"""Turns of the event loop in which an ordinary request is answered."""
 
 PATIENCE_SECONDS = 4.0
 """Time after which the client leaves. A table may take longer, but is processed in equal steps."""
@@ -169,9 +173,13 @@ class InProcess:
             connection.data_received(read)
             await asyncio.sleep(0)
         waits = 0
-        while connection.is_in_flight and not pipe.is_closed and perf_counter() < ends and (is_read or waits < 20):
+        while (
+            connection.is_in_flight and not pipe.is_closed and perf_counter() < ends and (is_read or waits < FEW_TURNS)
+        ):
             waits += 1
-            await asyncio.sleep(0 if waits < 20 else 0.001)
+            if waits > 2 * FEW_TURNS and connection.reading is not IDLE:
+                break  # the request is incomplete, or has been refused
+            await asyncio.sleep(0 if waits < FEW_TURNS else 0.001)
         seconds = perf_counter() - started
         grown = max(0, read_memory("VmHWM") - before) if weighs else 0
         if connection.parser is not None:
