@@ -44,7 +44,7 @@ CHILD_BYTES = 12 * 2**30
 LARGE_EVERY = 400
 KEPT = 40
 WORST = 5
-SUSPICIOUS_SECONDS = 0.01
+SUSPICIOUS_SECONDS = 0.05
 ARROWS = {"Arrow stream": False, "Arrow file": True}
 """Media types of tables described by numbers, and whether they are files."""
 
