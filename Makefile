@@ -17,13 +17,17 @@ DOCKER ?= docker
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' churn/__init__.py)
 REVISION := $(or $(shell git rev-parse --short HEAD 2>/dev/null),unknown)
 COMPOSE ?= $(DOCKER) compose
+COMPOSE_KEYS = $(COMPOSE) run --rm --no-deps -T --entrypoint churn keys keys
+# Name and scopes of `make key`: predict, metrics, admin, records.
+NAME ?=
+SCOPE ?= predict
 
 SERVE := .venv/serve
 DEV := .venv/dev
 SUPPLY := .venv/supply
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help serve setup test test-fast test-deploy test-containers train image base-images up down lint \
+.PHONY: help serve setup test test-fast test-deploy test-containers train image base-images up key down lint \
     format lock sbom audit openapi docs fuzz clean
 
 help: ## list all targets
@@ -60,8 +64,13 @@ image: ## build the image churn:cpu (TARGET=cpu, batch, train or gpu; DOCKER=pod
 base-images: ## pin the base images by the digests that their tags have now (needs docker and the registry)
 	$(PYTHON) deploy/supply/pin_images.py $(DOCKER)
 
-up: ## start the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000
+up: ## start the service, Prometheus and Grafana in containers, on 127.0.0.1:8000, 9090 and 3000; prints a first key
 	VERSION=$(VERSION) REVISION=$(REVISION) $(COMPOSE) up --build --detach --wait
+	@$(COMPOSE_KEYS) create --if-absent --name first --scope predict
+
+key: ## create an API key of the service in containers: make key NAME=crm SCOPE=predict
+	@test -n "$(NAME)" || { echo "make: give a name: make key NAME=crm SCOPE=predict" >&2; exit 1; }
+	@$(COMPOSE_KEYS) create --name "$(NAME)" $(foreach s,$(SCOPE),--scope $(s))
 
 down: ## stop them; the data of Prometheus and Grafana is kept
 	$(COMPOSE) down

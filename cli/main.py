@@ -13,6 +13,7 @@ from churn import __version__
 from churn.errors import ChurnError
 from churn.runtime.cpus import limit_thread_pools
 from cli.evaluate import evaluate
+from cli.keys import keys
 from cli.models import models
 from cli.score import score
 from cli.serve import serve
@@ -33,7 +34,7 @@ def churn() -> None:
     """
 
 
-for command in (train, tune, evaluate, serve, score, simulate, models):
+for command in (train, tune, evaluate, serve, score, simulate, models, keys):
     churn.add_command(command)
 
 

@@ -20,10 +20,15 @@ from churn import __version__
 from churn.registry import Registry
 from service.api import admin, docs, health, metrics, model
 from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
+from service.guard.caller import CALLER
 from service.guard.json_limits import JsonLimits
+from service.guard.jwks import JwksError
+from service.guard.keys_file import KeysFileError
+from service.guard.protection import is_protected, make_gate, refuse_from_elsewhere
 from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
-from service.observe.logs import bind_request_id, choose_format
+from service.observe.audit import AuditLog
+from service.observe.logs import bind_caller, bind_request_id, choose_format
 from service.observe.metrics import Metrics
 from service.observe.overload import OverloadReport
 from service.observe.responses import ObservedResponse
@@ -46,6 +51,7 @@ from service.wire.ticket import TICKET, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from fastapi import APIRouter
     from starlette.types import Receive, Scope, Send
@@ -64,9 +70,13 @@ class ChurnService(FastAPI):
     settings : Settings
     is_alone : bool
         Whether this process decides on its models; otherwise its supervisor does.
+    buckets : Path, optional
+        File in which the workers share the rate limits of callers.
 
     Attributes
     ----------
+    gate : Gate or None
+        Decides on requests; None if they need no credential.
     model_state : ModelState
     models : ModelAgent
         Loads models and switches between them.
@@ -78,7 +88,7 @@ class ChurnService(FastAPI):
     tracing : Tracing or None
     """
 
-    def __init__(self, settings: Settings, *, is_alone: bool = True) -> None:
+    def __init__(self, settings: Settings, *, is_alone: bool = True, buckets: Path | None = None) -> None:
         super().__init__(
             title="Churn scoring",
             version=__version__,
@@ -93,6 +103,9 @@ class ChurnService(FastAPI):
             },
         )
         self.metrics = Metrics()
+        self.audit = AuditLog(settings.audit_log)
+        self.gate = make_gate(settings, self.metrics.guard, self.audit, buckets)
+        self._is_local_only = is_alone and settings.auth != "none" and not is_protected(settings)
         self.model_state = ModelState(self.metrics)
         self.models = ModelAgent(settings, self.model_state, self.metrics)
         self.alone = Alone(settings, self.model_state, self.models) if is_alone else None
@@ -120,7 +133,7 @@ class ChurnService(FastAPI):
         traffic = Traffic(backlog, refusals, self.overload.count_left)
         make: Callable[..., Connection] = Connection
         if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
-            fast_path = FastPath(self.predict, self.access, settings.max_body_bytes)
+            fast_path = FastPath(self.predict, self.access, settings.max_body_bytes, self.gate)
             backlog.flush = fast_path.flush
             make = partial(FastConnection, fast_path)
         self.protocol: Callable[..., Connection] = partial(make, traffic, limits, self._count_refusal)
@@ -130,23 +143,26 @@ class ChurnService(FastAPI):
         routers = [
             health.make_router(self.model_state),
             model.make_router(self.model_state, self.metrics),
-            docs.make_router(self, self.model_state),
+            *([docs.make_router(self, self.model_state, is_protected=self.gate is not None)] if settings.docs else []),
             *([] if is_managed else self._make_management_routers(settings)),
-            oip.make_router(
-                self.model_state, self.metrics, self.processor, settings.max_customers, JsonLimits.of(settings)
-            ),
+            *([self._make_oip_router(settings)] if settings.v2 else []),
         ]
         for router in routers:
             self.include_router(router)
-        self.mount(docs.STATIC, docs.make_static_files())
+        if settings.docs:
+            self.mount(docs.STATIC, docs.make_static_files())
         self._known = {getattr(route, "path", PATH) for router in routers for route in router.routes} | {PATH}
 
     def _make_management_routers(self, settings: Settings) -> list[APIRouter]:
-        routers = [metrics.make_router(self.metrics.expose)]
+        routers = [metrics.make_router(self.metrics.expose)] if settings.metrics else []
         if settings.admin:
-            changes = admin.Changes(self.models, settings.change_seconds)
+            changes = admin.Changes(self.models, settings.change_seconds, self.audit)
             routers.append(admin.make_router(lambda: self.model_state.lineup, changes, Registry(settings.models)))
         return routers
+
+    def _make_oip_router(self, settings: Settings) -> APIRouter:
+        limits = JsonLimits.of(settings)
+        return oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""
@@ -175,8 +191,10 @@ class ChurnService(FastAPI):
         try:
             if ticket is not None and ticket.refusal is not None:
                 await self._refuse(ticket.refusal, perf_counter() - ticket.arrived, routed, receive, response)
+            elif (problem := await self._find_objection(routed, response)) is not None:
+                await self._refuse(problem, perf_counter() - response.started, routed, receive, response)
             elif scores:
-                await self.predict(scope, receive, response)
+                await self.predict(routed, receive, response)
             else:
                 # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
                 with suppress(Exception):
@@ -188,14 +206,28 @@ class ChurnService(FastAPI):
                 await self._refuse(problem, self._shutdown_seconds, routed, receive, response, TABLE_LABEL)
         response.end()
 
+    async def _find_objection(self, scope: Scope, response: ObservedResponse) -> Problem | None:
+        """Return why a request may not be handled: before its body is read, and before it is routed."""
+        if self.gate is None:
+            return refuse_from_elsewhere(scope) if self._is_local_only else None
+        try:
+            await self.gate.admit(scope)
+        except Problem as problem:
+            return problem
+        finally:
+            if (caller := scope.get(CALLER)) is not None:
+                response.caller = caller.name
+                bind_caller(caller.name)
+        return None
+
     async def _refuse(
         self, problem: Problem, seconds: float, scope: Scope, receive: Receive, send: Send, timed_as: str = PATH
     ) -> None:
         """Respond to a request that is not scored, whatever its route."""
         self.metrics.count_rejection(problem.kind, problem.limit)
-        if scope["path"] == PATH:
-            self.metrics.count_request(PATH, scope["method"], problem.status, seconds, timed_as)
-        respond = oip.respond if scope["path"].startswith(f"{oip.ROOT}/") else Problem.respond
+        if scope["path"] == PATH and scope["method"] == "POST":  # others are counted when the response begins
+            self.metrics.count_request(PATH, "POST", problem.status, seconds, timed_as)
+        respond = oip.respond if f"{scope['path']}/".startswith(f"{oip.ROOT}/") else Problem.respond
         await respond(problem)(scope, receive, send)
 
     def _count_refusal(self, problem: Problem) -> tuple[bytes, bytes]:
@@ -216,7 +248,7 @@ class ChurnService(FastAPI):
         return next((name for name in (path, template) if name in self._known), "other")
 
 
-def create_app(settings: Settings | None = None, *, is_alone: bool = True) -> FastAPI:
+def create_app(settings: Settings | None = None, *, is_alone: bool = True, buckets: Path | None = None) -> FastAPI:
     """Create the application, e.g. for ``uvicorn --factory service.app:create_app``.
 
     Parameters
@@ -225,10 +257,12 @@ def create_app(settings: Settings | None = None, *, is_alone: bool = True) -> Fa
         By default read from the environment; if a variable is invalid, the process exits with a message.
     is_alone : bool
         See `ChurnService`.
+    buckets : Path, optional
+        Likewise.
     """
     try:
-        return ChurnService(settings or read_settings(), is_alone=is_alone)
-    except SettingsError as error:
+        return ChurnService(settings or read_settings(), is_alone=is_alone, buckets=buckets)
+    except (SettingsError, KeysFileError, JwksError) as error:
         sys.exit(f"error: {error}")  # uvicorn would print a traceback
 
 
@@ -237,12 +271,17 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     """Start loading the model, without waiting for it; at shutdown, flush what is buffered."""
     for name in find_unknown_variables(os.environ):
         _log.warning("unknown setting %s", name)
-    deciding = asyncio.create_task(app.alone.run()) if app.alone is not None else None
+    running = [app.alone.run()] if app.alone is not None else []
+    running += [app.gate.watch()] if app.gate is not None else []
+    tasks = [asyncio.create_task(each) for each in running]
     yield
-    if deciding is not None:
-        deciding.cancel()
+    for task in tasks:
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await deciding
+            await task
+    if app.gate is not None:
+        app.gate.close()
+    app.audit.close()
     app.models.close()
     app.processor.close()
     app.metrics.flush()

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from churn.names import IDENTIFIER_LIMIT
+from service.safe_headers import SAFE_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -293,7 +294,8 @@ def encode_closing(problem: Problem) -> bytes:
     fields = [*problem.headers.items(), ("content-type", MEDIA_TYPE), ("content-length", len(body))]
     fields.append(("connection", "close"))
     head = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-    return (head + "".join(f"{name.lower()}: {value}\r\n" for name, value in fields) + "\r\n").encode() + body
+    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in fields)
+    return head.encode() + SAFE_LINES + lines.encode() + b"\r\n" + body
 
 
 def shorten(value: object) -> Any:  # noqa: ANN401  a JSON value

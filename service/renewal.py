@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 START_ONLY = frozenset({
-    "models", "model_version", "shadow_version", "canary_version", "canary_share", "management_port", "management_host",
+    "models", "model_version", "shadow_version", "canary_version", "canary_share", "trusted_keys",
+    "management_port", "management_host", "admin", "metrics",
+    "auth", "api_keys", "audit_log", "requests_per_second", "customers_per_second",
+    "jwks", "jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_leeway_seconds", "jwt_scope_prefix",
     "drain_seconds", "worker_answer_seconds", "worker_start_seconds", "log_format", "log_level",
 })  # fmt: skip
-"""Settings of the supervisor, which runs on when its workers are replaced."""
+"""Settings that the supervisor uses, too, which runs on when its workers are replaced. Files of keys are read again
+anyway when they change."""
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,11 @@ from churn.devices import describe_devices, require_gpu
 from churn.errors import ChurnError
 from churn.runtime.cpus import count_cpus
 from churn.runtime.imports import block_imports
+from churn.runtime.private_folder import private_folder
 from service import handover
+from service.guard.protection import describe_protection, require_protection
 from service.handover import ServedSocket
+from service.observe.audit import AuditLog
 from service.observe.logs import set_up_logging
 from service.observe.multiprocess import share_metrics
 from service.observe.tracing import check_tracing
@@ -27,6 +30,7 @@ from service.wire.spread import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from service.management.server import ManagementServer
     from service.rollout.messages import Lineup
@@ -73,12 +77,18 @@ def serve(
     ------
     BundleError, RegistryError
         If there is no model to serve, or its files have changed.
+    KeysFileError, JwksError
+        If a file of keys has faults.
+    ProtectionError
+        If others than this machine can connect, no authentication is configured, and `CHURN_AUTH` is not "none".
     EngineError
         If a GPU is required and there is none.
     ServeError
         If the address can't be bound.
     SupervisorError
         If workers repeatedly fail to start.
+    OSError
+        If the file of the audit log can't be opened.
     TracingError
         If traces are enabled and OpenTelemetry is not installed.
     """
@@ -88,12 +98,15 @@ def serve(
     _log.info("devices: %s", describe_devices(count_cpus()))
     if settings.require_gpu:
         require_gpu(settings.engine)
+    AuditLog(settings.audit_log).close()  # a file that can't be written to is an error here, not one of each worker
     with open_staging(settings.models) as staging:
         coordinator = Coordinator(settings, staging, settings.worker_start_seconds)
         with closing(coordinator):
             lineup = coordinator.open()
             opened = _open_socket(host, port, take_over=take_over)
             with closing(opened):
+                require_protection(settings, opened.listener.getsockname())
+                _log.log(*describe_protection(settings))
                 _log.info(
                     "serving model %d on %s, workers: %d, engine threads in each: %d",
                     lineup.champion.version,
@@ -114,22 +127,24 @@ def _supervise(
     managed: tuple[str, bool],
 ) -> None:
     counts = get_context("spawn").RawArray("q", [CLOSED] * (workers + SPARE_PLACES))
-    shared = opened.listener, opened.is_inherited, counts
-    supervisor = Supervisor(
-        work,
-        (settings, *shared),
-        workers,
-        answer_seconds=settings.worker_answer_seconds,
-        start_seconds=settings.worker_start_seconds,
-        drain_seconds=settings.drain_seconds,
-        counts=counts,
-        conductor=coordinator,
-        listener=opened,
-        renew=None if reread is None else lambda: (renew(settings, reread()), *shared),
-    )
-    with share_metrics(), ExitStack() as stack:
+    with share_metrics(), private_folder("churn-limits-") as folder, ExitStack() as stack:
+        buckets = folder / "buckets"
+        shared = opened.listener, opened.is_inherited, counts, buckets
+        supervisor = Supervisor(
+            work,
+            (settings, *shared),
+            workers,
+            answer_seconds=settings.worker_answer_seconds,
+            start_seconds=settings.worker_start_seconds,
+            drain_seconds=settings.drain_seconds,
+            counts=counts,
+            conductor=coordinator,
+            listener=opened,
+            renew=None if reread is None else lambda: (renew(settings, reread()), *shared),
+        )
         if settings.management_port is not None:
-            management = _open_management(settings, _Status(supervisor, coordinator), coordinator, *managed)
+            status = _Status(supervisor, coordinator)
+            management = _open_management(settings, status, coordinator, buckets, *managed)
             stack.callback(management.close)
             opened.on_taken_over = management.close
             management.start()
@@ -137,13 +152,13 @@ def _supervise(
 
 
 def _open_management(
-    settings: Settings, status: _Status, coordinator: Coordinator, host: str, take_over: bool
+    settings: Settings, status: _Status, coordinator: Coordinator, buckets: Path, host: str, take_over: bool
 ) -> ManagementServer:
-    from service.management.app import make_app  # FastAPI takes 30 MB
+    from service.management.app import ManagementApp  # FastAPI takes 30 MB
     from service.management.requests import ChangeRequests
     from service.management.server import ManagementServer
 
-    app = make_app(settings, status, ChangeRequests(coordinator.wish))
+    app = ManagementApp(settings, status, ChangeRequests(coordinator.wish), buckets)
     try:
         return ManagementServer(app, settings, host, waits=take_over)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import MutableSequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
     from types import FrameType
 
     from service.app import ChurnService
@@ -195,6 +197,7 @@ def work(
     listener: socket.socket,
     is_inherited: bool,
     counts: MutableSequence[int],
+    buckets: Path,
     lineup: Lineup,
     place: int,
     pipe: Connection,
@@ -205,19 +208,27 @@ def work(
         try:
             name_metrics_of_worker(place)
             return_large_blocks()
-            server = _make_server(settings, supervisor, lineup, Spread(counts, place), is_inherited=is_inherited)
+            spread = Spread(counts, place)
+            server = _make_server(settings, buckets, supervisor, lineup, spread, is_inherited=is_inherited)
             server.run([listener])
         finally:
             if supervisor.is_orphaned:
                 remove_staging(lineup.champion)
+                shutil.rmtree(buckets.parent, ignore_errors=True)
 
 
 def _make_server(
-    settings: Settings, supervisor: SupervisorPipe, lineup: Lineup, spread: Spread, *, is_inherited: bool
+    settings: Settings,
+    buckets: Path,
+    supervisor: SupervisorPipe,
+    lineup: Lineup,
+    spread: Spread,
+    *,
+    is_inherited: bool,
 ) -> Server:
     from service.app import create_app
 
-    app: Any = create_app(settings, is_alone=False)
+    app: Any = create_app(settings, is_alone=False, buckets=buckets)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -26,6 +27,9 @@ PREFIX = "CHURN_"
 
 ELSEWHERE = frozenset({"CHURN_ENV_FILE", "CHURN_SIGN_KEY", "CHURN_SQL_URL", "CHURN_SQL_TARGET_URL"})
 """Variables with our prefix that the command line reads, and the service does not."""
+
+JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""All of them have a public key. There is none with a shared secret, which a public key could be used as."""
 
 MAX_CUSTOMERS = 10_000
 DAY = 86_400
@@ -78,8 +82,55 @@ class Settings(BaseSettings):
     """Share of the customers that CHURN_CANARY_VERSION scores."""
 
     admin: bool = False
-    """Enable the routes below /admin, which change the served models. They are not protected: only behind a proxy that
-    restricts them."""
+    """Enable the routes below /admin, which change the served models. Callers need the scope admin; without
+    authentication, everybody who can connect may use them."""
+
+    auth: Literal["auto", "none"] = "auto"
+    """Authentication: auto requires the API keys or tokens that are configured, and without any of them serves this
+    machine only; none serves everybody, for a service that something else protects (docs/authentication.md)."""
+
+    api_keys: Path | None = None
+    """File of the API keys, which `churn keys` writes. It is read again when it changes."""
+
+    jwks: str | None = None
+    """Public keys of the identity provider whose tokens are accepted: path of a file, or an https URL."""
+
+    jwt_issuer: str | None = None
+    """Issuer (iss) that tokens must have; required with CHURN_JWKS."""
+
+    jwt_audience: str | None = None
+    """Audience (aud) that tokens must have; required with CHURN_JWKS."""
+
+    jwt_algorithms: str = "RS256,PS256,ES256,EdDSA"
+    """Algorithms that tokens may be signed with, separated by commas: RS256, RS384, RS512, PS256, PS384, PS512, ES256,
+    ES384, ES512, EdDSA."""
+
+    jwt_leeway_seconds: Annotated[float, Field(ge=0, le=300)] = 30.0
+    """Seconds by which the clocks of this machine and of the identity provider may differ."""
+
+    jwt_scope_prefix: str = "churn:"
+    """What precedes predict, metrics, admin and records in the scopes (scope, scp) of tokens."""
+
+    requests_per_second: PositiveFloat | None = None
+    """Requests a second of each caller, on this machine, unless its API key has its own limit; more are rejected with
+    429. A second's worth may come at once."""
+
+    customers_per_second: PositiveFloat | None = None
+    """Customers a second of each caller, in the same way. A request passes if the customers before it are within the
+    limit; tables are slowed down to it."""
+
+    audit_log: Path | None = None
+    """File for the audit log, one JSON object per line: admin actions, refused credentials, changes of keys. By default
+    these lines are in the log."""
+
+    docs: bool = True
+    """Serve /docs and /openapi.json, to everybody who can connect."""
+
+    metrics: bool = True
+    """Serve /metrics."""
+
+    v2: bool = True
+    """Serve the Open Inference Protocol, below /v2."""
 
     management_port: Annotated[int, Field(gt=0, le=65535)] | None = None
     """Port of its own for /health, /metrics and /admin, which are answered there by a process that does not score.
@@ -236,6 +287,25 @@ class Settings(BaseSettings):
         word = value.strip()
         return word.lower() if word.lower() in _find_words(rule) else word
 
+    @property
+    def allowed_algorithms(self) -> list[str]:
+        """The algorithms that tokens may be signed with."""
+        return [name.strip() for name in self.jwt_algorithms.split(",")]
+
+    @model_validator(mode="after")
+    def _authentication_is_whole(self) -> "Settings":
+        if self.auth == "none" and (self.api_keys is not None or self.jwks is not None):
+            raise ValueError("CHURN_AUTH=none can't be used with CHURN_API_KEYS or CHURN_JWKS; remove one of them")
+        if self.jwks is None:
+            return self
+        if not self.jwt_issuer or not self.jwt_audience:
+            raise ValueError("CHURN_JWKS needs CHURN_JWT_ISSUER and CHURN_JWT_AUDIENCE, which its tokens must have")
+        if unknown := [name for name in self.allowed_algorithms if name not in JWT_ALGORITHMS]:
+            raise ValueError(f"CHURN_JWT_ALGORITHMS has {unknown[0]!r}; allowed: {', '.join(JWT_ALGORITHMS)}")
+        if "://" in self.jwks and not _is_safe_url(self.jwks):
+            raise ValueError("CHURN_JWKS can't be used; allowed: a path, an https URL, or an http URL of this machine")
+        return self
+
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":
         if self.max_pending_bytes < self.max_body_bytes:
@@ -244,6 +314,13 @@ class Settings(BaseSettings):
                 f"({self.max_body_bytes}), or a body of that size could never be received"
             )
         return self
+
+
+def _is_safe_url(text: str) -> bool:
+    """Return whether keys may be requested from a URL: with HTTPS, or from this machine."""
+    url = urlsplit(text)
+    is_here = url.hostname in ("127.0.0.1", "localhost", "::1")
+    return bool(url.hostname) and (url.scheme == "https" or (url.scheme == "http" and is_here))
 
 
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401  fields of Settings

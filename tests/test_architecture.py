@@ -47,8 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "service.predict": {"service.wire", "service.observe", "service.guard", "service.tables"},
     "service.oip": {"service.observe", "service.guard", "service.predict"},
     "service.rollout": {"service.observe", "service.guard", "service.predict"},
-    "service.api": {"service.observe", "service.predict", "service.rollout", "service.tables"},
-    "service.management": {"service.wire", "service.observe", "service.rollout", "service.api"},
+    "service.api": {"service.observe", "service.guard", "service.predict", "service.rollout", "service.tables"},
+    "service.management": {"service.wire", "service.observe", "service.guard", "service.rollout", "service.api"},
     "training.default": set(),
     "training.report": set(),
     "training.streaming": {"training.default", "training.report"},
@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
 
 SHARED: dict[str, set[str]] = {
     "churn": {"columns", "drift", "errors", "identifiers", "names", "numerals", "schema"},
-    "service": {"errors", "media_types", "query", "settings", "state"},
+    "service": {"errors", "media_types", "query", "safe_headers", "settings", "state"},
 }
 """Of a floor's own modules, those that its sub-packages may import; where a floor is missing, any of them."""
 

@@ -1,10 +1,11 @@
-"""Routes that change the served models. They exist only if ``CHURN_ADMIN`` is true."""
+"""Routes that change the served models. They exist only if ``CHURN_ADMIN`` is true, and need the scope admin."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+import msgspec
 from fastapi import APIRouter, Path, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -16,12 +17,12 @@ from service.errors import Problem
 from service.rollout.messages import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fastapi import Request
-    from fastapi.params import Depends
 
     from churn.registry import Registry
+    from service.observe.audit import AuditLog
     from service.rollout.messages import Change, Lineup
 
 _PROBLEMS = {
@@ -70,28 +71,31 @@ class Changes:
     models : Asking
     seconds : float
         Maximum time for a change.
+    audit : AuditLog
     """
 
-    def __init__(self, models: Asking, seconds: float) -> None:
+    def __init__(self, models: Asking, seconds: float, audit: AuditLog) -> None:
         self._models = models
+        self._audit = audit
         self._seconds = seconds
 
     async def make(self, wish: Wish) -> LastChange | Response:
         """Request a change, and respond when it has been made or has failed."""
+        asked = {name: value for name, value in msgspec.structs.asdict(wish).items() if value is not None}
         try:
             change = await self._models.ask(wish, self._seconds)
         except TimeoutError:
+            self._audit.record("models changed", **asked, outcome="pending")
             detail = f"the change was not completed within {self._seconds:g} s; GET /model shows when it is"
             return Problem(503, "change-pending", "The change takes long", detail).respond()
+        self._audit.record("models changed", **asked, outcome=change.outcome)
         if change.outcome == "failed":
             reason = change.reason or "see the log"
             return Problem(409, "change-failed", "The served models are unchanged", reason).respond()
         return describe_change(change)
 
 
-def make_router(
-    find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry, guards: Sequence[Depends] = ()
-) -> APIRouter:
+def make_router(find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry) -> APIRouter:
     """Create the routes.
 
     Parameters
@@ -100,10 +104,8 @@ def make_router(
         Returns what is served; None if nothing is.
     changes : Changes
     registry : Registry
-    guards : sequence of Depends
-        Dependencies that every request must pass, e.g. authentication.
     """
-    router = APIRouter(prefix="/admin", tags=["admin"], dependencies=guards)
+    router = APIRouter(prefix="/admin", tags=["admin"])
     form: dict[str, Any] = {
         "response_model": LastChange,
         "response_model_exclude_none": True,

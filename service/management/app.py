@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from churn import __version__
 from churn.registry import Registry
 from service.api import admin, health, metrics
-from service.errors import respond_to_failure, respond_to_http_exception
+from service.errors import Problem, respond_to_failure, respond_to_http_exception
+from service.guard.caller import CALLER
+from service.guard.protection import make_gate
+from service.observe.access_log import find_request_id
+from service.observe.audit import AuditLog
 from service.observe.exposition import expose_workers
+from service.observe.guard_metrics import GuardMetrics
+from service.observe.logs import bind_caller, bind_request_id
+from service.observe.responses import ObservedResponse
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
     from service.api.admin import Asking
     from service.rollout.messages import Lineup
     from service.settings import Settings
@@ -28,8 +43,11 @@ class Status(health.Readiness, Protocol):
         """The models that are served; None if none are."""
 
 
-def make_app(settings: Settings, status: Status, models: Asking) -> FastAPI:
-    """Create the application.
+class ManagementApp(FastAPI):
+    """The application.
+
+    Requests need the same credentials as on the port of the service. What is refused is in the audit log; it is not
+    counted in the metrics, which are those of the workers.
 
     Parameters
     ----------
@@ -37,20 +55,68 @@ def make_app(settings: Settings, status: Status, models: Asking) -> FastAPI:
     status : Status
     models : Asking
         Requests changes of the models, if ``CHURN_ADMIN`` is true.
+    buckets : Path
+        File of the rate limits, shared with the workers.
+
+    Raises
+    ------
+    KeysFileError, JwksError
+        If a file of keys has faults.
     """
-    app = FastAPI(
-        title="Churn scoring: management",
-        version=__version__,
-        openapi_url=None,
-        exception_handlers={
-            HTTPException: respond_to_http_exception,
-            RequestValidationError: admin.respond_to_invalid_request,
-            Exception: respond_to_failure,
-        },
-    )
-    app.include_router(health.make_router(status))
-    app.include_router(metrics.make_router(expose_workers))
-    if settings.admin:
-        changes = admin.Changes(models, settings.change_seconds)
-        app.include_router(admin.make_router(lambda: status.lineup, changes, Registry(settings.models)))
-    return app
+
+    def __init__(self, settings: Settings, status: Status, models: Asking, buckets: Path) -> None:
+        super().__init__(
+            title="Churn scoring: management",
+            version=__version__,
+            openapi_url=None,
+            lifespan=_live,
+            exception_handlers={
+                HTTPException: respond_to_http_exception,
+                RequestValidationError: admin.respond_to_invalid_request,
+                Exception: respond_to_failure,
+            },
+        )
+        self.audit = AuditLog(settings.audit_log)
+        self.gate = make_gate(settings, GuardMetrics(CollectorRegistry()), self.audit, buckets)
+        self.include_router(health.make_router(status))
+        if settings.metrics:
+            self.include_router(metrics.make_router(expose_workers))
+        if settings.admin:
+            changes = admin.Changes(models, settings.change_seconds, self.audit)
+            self.include_router(admin.make_router(lambda: status.lineup, changes, Registry(settings.models)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request or a lifespan event."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        request_id = find_request_id(dict(scope["headers"]))
+        bind_request_id(request_id)
+        method = scope["method"]
+        routed = {**scope, "method": "GET"} if method == "HEAD" else scope
+        response = ObservedResponse(send, request_id, method, lambda: "management", None, None)
+        try:
+            if self.gate is not None:
+                await self.gate.admit(routed)
+        except Problem as problem:
+            await problem.respond()(routed, receive, response)
+            return
+        finally:
+            if (caller := routed.get(CALLER)) is not None:
+                bind_caller(caller.name)
+        # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
+        with suppress(Exception):
+            await super().__call__(routed, receive, response)
+
+
+@asynccontextmanager
+async def _live(app: ManagementApp) -> AsyncIterator[None]:
+    """Follow the files of keys."""
+    watching = None if app.gate is None else asyncio.create_task(app.gate.watch())
+    yield
+    if watching is not None and app.gate is not None:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        app.gate.close()
+    app.audit.close()

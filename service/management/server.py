@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
 from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from churn.errors import ChurnError
 from service.errors import RequestProblem, encode_closing
+from service.guard.protection import require_protection
 from service.wire.admission import Admission
 from service.wire.backlog import Backlog
 from service.wire.connection import Connection
@@ -74,16 +75,19 @@ class ManagementServer:
     ------
     OSError
         If the port can't be bound; with `waits`, not if it is in use.
+    ProtectionError
+        If others than this machine can connect, and requests need no credential.
     """
 
     def __init__(self, app: FastAPI, settings: Settings, host: str, *, waits: bool) -> None:
         self._address = settings.management_host or host, int(settings.management_port or 0)
+        self._settings = settings
+        self._listener: socket.socket | None = None
         try:
-            self._listener: socket.socket | None = bind(*self._address)
+            self._bind()
         except OSError as error:
             if not waits or error.errno != EADDRINUSE:
                 raise
-            self._listener = None
         self._server = _make_server(app, settings)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="management", daemon=True)
@@ -101,13 +105,27 @@ class ManagementServer:
         if self._listener is not None:
             self._listener.close()
 
+    def _bind(self) -> socket.socket:
+        bound = bind(*self._address)
+        try:
+            require_protection(self._settings, bound.getsockname())
+        except ChurnError:
+            bound.close()
+            raise
+        self._listener = bound
+        return bound
+
     def _run(self) -> None:
         while self._listener is None:
-            with suppress(OSError):
-                self._listener = bind(*self._address)
+            try:
+                self._bind()
+            except ChurnError as error:
+                _log.error("there is no management port: %s", error)
+                return
+            except OSError:  # still in use
+                time.sleep(RETRY_SECONDS)
             if self._closing.is_set():
                 return
-            time.sleep(RETRY_SECONDS)
         _log.info("health checks, metrics and administration on %s", describe_address(self._listener))
         try:
             self._server.run([self._listener])
@@ -126,7 +144,7 @@ def _make_server(app: FastAPI, settings: Settings) -> TickingServer:
         access_log=False,
         http=protocol,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=1,

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 
-LINES_AT_ONCE = 10
+LINES_AT_ONCE = 8
 """Lines per write. Writes of up to 4,096 bytes to a pipe are atomic (PIPE_BUF), so workers' lines do not interleave."""
 
-VALUES = 7
+VALUES = 8
 VALUES_AT_ONCE = VALUES * LINES_AT_ONCE
 
 JSON_LINE = (
     '{"timestamp": "%s.%06dZ", "level": "info", "logger": "service.access", "event": "request", "request_id": "%s", '
-    '"method": "%s", "route": "%s", "status": %d, "duration_seconds": %.6f}\n'
+    '"method": "%s", "route": "%s", "status": %d, "duration_seconds": %.6f, "caller": "%s"}\n'
 )
-TEXT_LINE = "%s.%06dZ info request_id=%s %s %s %d %.6f s\n"
+TEXT_LINE = "%s.%06dZ info request_id=%s %s %s %d %.6f s %s\n"
 
 # Characters that need no escaping in a header or in JSON; short enough not to flood a log.
 _is_request_id = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
@@ -81,7 +81,7 @@ class AccessLog:
         self._deferred_flush = DeferredCall(self.flush)
         self._second, self._date = 0, ""
 
-    def log(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
+    def log(self, request_id: str, method: str, route: str, status: int, seconds: float, caller: str = "-") -> None:
         """Log a completed request.
 
         Parameters
@@ -93,12 +93,14 @@ class AccessLog:
             HTTP status; 499 if the client disconnected.
         seconds : float
             Duration of the request.
+        caller : str
+            Name of the API key, or subject of the token; has no character that needs escaping.
         """
         moment = time.time()
         second = int(moment)
         if second != self._second:
             self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        self._values += (self._date, (moment - second) * 1e6, request_id, method, route, status, seconds)
+        self._values += (self._date, (moment - second) * 1e6, request_id, method, route, status, seconds, caller)
         if len(self._values) == VALUES_AT_ONCE:
             self._write(self._lines)
         else:

@@ -32,18 +32,33 @@ def set_up_logging(settings: Settings) -> None:
         structlog.processors.CallsiteParameterAdder([structlog.processors.CallsiteParameter.PROCESS]),
     ]
     if choose_format(settings) == "json":
-        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        last: list[Any] = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
+        formatter = make_json_formatter(before)
     else:
         plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        formatter = _make_formatter(
+            before, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
         )
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+
+
+def make_json_formatter(before: list[Any] | None = None) -> logging.Formatter:
+    """Return a formatter that writes one JSON object per message; `before` are the processors of foreign messages."""
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    renderers = structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()
+    return _make_formatter(before, *renderers)
+
+
+def _make_formatter(before: list[Any] | None, *last: Any) -> logging.Formatter:  # noqa: ANN401  processors
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    )
+
+
+def bind_caller(name: str) -> None:
+    """Add the caller's name to all messages that are logged in the current task."""
+    structlog.contextvars.bind_contextvars(caller=name)
 
 
 def bind_request_id(request_id: str) -> None:

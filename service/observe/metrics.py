@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.exposition import generate_latest
 
 from service.observe.exposition import WorkersMetrics, leave_out_retired
+from service.observe.guard_metrics import GuardMetrics
 from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
@@ -63,6 +64,7 @@ class Metrics:
     in_flight : Gauge
     process : ProcessMetrics
     shadow : ShadowMetrics
+    guard : GuardMetrics
     buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
@@ -190,6 +192,7 @@ class Metrics:
         self._families = Families(customers, version_customers, bins, bin_shares, unusual, score_bins, score_bin_shares)
         self.process = ProcessMetrics(self._registry)
         self.shadow = ShadowMetrics(self._registry)
+        self.guard = GuardMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.observe.access_log import REQUEST_ID
 from service.observe.metrics import METHODS
+from service.safe_headers import add_safe_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,10 @@ class ObservedResponse:
     Attributes
     ----------
     has_begun : bool
+    started : float
+        When the request began, from `time.perf_counter`.
+    caller : str
+        Who has sent the request, for the access log.
     """
 
     def __init__(
@@ -52,9 +57,10 @@ class ObservedResponse:
         self._label = label
         self._access = access
         self._on_begin = on_begin
-        self._started = perf_counter()
+        self.started = perf_counter()
         self._status = 0
         self._is_logged = False
+        self.caller = "-"
 
     @property
     def has_begun(self) -> bool:
@@ -65,9 +71,10 @@ class ObservedResponse:
         """Send a part of the response."""
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], (REQUEST_ID, self._request_id.encode())]
+            add_safe_fields(message["headers"])
             self._status = message["status"]
             if self._on_begin is not None:
-                self._on_begin(self._label(), self._method, self._status, perf_counter() - self._started)
+                self._on_begin(self._label(), self._method, self._status, perf_counter() - self.started)
         else:
             if self._method == "HEAD":
                 message["body"] = b""
@@ -84,4 +91,5 @@ class ObservedResponse:
         self._is_logged = True
         if self._access is not None:
             method = self._method if self._method in METHODS else "other"
-            self._access.log(self._request_id, method, self._label(), status, perf_counter() - self._started)
+            seconds = perf_counter() - self.started
+            self._access.log(self._request_id, method, self._label(), status, seconds, self.caller)

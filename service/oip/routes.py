@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from churn import __version__
 from service.errors import Problem, RequestProblem, report_failure, shorten
+from service.guard.caller import charge
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
 from service.observe.responses import STATUS_DISCONNECTED
@@ -218,6 +219,7 @@ class InferEndpoint:
         except Problem as problem:
             self._metrics.count_rejection(problem.kind, problem.limit)
             raise
+        charge(request.scope, len(scored.raw))
         self._metrics.count_block(scored.recorder.counts, scored.raw, scored.probabilities, 0, scored.stamps)
         self._metrics.count_batch(len(scored.raw))
         if json_size is None:

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
+from service.guard.caller import charge
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import find_table
@@ -99,6 +100,7 @@ class PredictEndpoint:
         except Exception as error:  # noqa: BLE001  logged by `refuse`
             status, fields, body = self.refuse(error, perf_counter() - started)
         else:
+            charge(scope, scored.customers)
             status, fields = 200, [(b"content-type", JSON)]
             # Recorded before it is sent, so that a client that has the response finds it in the metrics.
             scored.record()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
+from service.guard.caller import API_KEY, AUTHORIZATION
 from service.media_types import find_table
 from service.predict.endpoint import JSON, PATH
 from service.wire.connection import Connection
 from service.wire.reading import FAST_BODY, IDLE
 
 if TYPE_CHECKING:
+    from service.guard.caller import Caller
+    from service.guard.gate import Gate
     from service.predict.fast_path import FastPath
 
 _URL = PATH.encode()
@@ -32,6 +36,10 @@ class FastConnection(Connection):
         self._fields: dict[bytes, bytes] = {}
         self._body = b""
         self._keeps_alive = True
+        self._gate = fast_path.gate
+        self._caller: Caller | None = None  # who has sent `_credential`
+        self._credential: tuple[bytes, bytes] = (b"", b"")  # of the last request: the header and its value
+        self._generation = -1
 
     def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:
         """Accept `POST /predict` with a small JSON body of known length, if the application has no pending request."""
@@ -47,6 +55,7 @@ class FastConnection(Connection):
             and b"content-encoding" not in fields
             and b"expect" not in fields
             and not self.flow.write_paused
+            and (self._gate is None or self._recognise(self._gate, fields))
         ):
             self._keeps_alive = parser.should_keep_alive() and not self._is_guest
             # HTTP/1.1 keeps connections by default and HTTP/1.0 does not. Reading the version is slower.
@@ -54,6 +63,21 @@ class FastConnection(Connection):
                 self._fields, self._body = fields, b""
                 return True
         return False
+
+    def _recognise(self, gate: Gate, fields: dict[bytes, bytes]) -> bool:
+        """Return whether it is known who has sent a request; whoever is not goes to the application to be verified."""
+        if len(fields) != len(self.headers):  # one is repeated, maybe the credential
+            return False
+        name = API_KEY if API_KEY in fields else AUTHORIZATION
+        sent = fields.get(name, b"")
+        before, known = self._credential
+        if before is name and self._generation == gate.generation and compare_digest(sent, known):
+            return name is AUTHORIZATION or AUTHORIZATION not in fields
+        caller = gate.find_known(self.headers)
+        if caller is None:
+            return False
+        self._caller, self._credential, self._generation = caller, (name, sent), gate.generation
+        return True
 
     def leave_fast_path(self) -> None:
         """Pass the request to the application, which limits the time and size of the rest of the body."""
@@ -86,7 +110,7 @@ class FastConnection(Connection):
             self.reading = IDLE
             if self.refusal is None:
                 self.fast_due += 1
-                self._fast_path.answer(self, self._fields, self._body, keep_alive=self._keeps_alive)
+                self._fast_path.answer(self, self._fields, self._body, self._caller, keep_alive=self._keeps_alive)
             elif not self._keeps_alive or self.fast_due or not self.refuse_cheaply(self.waited):
                 self.fast_due += 1
                 self._fast_path.refuse(self, self._fields, self.refusal, keep_alive=self._keeps_alive)

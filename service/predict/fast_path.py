@@ -12,26 +12,34 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from service.errors import RequestProblem
+from service.guard.caller import NOBODY
 from service.guard.deadline import ENVOY_TIMEOUT, TIMEOUT, read_timeout
 from service.guard.request_body import INLINE_BYTES
+from service.guard.scopes import SCOPES
 from service.observe.access_log import REQUEST_ID, find_request_id
 from service.observe.stages import STAMPS
 from service.predict.canary import divert
 from service.predict.endpoint import JSON, PATH
 from service.predict.parse import SingleRequest
 from service.predict.scoring import score_batch, score_single, score_together
+from service.safe_headers import SAFE_LINES
 from service.wire.uvicorn_internals import STATUS_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from service.guard.caller import Caller
+    from service.guard.gate import Gate
     from service.observe.access_log import AccessLog
     from service.predict.endpoint import PredictEndpoint
     from service.predict.served_model import ServedModel
     from service.wire.connection import Connection
 
-_OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n"
+_OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n" + SAFE_LINES
 _CLOSE = b"connection: close\r\n"
+
+SCOPE = SCOPES[PATH[1:]]
+"""What the caller of a request on the fast path must be allowed to do."""
 
 NEVER = float("inf")
 
@@ -48,6 +56,9 @@ class _Pending(NamedTuple):
     ends: float
     """When the request's time is over."""
 
+    caller: str
+    """Who has sent it, for the access log."""
+
 
 class FastPath:
     """Score requests of all connections of a worker, and write the responses.
@@ -59,9 +70,14 @@ class FastPath:
     access : AccessLog or None
     max_body : int
         Maximum size in bytes of a body on the fast path; at most `INLINE_BYTES`.
+    gate : Gate, optional
+        Decides on requests; by default they need no credential.
     """
 
-    def __init__(self, endpoint: PredictEndpoint, access: AccessLog | None, max_body: int) -> None:
+    def __init__(
+        self, endpoint: PredictEndpoint, access: AccessLog | None, max_body: int, gate: Gate | None = None
+    ) -> None:
+        self.gate = gate
         self.max_body = min(max_body, INLINE_BYTES)
         self._endpoint = endpoint
         self._access = access
@@ -72,17 +88,42 @@ class FastPath:
         self._must_close = False
         self._has_limits = False  # whether one of the pending requests has a time limit
 
-    def answer(self, connection: Connection, headers: Mapping[bytes, bytes], body: bytes, *, keep_alive: bool) -> None:
-        """Handle a request: a batch at once, one customer after the event loop has read all sockets that are ready."""
+    def answer(
+        self,
+        connection: Connection,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        caller: Caller | None = None,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        """Handle a request: a batch at once, one customer after the event loop has read all sockets that are ready.
+
+        Parameters
+        ----------
+        connection : Connection
+        headers : mapping of bytes to bytes
+        body : bytes
+        caller : Caller or None
+            Who has sent it; None if nobody need say so.
+        keep_alive : bool
+        """
         received = perf_counter()
         request_id = find_request_id(headers)
         waited = connection.waited
+        name = "-"
         try:
+            if self.gate is not None:
+                caller = caller or NOBODY
+                name = caller.name
+                self.gate.allow(caller, SCOPE, connection.client[0] if connection.client else "")
             has_limit = TIMEOUT in headers or ENVOY_TIMEOUT in headers
             ends = self._find_end(headers, received - waited) if has_limit else NEVER
             model = self._endpoint.find_model(headers)
             request = model.parser.parse(body)
             parsed = perf_counter()
+            if caller is not None and caller.meter is not None:
+                caller.meter.charge(1 if isinstance(request, SingleRequest) else len(request.raw))
             if isinstance(request, SingleRequest):
                 if model.canary is not None:
                     model, request = divert(model, request, body)
@@ -93,7 +134,9 @@ class FastPath:
                     connection.loop.call_soon(self.flush)
                 # Waiting counts as time in the queue, not as parsing.
                 self._pending.append(
-                    _Pending(connection, request_id, keep_alive, request, received - waited, parsed - waited, ends)
+                    _Pending(
+                        connection, request_id, keep_alive, request, received - waited, parsed - waited, ends, name
+                    )
                 )
                 return
             self.flush()  # responses are written in the order of the requests
@@ -101,10 +144,10 @@ class FastPath:
             response, scored = score_batch(model, request, body, received, parsed - waited)
         except Exception as error:  # noqa: BLE001  logged by `PredictEndpoint.refuse`
             self.flush()
-            self._refuse(connection, request_id, error, received, keep_alive=keep_alive)
+            self._refuse(connection, request_id, error, received, name, keep_alive=keep_alive)
             return
         scored.record()
-        self._accept(connection, request_id, response, received, keep_alive=keep_alive)
+        self._accept(connection, request_id, response, received, name, keep_alive=keep_alive)
 
     def flush(self) -> None:
         """Score the pending requests and write their responses."""
@@ -125,10 +168,12 @@ class FastPath:
                 responses = self._score_together(model, pending)
         except Exception as error:  # noqa: BLE001
             for one in pending:
-                self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
+                self._refuse(one.connection, one.request_id, error, one.received, one.caller, keep_alive=one.keep_alive)
             return
         if len(pending) == 1:
-            self._accept(first.connection, first.request_id, response, first.received, keep_alive=first.keep_alive)
+            self._accept(
+                first.connection, first.request_id, response, first.received, first.caller, keep_alive=first.keep_alive
+            )
             return
         self._accept_together(pending, responses)
 
@@ -149,7 +194,7 @@ class FastPath:
         for one in pending:
             if one.ends < now:
                 error = RequestProblem.deadline_exceeded(one.ends - one.received)
-                self._refuse(one.connection, one.request_id, error, one.received, keep_alive=one.keep_alive)
+                self._refuse(one.connection, one.request_id, error, one.received, one.caller, keep_alive=one.keep_alive)
         return [one for one in pending if one.ends >= now]
 
     def refuse(
@@ -158,7 +203,7 @@ class FastPath:
         """Reject a request without parsing its body."""
         self.flush()
         received = perf_counter() - connection.waited
-        self._refuse(connection, find_request_id(headers), problem, received, keep_alive=keep_alive)
+        self._refuse(connection, find_request_id(headers), problem, received, "-", keep_alive=keep_alive)
 
     def _score_together(self, model: ServedModel, pending: list[_Pending]) -> list[bytes]:
         responses, scored = score_together(model, [one.request for one in pending])
@@ -174,31 +219,38 @@ class FastPath:
         self._follow(pending[0].connection.server_state.default_headers)
         head = b"%b%b%b: " % (_OK, self._lines, REQUEST_ID)
         log = None if self._access is None else self._access.log
-        for (connection, request_id, keep_alive, _, received, _, _), body in zip(pending, responses, strict=True):
+        for (connection, request_id, keep_alive, _, received, _, _, name), body in zip(pending, responses, strict=True):
             if not keep_alive or self._must_close:
-                self._accept(connection, request_id, body, received, keep_alive=False)
+                self._accept(connection, request_id, body, received, name, keep_alive=False)
                 continue
             if log is not None:
-                log(request_id, "POST", PATH, 200, perf_counter() - received)
+                log(request_id, "POST", PATH, 200, perf_counter() - received, name)
             connection.finish_fast(
                 b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body), keep_alive=True
             )
 
     def _accept(
-        self, connection: Connection, request_id: str, body: bytes, received: float, *, keep_alive: bool
+        self, connection: Connection, request_id: str, body: bytes, received: float, caller: str, *, keep_alive: bool
     ) -> None:
         if self._access is not None:
-            self._access.log(request_id, "POST", PATH, 200, perf_counter() - received)
+            self._access.log(request_id, "POST", PATH, 200, perf_counter() - received, caller)
         self._send(connection, _OK, request_id, body, keep_alive=keep_alive)
 
     def _refuse(
-        self, connection: Connection, request_id: str, error: Exception, received: float, *, keep_alive: bool
+        self,
+        connection: Connection,
+        request_id: str,
+        error: Exception,
+        received: float,
+        caller: str,
+        *,
+        keep_alive: bool,
     ) -> None:
         seconds = perf_counter() - received
         status, fields, body = self._endpoint.refuse(error, seconds)
         if self._access is not None:
-            self._access.log(request_id, "POST", PATH, status, seconds)
-        head = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % field for field in fields)
+            self._access.log(request_id, "POST", PATH, status, seconds, caller)
+        head = STATUS_LINE[status] + SAFE_LINES + b"".join(b"%b: %b\r\n" % field for field in fields)
         self._send(connection, head, request_id, body, keep_alive=keep_alive)
 
     def _send(self, connection: Connection, head: bytes, request_id: str, body: bytes, *, keep_alive: bool) -> None:

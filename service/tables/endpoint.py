@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import Problem, report_failure
+from service.guard.caller import charge, pace
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import ARROW, CSV, TableFormat, check_parameters
@@ -177,7 +178,7 @@ class BulkEndpoint:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._processor.limit(receive))
                 job = await self._processor.run(self._open, model.scorer, form, rejects, decimal)
-                await self._score(job, model.recorder.counts, body, response, hold, deadline)
+                await self._score(scope, job, model.recorder.counts, body, response, hold, deadline)
 
                 def count_all() -> None:
                     self._metrics.count_batch(job.counts.rows)
@@ -202,6 +203,7 @@ class BulkEndpoint:
 
     async def _score(
         self,
+        scope: Scope,
         job: TableJob,
         counts: ModelCounts,
         body: Body,
@@ -219,7 +221,9 @@ class BulkEndpoint:
                 if (scored := block.scored) is not None:
                     self._metrics.count_block(counts, scored.raw, scored.probabilities, scored.rejected, block.stamps)
                     rows += scored.total
+                    charge(scope, scored.total)
                 await response.put(block.answer, rows)
+                await pace(scope)
 
     async def _work(
         self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None], deadline: Deadline

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from service.errors import MEDIA_TYPE
+from service.safe_headers import SAFE_FIELDS
 from service.wire.reading import BODY, ENDED, HEAD, IDLE, LINGERING, describe_slow_head
 from service.wire.uvicorn_internals import STATUS_LINE, ExchangingProtocol
 from service.wire.watchdog import Watchdog
@@ -153,7 +154,7 @@ class ClosingProtocol(ExchangingProtocol):
         body = problem.encode()
         fields = [field for field in self.server_state.default_headers if field[0] != b"connection"]
         fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
-        fields += [header, (b"connection", b"close")]
+        fields += [*SAFE_FIELDS, header, (b"connection", b"close")]
         return STATUS_LINE[problem.status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body
 
     def _end(self) -> None:

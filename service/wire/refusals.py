@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import MEDIA_TYPE, RequestProblem
+from service.safe_headers import SAFE_FIELDS
 from service.wire.uvicorn_internals import CLOSE, STATUS_LINE
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Refusals:
 
     def _build(self, default: Headers) -> bytes:
         body = self.problem.encode()
-        fields = [*default, (b"content-type", MEDIA_TYPE.encode())]
+        fields = [*default, *SAFE_FIELDS, (b"content-type", MEDIA_TYPE.encode())]
         fields += [(name.lower().encode(), value.encode()) for name, value in self.problem.headers.items()]
         fields.append((b"content-length", b"%d" % len(body)))
         return STATUS_LINE[self.problem.status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body

@@ -63,7 +63,7 @@ class Project:
 @pytest.mark.parametrize("files", [CPU, GPU], ids=["cpu", "gpu"])
 def test_the_files_are_valid_and_keep_everything_at_home(files: list[str]) -> None:
     services = yaml.safe_load(Project(REPOSITORY, {})(*files, *ALL, "config"))["services"]
-    assert set(services) == {"churn", "prometheus", "grafana", "train", "score"}
+    assert set(services) == {"churn", "keys", "prometheus", "grafana", "train", "score"}
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"]
@@ -71,12 +71,15 @@ def test_the_files_are_valid_and_keep_everything_at_home(files: list[str]) -> No
         assert int(service["mem_limit"]) > 0
         assert service["pids_limit"] > 0
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", []))
-        if name in {"train", "score"}:
+        if name in {"train", "score", "keys"}:
             assert service["network_mode"] == "none"
         else:
             assert service["restart"] == "unless-stopped"
     models = [one for one in services["churn"]["volumes"] if one["target"] == "/models"]
     assert [one.get("read_only") for one in models] == [True]
+    assert services["churn"]["depends_on"]["keys"]["condition"] == "service_completed_successfully"
+    keys = [one for one in services["churn"]["volumes"] if one["target"] == "/data"]
+    assert [(one["type"], one.get("read_only")) for one in keys] == [("volume", True)]
     assert services["prometheus"]["depends_on"]["churn"]["condition"] == "service_healthy"
     assert services["grafana"]["depends_on"]["prometheus"]["condition"] == "service_healthy"
     if files == GPU:
@@ -150,6 +153,28 @@ def test_prometheus_scrapes_the_service_and_knows_the_rules(project: Project) ->
     rules = [rule for group in groups for rule in group["rules"]]
     assert {"ChurnDown", "ChurnFeatureDrift"} <= {rule["name"] for rule in rules if rule["type"] == "alerting"}
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+
+
+def test_a_key_is_made_used_and_revoked(project: Project) -> None:
+    keys = ["run", "--rm", "--no-deps", "-T", "--entrypoint", "churn", "keys", "keys"]
+    key = project(*keys, "create", "--name", "crm", "--scope", "predict").strip()
+    assert "prometheus" in project(*keys, "list")
+
+    def wait_for(status: int) -> None:
+        end = time.monotonic() + 30
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", int(project._environment["PORT"]), timeout=10)
+            connection.request("GET", "/model", headers={"X-API-Key": key})
+            found = connection.getresponse().status
+            connection.close()
+            if found == status:
+                return
+            assert time.monotonic() < end, found
+            time.sleep(0.5)
+
+    wait_for(200)
+    project(*keys, "revoke", "crm")
+    wait_for(401)
 
 
 def test_the_jobs_train_into_the_folder_of_models_and_score_a_folder(project: Project) -> None:

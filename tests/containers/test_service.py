@@ -88,6 +88,13 @@ def test_process_1_hears_a_signal_while_it_starts(engine: Engine, images: dict[s
         assert container.stop() in {0, 130}
 
 
+def test_without_keys_it_does_not_start(engine: Engine, images: dict[str, str]) -> None:
+    done = engine.do(images["cpu"])
+    assert done.returncode == 1
+    assert "refusing to listen on 0.0.0.0 without authentication" in done.stderr
+    assert "CHURN_AUTH=none" in done.stderr
+
+
 def test_without_the_gpu_it_must_have_it_does_not_start(engine: Engine, images: dict[str, str]) -> None:
     done = engine.do(images["cpu"], flags=("--env=CHURN_REQUIRE_GPU=true",))
     assert done.returncode == 1

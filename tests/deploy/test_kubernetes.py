@@ -116,6 +116,19 @@ def test_the_service_has_three_probes_and_time_to_drain(manifests: dict[tuple[st
     assert readiness["periodSeconds"] * readiness["failureThreshold"] < float(settings["CHURN_DRAIN_SECONDS"])
 
 
+def test_the_keys_come_from_secrets(manifests: dict[tuple[str, str], Manifest]) -> None:
+    spec = manifests["Deployment", "churn"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (path,) = [one["value"] for one in container["env"] if one["name"] == "CHURN_API_KEYS"]
+    (volume,) = [one for one in spec["volumes"] if "secret" in one]
+    assert volume["secret"] == {"secretName": "churn-keys", "defaultMode": 0o440}  # readable by the group, fsGroup
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == volume["name"]]
+    assert (mount["mountPath"], mount["readOnly"], "subPath" in mount) == ("/run/churn", True, False)
+    assert path == "/run/churn/keys.json"
+    (endpoint,) = manifests["ServiceMonitor", "churn"]["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "churn-prometheus", "key": "key"}}
+
+
 def test_what_selects_the_service_selects_its_pods(manifests: dict[tuple[str, str], Manifest]) -> None:
     deployment = manifests["Deployment", "churn"]["spec"]
     labels = deployment["template"]["metadata"]["labels"].items()
@@ -158,4 +171,4 @@ def test_a_gpu_is_asked_for_and_required() -> None:
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"name": "CHURN_REQUIRE_GPU", "value": "true"} in container["env"]
     assert container["args"][-2:] == ["--workers", "1"]
-    assert {volume["name"] for volume in spec["volumes"]} == {"models", "tmp"}
+    assert {volume["name"] for volume in spec["volumes"]} == {"models", "keys", "tmp"}

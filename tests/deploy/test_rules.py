@@ -39,7 +39,7 @@ def promtool(*arguments: object) -> None:
 @needs_promtool
 def test_the_configuration_and_its_rules_are_valid() -> None:
     assert RULES
-    promtool("check", "config", PROMETHEUS / "prometheus.yml")
+    promtool("check", "config", "--syntax-only", PROMETHEUS / "prometheus.yml")
 
 
 @needs_promtool

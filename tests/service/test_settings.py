@@ -27,7 +27,11 @@ ALLOWED = {
     "log_level": "debug, info, warning, error",
 }
 
-FIELDS = [name for name in Settings.model_fields if name not in ("models", "trusted_keys")]  # any text is a path
+TEXTS = {"models", "trusted_keys", "management_host", "api_keys", "audit_log"}
+TEXTS |= {"jwks", "jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_scope_prefix"}
+"""Settings that take any text or path."""
+
+FIELDS = [name for name in Settings.model_fields if name not in TEXTS]
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,39 @@ def test_settings_that_contradict_each_other_are_one_line(monkeypatch: pytest.Mo
         SettingsError, match=r"^CHURN_MAX_PENDING_BYTES \(1\) must be at least CHURN_MAX_BODY_BYTES \(16777216\)"
     ):
         read_settings()
+
+
+TOKENS = {"CHURN_JWKS": "keys.json", "CHURN_JWT_ISSUER": "https://idp.bank", "CHURN_JWT_AUDIENCE": "churn"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"CHURN_JWT_ISSUER": ""}, "CHURN_JWKS needs CHURN_JWT_ISSUER and CHURN_JWT_AUDIENCE"),
+        ({"CHURN_JWT_AUDIENCE": ""}, "CHURN_JWKS needs CHURN_JWT_ISSUER and CHURN_JWT_AUDIENCE"),
+        ({"CHURN_JWT_ALGORITHMS": "RS256,none"}, "CHURN_JWT_ALGORITHMS has 'none'; allowed: RS256, "),
+        ({"CHURN_JWT_ALGORITHMS": "HS256"}, "CHURN_JWT_ALGORITHMS has 'HS256'; allowed: RS256, "),
+        ({"CHURN_JWKS": "http://idp.bank/keys"}, "allowed: a path, an https URL"),
+        ({"CHURN_JWKS": "file:///etc/keys"}, "allowed: a path, an https URL"),
+        ({"CHURN_AUTH": "none"}, "CHURN_AUTH=none can't be used with CHURN_API_KEYS or CHURN_JWKS"),
+    ],
+)
+def test_settings_of_tokens_must_be_whole_and_safe(
+    changes: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (TOKENS | changes).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        read_settings()
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("location", ["https://idp.bank/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"])
+def test_keys_of_the_provider_come_over_a_safe_way(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (TOKENS | {"CHURN_JWKS": location}).items():
+        monkeypatch.setenv(name, value)
+    assert read_settings().jwks == location
 
 
 def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

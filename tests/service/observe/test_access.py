@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LONGEST = ("x" * 128, "OPTIONS", "/v2/models/churn/versions/{version}/infer", 499, 12345.678901)
+LONGEST = ("x" * 128, "OPTIONS", "/v2/models/churn/versions/{version}/infer", 499, 12345.678901, "n" * 64)
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def test_a_line_says_what_was_asked_and_how_it_ended(written: list[bytes]) -> No
     assert before - timedelta(seconds=1) <= moment <= datetime.now(UTC)
     assert line == {
         "level": "info", "logger": "service.access", "event": "request", "request_id": "id-1", "method": "POST",
-        "route": "/predict", "status": 200, "duration_seconds": 0.012346,
+        "route": "/predict", "status": 200, "duration_seconds": 0.012346, "caller": "-",
     }  # fmt: skip
 
 
 def test_a_line_for_people_says_the_same(written: list[bytes]) -> None:
     log_in_loop(AccessLog("text", 1), lambda log: log.log("id-1", "GET", "/model", 404, 1.5))
-    pattern = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z info request_id=id-1 GET /model 404 1\.500000 s\n"
+    pattern = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z info request_id=id-1 GET /model 404 1\.500000 s -\n"
     assert re.fullmatch(pattern, b"".join(written))
 
 

@@ -34,11 +34,12 @@ class EchoPath:
     """Answers on the fast path with what was understood."""
 
     max_body = 1000
+    gate = None
 
     def __init__(self) -> None:
         self.pending: list[tuple[Any, bytes, bool]] = []
 
-    def answer(self, connection: Any, _fields: Any, body: bytes, *, keep_alive: bool) -> None:
+    def answer(self, connection: Any, _fields: Any, body: bytes, _caller: Any, *, keep_alive: bool) -> None:
         self.pending.append((connection, body, keep_alive))
 
     def refuse(self, connection: Any, _fields: Any, problem: Problem, *, keep_alive: bool) -> None:
