@@ -62,6 +62,7 @@ ENV CHURN_SHUTDOWN_SECONDS=6 \
     CHURN_MAX_SPILLED_BYTES=0
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2m --retries=3 CMD ["python", "-I", "-S", "/app/service/probe.py"]
+# On this address it does not start without CHURN_API_KEYS, CHURN_JWKS or CHURN_AUTH=none (docs/authentication.md).
 CMD ["serve", "--host", "0.0.0.0"]
 
 FROM serving AS cpu

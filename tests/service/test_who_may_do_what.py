@@ -112,7 +112,7 @@ def keyed(bank_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("keyed")
     path = folder / "keys.json"
     keys = {scope: add_key(path, scope, [scope]) for scope in ("predict", "metrics", "admin", "records")}
-    keys["limited"] = add_key(path, "limited", ["predict"], requests_per_second=30)
+    keys["limited"] = add_key(path, "limited", ["predict"], requests_per_second=5)
     keys["crm"] = add_key(path, "crm", ["predict"])
     service = ServiceProcess(bank_models, folder, 2, {"CHURN_API_KEYS": str(path), "CHURN_ADMIN": "true"})
     found = Keyed(service, path, keys)
@@ -177,7 +177,7 @@ def test_the_server_refuses_every_route_without_a_key(keyed: Keyed, path: str) -
     for method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE"):
         status, head, body = keyed.ask(method, path, body=BODY if method == "POST" else b"")
         assert path in OPEN or status == 401, (method, path)
-        assert b'"probability":0' not in body
+        assert path in OPEN or b'"probability"' not in body
         assert b"HELP" not in body
         assert "x-content-type-options: nosniff" in head
         assert "cache-control: no-store" in head
@@ -296,17 +296,19 @@ def test_a_rate_limit_holds_for_both_workers_and_both_ways(keyed: Keyed) -> None
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(keyed.connect()) for _ in range(8)]
         files = [stack.enter_context(connection.makefile("rb")) for connection in connections]
-        for number in range(400):
+        for number in range(100_000):
+            if number >= 50 and 429 in statuses:
+                break
             path = "/predict" if number % 2 else "/predict?extra=ignore"
             connections[number % 8].sendall(make("POST", path, key, BODY))
             statuses.append(read_answer(files[number % 8]))
     elapsed = time.monotonic() - started
     assert {*statuses} == {200, 429}
-    assert 30 <= statuses.count(200) <= 1.1 * (30 + 30 * elapsed)
+    assert 5 <= statuses.count(200) <= 1.1 * (5 + 5 * elapsed)
     status, head, _ = keyed.ask("POST", "/predict", key, BODY)
     while status == 200:
         status, head, _ = keyed.ask("POST", "/predict", key, BODY)
-    assert 'ratelimit-policy: "requests";q=30;w=1' in head
+    assert 'ratelimit-policy: "requests";q=5;w=1' in head
     assert 'ratelimit: "requests";r=0;t=1' in head
     assert "retry-after: 1" in head
 

@@ -12,14 +12,23 @@ import schemathesis
 from bundles import BANK, ODD
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from keyed import add_key
+from running import start
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    positive_data_acceptance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from churn.bundle import read_bundle
 from churn.errors import RegistryError
 from churn.registry import Registry
 from service.api.openapi import build_document
 from service.app import create_app
+from service.guard.keys_file import SCOPES
 from service.media_types import ARROW, CSV
 from service.openapi_file import main
 from service.settings import Settings
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
     from churn.schema import Schema
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 ROOT = Path(__file__).parents[3]
 
@@ -128,3 +139,39 @@ def test_schemathesis_finds_no_undocumented_answer(name: str, request: pytest.Fi
             with suppress(Unsatisfiable):  # a GET without parameters has no invalid form
                 check()
     assert set(tested) >= {"GET /health/live", "GET /health/ready", "GET /model", "GET /metrics", "POST /predict"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scopes", [SCOPES, ("metrics",), ()], ids=["all scopes", "one scope", "no key"])
+def test_schemathesis_finds_no_undocumented_answer_with_keys(
+    scopes: tuple[str, ...], bank_models: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys.json"
+    key = add_key(path, "crm", scopes or SCOPES)
+    headers = {"Authorization": f"Bearer {key}"} if scopes else {}
+    statuses: set[tuple[str, int]] = set()
+    with start(bank_models, api_keys=path, admin=True) as client:
+        schema: Any = schemathesis.openapi.from_asgi("/openapi.json", client.app)
+        if "admin" in scopes:  # changes of the models wait for the loop that the service runs in
+            schema = schema.exclude(path_regex="^/admin/(models/|shadow|canary)")
+        for found in schema.get_all_operations():
+            operation = found.ok()
+
+            @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+            @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+            def check(case: Any) -> None:
+                case.headers.pop("Authorization", None)
+                case.headers.pop("X-API-Key", None)
+                response = case.call(headers=headers)
+                case.validate_response(response, checks=CHECKS)
+                statuses.add((case.operation.label, response.status_code))
+
+            with suppress(Unsatisfiable):
+                check()
+    needed = {label for label, status in statuses if status == 401}
+    forbidden = {label for label, status in statuses if status == 403}
+    assert {"GET /metrics", "POST /predict", "POST /v2/models/churn/infer", "PUT /admin/shadow"} & needed == (
+        set() if scopes else {"GET /metrics", "POST /predict", "POST /v2/models/churn/infer", "PUT /admin/shadow"}
+    )
+    assert ("POST /predict" in forbidden) == (scopes == ("metrics",))
+    assert ("GET /health/live", 200) in statuses
