@@ -8,6 +8,7 @@ from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from service.errors import Problem
+from service.guard.scopes import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -45,9 +46,14 @@ class Caller:
         The stored key, or the identifier of the key that signed the token: while it is valid, so is the credential.
     meter : Meter or None
         Rate limits; None if there are none.
+
+    Attributes
+    ----------
+    needs_met : frozenset of str
+        What a request may need according to `service.guard.scopes.find_scope`: the scopes, and `ANY`.
     """
 
-    __slots__ = ("expires", "label", "meter", "name", "scopes", "source")
+    __slots__ = ("expires", "label", "meter", "name", "needs_met", "scopes", "source")
 
     def __init__(
         self,
@@ -61,6 +67,7 @@ class Caller:
         self.name = name
         self.label = label
         self.scopes = frozenset(scopes)
+        self.needs_met = frozenset((ANY, *scopes))
         self.expires = expires
         self.source = source
         self.meter = meter
@@ -68,6 +75,7 @@ class Caller:
 
 NOBODY = Caller("-", "-", ())
 """Sends no credential."""
+NOBODY.needs_met = frozenset()
 
 
 class RefusedCredentialError(Exception):

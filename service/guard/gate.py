@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from churn.errors import ChurnError
 from service.guard.attempts import Attempts
@@ -48,6 +48,8 @@ WATCH_SECONDS = 0.5
 MAY_CHANGE = frozenset({"throttled", "token-key", "token-early", "token-provider"})
 """Reasons that may not hold any more a moment later, without a change of our keys; nor are they guesses."""
 
+Client = tuple[str, int] | None
+
 _log = logging.getLogger(__name__)
 
 
@@ -83,27 +85,38 @@ class Gate:
 
     # The decision
 
-    def allow(self, caller: Caller, needed: str, address: str) -> None:
+    def allow(self, caller: Caller, needed: str, client: Client) -> None:
         """Decide whether a caller may do what needs a scope, and count the request to its rate limits.
+
+        Parameters
+        ----------
+        caller : Caller
+        needed : str
+            See `service.guard.scopes.find_scope`.
+        client : tuple or None
+            Address and port.
 
         Raises
         ------
         Problem
             401, 403 or 429.
         """
-        if caller is NOBODY:
-            detail = "send an API key or a token: Authorization: Bearer …, or an API key as X-API-Key: …"
-            self._refuse("missing", caller, address, unauthorized(detail, was_sent=False))
-        if caller.expires <= time():
-            self._refuse("expired", caller, address, unauthorized("the API key or token has expired"))
-        if needed and needed not in caller.scopes:
-            self._refuse("scope", caller, address, forbidden(caller, needed))
+        if needed not in caller.needs_met or caller.expires <= time():
+            self._object(caller, needed, name_client(client))
         meter = caller.meter
         if meter is not None and (excess := meter.begin()) is not None:
             self._metrics.count_limited(caller.label, excess.quota)
             raise rate_limited(caller, excess, meter.limits)
 
-    def _refuse(self, reason: str, caller: Caller, address: str, problem: Problem) -> None:
+    def _object(self, caller: Caller, needed: str, address: str) -> NoReturn:
+        if caller is NOBODY:
+            detail = "send an API key or a token: Authorization: Bearer …, or an API key as X-API-Key: …"
+            self._refuse("missing", caller, address, unauthorized(detail, was_sent=False))
+        if caller.expires <= time():
+            self._refuse("expired", caller, address, unauthorized("the API key or token has expired"))
+        self._refuse("scope", caller, address, forbidden(caller, needed))
+
+    def _refuse(self, reason: str, caller: Caller, address: str, problem: Problem) -> NoReturn:
         self._metrics.count_refused(reason)
         self._audit.note_refused(reason, caller.name, address)
         raise problem
@@ -129,14 +142,14 @@ class Gate:
         needed = find_scope(scope)
         if needed == OPEN:
             return
-        address = scope["client"][0] if scope.get("client") else ""
+        client: Client = scope.get("client")
+        address = name_client(client)
         try:
             caller = await self._identify(scope["headers"], address)
         except RefusedCredentialError as error:
             self._refuse(error.reason, NOBODY, address, error.problem)
-            raise
         scope[CALLER] = caller
-        self.allow(caller, needed, address)
+        self.allow(caller, needed, client)
 
     async def _identify(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Caller:
         credential = read_credential(headers)
@@ -218,3 +231,8 @@ class Gate:
         self._refused.review(lambda _: None)
         self._metrics.count_reload("ok")
         self._audit.record("keys reloaded", keys=what, content=describe())
+
+
+def name_client(client: Client) -> str:
+    """Return the address of a client; empty on a Unix socket."""
+    return client[0] if client else ""

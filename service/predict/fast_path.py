@@ -116,7 +116,7 @@ class FastPath:
             if self.gate is not None:
                 caller = caller or NOBODY
                 name = caller.name
-                self.gate.allow(caller, SCOPE, connection.client[0] if connection.client else "")
+                self.gate.allow(caller, SCOPE, connection.client)
             has_limit = TIMEOUT in headers or ENVOY_TIMEOUT in headers
             ends = self._find_end(headers, received - waited) if has_limit else NEVER
             model = self._endpoint.find_model(headers)
