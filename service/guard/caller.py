@@ -156,7 +156,7 @@ def too_many_attempts(seconds: float) -> Problem:
 def rate_limited(caller: Caller, excess: Excess, limits: RateLimits) -> Problem:
     """Return the problem of a caller beyond its rate limit (draft-ietf-httpapi-ratelimit-headers-10)."""
     rates = {name: rate for name, rate in limits._asdict().items() if rate is not None}
-    wait = ceil(excess.wait)
+    wait = max(1, ceil(round(excess.wait, 3)))
     return Problem(
         429,
         "rate-limited",

@@ -113,6 +113,7 @@ def keyed(bank_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     path = folder / "keys.json"
     keys = {scope: add_key(path, scope, [scope]) for scope in ("predict", "metrics", "admin", "records")}
     keys["limited"] = add_key(path, "limited", ["predict"], requests_per_second=5)
+    keys["batches"] = add_key(path, "batches", ["predict"], customers_per_second=0.001)
     keys["crm"] = add_key(path, "crm", ["predict"])
     service = ServiceProcess(bank_models, folder, 2, {"CHURN_API_KEYS": str(path), "CHURN_ADMIN": "true"})
     found = Keyed(service, path, keys)
@@ -311,6 +312,19 @@ def test_a_rate_limit_holds_for_both_workers_and_both_ways(keyed: Keyed) -> None
     assert 'ratelimit-policy: "requests";q=5;w=1' in head
     assert 'ratelimit: "requests";r=0;t=1' in head
     assert "retry-after: 1" in head
+
+
+def test_customers_count_on_the_fast_path(keyed: Keyed) -> None:
+    batch = json.dumps({"customers": [CUSTOMER] * 20}).encode()
+    for body in (batch, BODY):
+        with keyed.connect() as connection, connection.makefile("rb") as answers:
+            connection.sendall(make("GET", "/model", keyed.keys["batches"]))  # from now on, this worker knows the key
+            assert read_answer(answers) == (200 if body is batch else 429)
+            statuses = []
+            for _ in range(3):
+                connection.sendall(make("POST", "/predict", keyed.keys["batches"], body))
+                statuses.append(read_answer(answers))
+        assert statuses == ([200, 429, 429] if body is batch else [429] * 3)
 
 
 def test_a_revoked_key_is_refused_by_all_workers_soon_also_on_open_connections(keyed: Keyed) -> None:

@@ -1,0 +1,113 @@
+"""Customers a second: counted on every way through the service, and tables are slowed down instead of refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundles import CUSTOMER
+from keyed import add_key
+from running import start
+from table_requests import ARROW, CSV, post, read_csv, to_arrow, to_csv
+
+from service.guard import caller as caller_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+RATE = 100.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(caller_module, "asyncio", SimpleNamespace(sleep=found.sleep))
+    return found
+
+
+@pytest.fixture
+def limited(bank_models: Path, tmp_path: Path, clock: Clock) -> Iterator[TestClient]:
+    key = add_key(tmp_path / "keys.json", "crm", customers_per_second=RATE)
+    with start(bank_models, api_keys=tmp_path / "keys.json") as client:
+        app: Any = client.app
+        app.gate._verifier._meters._file.clock = clock
+        client.headers["X-API-Key"] = key
+        yield client
+
+
+def v2_request(customers: int) -> dict[str, Any]:
+    kinds = {str: "BYTES", int: "INT64", float: "FP64", bool: "BOOL"}
+    return {
+        "inputs": [
+            {"name": name, "shape": [customers], "datatype": kinds[type(value)], "data": [value] * customers}
+            for name, value in CUSTOMER.items()
+        ]
+    }
+
+
+@pytest.mark.parametrize("query", ["", "?extra=ignore"])
+def test_a_batch_delays_what_follows(query: str, limited: TestClient, clock: Clock) -> None:
+    batch = {"customers": [CUSTOMER] * 500}
+    assert limited.post(f"/predict{query}", json=batch).status_code == 200
+    refused = limited.post("/predict", json=CUSTOMER)
+    assert refused.status_code == 429
+    assert refused.headers["ratelimit"] == '"customers";r=0;t=4'
+    assert refused.headers["retry-after"] == "4"
+    assert refused.json()["type"] == "urn:churn:rate-limited"
+    clock.now += 3.9
+    assert limited.get("/model").status_code == 429
+    clock.now += 0.2
+    assert limited.post("/predict", json=CUSTOMER).status_code == 200
+
+
+def test_tensors_count_as_customers(limited: TestClient) -> None:
+    path = "/v2/models/churn/infer"
+    first = limited.post(path, json=v2_request(500))
+    assert first.status_code == 200, first.text
+    refused = limited.post(path, json=v2_request(1))
+    assert refused.status_code == 429
+    assert "100 customers a second" in refused.json()["error"]
+
+
+def test_what_is_not_scored_is_no_customer(limited: TestClient) -> None:
+    for _ in range(5):
+        assert limited.post("/predict", json={"customers": [CUSTOMER] * 400 + [{}]}).status_code == 422
+    assert limited.post("/predict", json=CUSTOMER).status_code == 200
+
+
+@pytest.mark.parametrize("media_type", [CSV, ARROW])
+def test_a_table_is_slowed_down_to_the_rate(media_type: str, limited: TestClient, clock: Clock) -> None:
+    customers = [CUSTOMER] * 2000
+    body = to_csv(customers) if media_type == CSV else to_arrow(customers, 200)
+    answer = post(limited, body, media_type)
+    assert answer.status_code == 200
+    if media_type == CSV:
+        assert len(read_csv(answer.content)) == 2000
+    assert sum(clock.pauses) == pytest.approx((2000 - RATE) / RATE, rel=0.1)
+    assert max(clock.pauses) <= caller_module.PAUSE_SECONDS
+    assert limited.post("/predict", json=CUSTOMER).status_code == 200
+
+
+def test_without_a_limit_nothing_pauses(bank_models: Path, tmp_path: Path, clock: Clock) -> None:
+    key = add_key(tmp_path / "keys.json", "crm", requests_per_second=1000)
+    with start(bank_models, api_keys=tmp_path / "keys.json") as client:
+        client.headers["X-API-Key"] = key
+        assert post(client, to_csv([CUSTOMER] * 3000)).status_code == 200
+    assert clock.pauses == []
