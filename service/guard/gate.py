@@ -78,6 +78,7 @@ class Gate:
         self._refused: Checked[tuple[str, str]] = Checked(MAX_REFUSED)  # reason and detail
         self._checking: dict[bytes, asyncio.Task[Caller]] = {}
         self._turn = asyncio.Lock()
+        verifier.on_rotated = lambda: self._follow("identity provider's keys", "")
 
     def close(self) -> None:
         """Stop verifying."""
@@ -211,26 +212,31 @@ class Gate:
         """Read the keys again if they have changed."""
         ring = self._verifier.ring
         if ring is not None and await asyncio.to_thread(ring.has_changed):
-            await self._reload("API keys", lambda: asyncio.to_thread(ring.reload), lambda: f"{len(ring)} keys")
+            try:
+                await asyncio.to_thread(ring.reload)
+            except ChurnError as error:
+                self._report("API keys", error)
+            else:
+                self._follow("API keys", f"{len(ring)} keys")
         source = self._verifier.source
         if source is not None and await asyncio.to_thread(source.is_due):
-            await self._reload("identity provider's keys", self._verifier.refresh, lambda: "")
+            try:
+                await self._verifier.refresh()
+            except ChurnError as error:
+                self._report("identity provider's keys", error)
 
-    async def _reload(self, what: str, read: Any, describe: Any) -> None:  # noqa: ANN401  callables
-        try:
-            has_changed = await read()
-        except ChurnError as error:
-            self._metrics.count_reload("failed")
-            _log.error("the %s were not read again, those read before remain in force: %s", what, error)
-            self._audit.record("keys reload failed", keys=what, reason=str(error))
-            return
-        if has_changed is False:
-            return
+    def _report(self, what: str, error: ChurnError) -> None:
+        self._metrics.count_reload("failed")
+        _log.error("the %s were not read again, those read before remain in force: %s", what, error)
+        self._audit.record("keys reload failed", keys=what, reason=str(error))
+
+    def _follow(self, what: str, content: str) -> None:
+        """Forget what no longer holds after keys have changed."""
         self.generation += 1
         self._verified.review(self._verifier.review)
         self._refused.review(lambda _: None)
         self._metrics.count_reload("ok")
-        self._audit.record("keys reloaded", keys=what, content=describe())
+        self._audit.record("keys reloaded", keys=what, content=content)
 
 
 def name_client(client: Client) -> str:

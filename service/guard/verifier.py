@@ -73,6 +73,11 @@ class Verifier:
     rules : TokenRules or None
         None if there is no `source`.
     meters : Meters
+
+    Attributes
+    ----------
+    on_rotated : callable
+        Called when the identity provider's keys have changed.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Verifier:
         self._meters = meters
         # One thread: a slow hash occupies a CPU, and 16 MiB.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="credentials")
+        self.on_rotated: Callable[[], None] = lambda: None
         self._refreshing = asyncio.Lock()
         self._waiting = 0
 
@@ -180,7 +186,10 @@ class Verifier:
         async with self._refreshing:
             if not await asyncio.to_thread(source.is_due, is_wanted=is_wanted):
                 return False  # another request has just done it
-            return await asyncio.to_thread(source.read)
+            has_changed = await asyncio.to_thread(source.read)
+        if has_changed:
+            self.on_rotated()
+        return has_changed
 
     async def _run(self, work: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

@@ -355,6 +355,26 @@ def test_tokens_of_a_withdrawn_key_are_refused_and_of_a_new_one_accepted(tmp_pat
     run(work, path)
 
 
+def test_a_key_that_is_withdrawn_with_the_arrival_of_another_is_refused(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks_module, "FLOOR_SECONDS", 0.0)
+    with serve() as (server, url):
+        server.body = write_set(provider)
+
+        async def work(desk: Desk) -> None:
+            old, new = provider.sign(), Provider("ES256", "new")
+            assert await desk.ask(old) == 200
+            generation = desk.gate.generation
+            server.body = write_set(new)
+            assert await desk.ask(new.sign()) == 200  # its request has fetched the set
+            assert desk.gate.generation == generation + 1
+            assert await desk.ask(old) == 401  # replayed
+            assert await desk.ask(new.sign()) == 200
+
+        run(work, url)
+
+
 class Server:
     """Serves a key set, and counts how often."""
 
