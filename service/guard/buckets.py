@@ -140,6 +140,7 @@ class Bucket:
 
     Attributes
     ----------
+    least : float
     left : float
         Tokens of the current portion; negative if more were spent.
     """
@@ -151,16 +152,16 @@ class Bucket:
         self.rate = rate
         self._most = max(1.0, rate)
         self._portion = max(1.0, rate * PORTION_SECONDS)
-        self._least = least
+        self.least = least
         self._offset: int | None = None
         self.left = 0.0
 
     def ask(self) -> float:
         """Return for how many seconds the caller must wait; 0 if it may go on."""
-        return 0.0 if self.left >= self._least else self._renew()
+        return 0.0 if self.left >= self.least else self.renew()
 
-    def _renew(self) -> float:
-        """Pay what was overspent, and take the next portion."""
+    def renew(self) -> float:
+        """Pay what was overspent, and take the next portion; return what `ask` does."""
         file = self._file
         with file.lock() as is_locked:
             if not is_locked:
@@ -171,10 +172,10 @@ class Bucket:
             level, since = file.load(self._offset, self._which)
             level = min(self._most, level + (now - since) * self.rate) + self.left
             self.left = max(0.0, min(self._portion, level))
-            if self.left < self._least:
+            if self.left < self.least:
                 self.left = 0.0
             file.store(self._offset, self._which, level - self.left, now)
-        return 0.0 if self.left else max((self._least - level) / self.rate, 1e-3)
+        return 0.0 if self.left else max((self.least - level) / self.rate, 1e-3)
 
 
 class RateLimits(NamedTuple):
@@ -216,10 +217,11 @@ class Meter:
     def begin(self) -> Excess | None:
         """Count a request; return why it may not pass, or None."""
         requests, customers = self._requests, self._customers
-        if customers is not None and (wait := customers.ask()):
+        # As `Bucket.ask` does, without its call: this is done for each request.
+        if customers is not None and customers.left < customers.least and (wait := customers.renew()):
             return Excess("customers", wait)
         if requests is not None:
-            if wait := requests.ask():
+            if requests.left < requests.least and (wait := requests.renew()):
                 return Excess("requests", wait)
             requests.left -= 1.0
         return None

@@ -37,8 +37,8 @@ class FastConnection(Connection):
         self._body = b""
         self._keeps_alive = True
         self._gate = fast_path.gate
-        self._caller: Caller | None = None  # who has sent `_credential`
-        self._credential: tuple[bytes, bytes] = (b"", b"")  # of the last request: the header and its value
+        self._caller: Caller | None = None  # who has sent `_sent`
+        self._sent_as = self._sent = b""  # the last credential that was recognised: its header, and the value
         self._generation = -1
 
     def take_fast_path(self, fields: dict[bytes, bytes]) -> bool:
@@ -70,13 +70,13 @@ class FastConnection(Connection):
             return False
         name = API_KEY if API_KEY in fields else AUTHORIZATION
         sent = fields.get(name, b"")
-        before, known = self._credential
-        if before is name and self._generation == gate.generation and compare_digest(sent, known):
+        if name is self._sent_as and self._generation == gate.generation and compare_digest(sent, self._sent):
             return name is AUTHORIZATION or AUTHORIZATION not in fields
         caller = gate.find_known(self.headers)
         if caller is None:
             return False
-        self._caller, self._credential, self._generation = caller, (name, sent), gate.generation
+        self._caller, self._generation = caller, gate.generation
+        self._sent_as, self._sent = name, sent
         return True
 
     def leave_fast_path(self) -> None:
