@@ -1,9 +1,9 @@
 """Compare the times of refused API keys: do they tell that an id exists, or that a secret is almost right.
 
 Three kinds of wrong keys are sent to the service's decision in random order: with an id that does not exist, with an
-id that exists and a random secret, and with a secret that is right but for its last four characters. The bound on refused
-credentials is off: it would stop the guesses after a few. Prints the medians, and for each pair of kinds the statistic
-of the Mann-Whitney test: without a difference, abs(z) is above 2.6 in one of a hundred runs.
+id that exists and a random secret, and with a secret that is right but for its last four characters. The bound on
+refused credentials is off: it would stop the guesses after a few. Prints the medians, and for each pair of kinds the
+statistic of the Mann-Whitney test: without a difference, abs(z) is above 2.6 in one of a hundred runs.
 """
 
 from __future__ import annotations
