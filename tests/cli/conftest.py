@@ -48,7 +48,7 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
     """
 
     def describe(models: Path) -> dict[str, list[tuple[object, ...]]]:
-        source, key = tmp_path / "bank.db", tmp_path / "key.pem"
+        source, key, keys = tmp_path / "bank.db", tmp_path / "key.pem", tmp_path / "keys.json"
         with sqlite3.connect(source) as database:
             header, *rows = [line.split(",") for line in bank_csv.read_text().splitlines()]
             database.execute("DROP TABLE IF EXISTS customers")
@@ -60,8 +60,12 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
         train = ("train", bank_csv, "--models", models, "--no-promote")
         sql = ("score", "--models", models, "--sql", "SELECT * FROM customers", "--url", f"sqlite:///{source}",
                "--table", "scores", "--if-exists", "replace")  # fmt: skip
+        create = ("keys", "create", "--name", "crm", "--scope", "predict", "--if-absent", "--file", keys)
         return {
             "churn evaluate": [("evaluate", bank_csv, "--models", models, "--report", tmp_path / "report.html")],
+            "churn keys create": [create],
+            "churn keys list": [create, ("keys", "list", "--file", keys)],
+            "churn keys revoke": [create, ("keys", "revoke", "crm", "--file", keys)],
             "churn models keygen": [("models", "keygen", key)],
             "churn models list": [("models", "list", "--models", models)],
             "churn models promote": [("models", "promote", 1, "--models", models)],

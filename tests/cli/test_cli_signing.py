@@ -19,7 +19,10 @@ from training import publication
 if TYPE_CHECKING:
     from pathlib import Path
 
-READ_NO_MODEL = {"churn models keygen", "churn models sign", "churn simulate", "churn tune"}
+READ_NO_MODEL = {
+    *("churn keys create", "churn keys list", "churn keys revoke"),
+    *("churn models keygen", "churn models sign", "churn simulate", "churn tune"),
+}
 """Commands that read no model, and the one that makes one trusted."""
 
 

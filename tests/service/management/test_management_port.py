@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import bundles
 import pytest
+from keyed import add_key, remove_key
 from service_process import BODY, START, Load, ServiceProcess
 from waiting import DEADLINE, wait_until
 
@@ -43,10 +44,10 @@ class Managed(ServiceProcess):
         self.management = int(variables["CHURN_MANAGEMENT_PORT"])
         super().__init__(models, folder, 2, variables, **more)
 
-    def manage(self, method: str, path: str) -> tuple[int, str]:
+    def manage(self, method: str, path: str, key: str = "") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.management, timeout=DEADLINE)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers={"X-API-Key": key} if key else {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:
@@ -105,6 +106,38 @@ def test_health_metrics_and_administration_have_a_port_of_their_own(service: Man
     status, text = service.manage("POST", "/admin/models/9/promote")
     assert (status, "version 9 does not exist" in text) == (409, True)
     assert service.end() == 0
+
+
+def test_the_management_port_needs_the_same_keys(models: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+    keys, audit = tmp_path / "keys.json", tmp_path / "audit.log"
+    admin, reader = add_key(keys, "operator", ["admin"]), add_key(keys, "prometheus", ["metrics"])
+    service = Managed(models, tmp_path, variables | {"CHURN_API_KEYS": str(keys), "CHURN_AUDIT_LOG": str(audit)})
+    try:
+        wait_until(service.is_managed_ready)  # needs no key
+        expected = {("/metrics", ""): 401, ("/metrics", reader): 200, ("/metrics", admin): 403}
+        expected |= {("/admin/models", ""): 401, ("/admin/models", reader): 403, ("/admin/models", admin): 200}
+        expected |= {("/nothing", ""): 401, ("/metrics/", ""): 401, ("/admin/models", "churn_wrong"): 401}
+        assert {each: service.manage("GET", *each)[0] for each in expected} == expected
+        assert service.manage("POST", "/admin/models/2/promote", reader)[0] == 403
+        assert service.manage("POST", "/admin/models/2/promote", admin)[0] == 200
+        remove_key(keys, "operator")
+        wait_until(lambda: service.manage("GET", "/admin/models", admin)[0] == 401, "the revocation")
+        assert service.end() == 0
+    finally:
+        service.kill()
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    promoted = [line for line in lines if "promote" in json.dumps(line) and line.get("caller") == "operator"]
+    assert promoted
+    assert {line["reason"] for line in lines if line["event"] == "access refused"} >= {"missing", "scope"}
+
+
+def test_a_management_port_for_others_needs_keys(models: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+    service = Managed(models, tmp_path, variables | {"CHURN_MANAGEMENT_HOST": "0.0.0.0"})  # noqa: S104  refused
+    try:
+        assert service.wait() == 1
+        assert "refusing to listen on 0.0.0.0 without authentication" in service.log
+    finally:
+        service.kill()
 
 
 def test_a_head_without_end_is_refused_on_the_management_port_too(service: Managed) -> None:
