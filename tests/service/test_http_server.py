@@ -216,5 +216,5 @@ def test_a_missing_or_damaged_model_is_refused_before_anything_starts(tmp_path: 
         serve(Settings(models=tmp_path))
     (tmp_path / "1").mkdir()
     (tmp_path / "current").write_text("1\n")
-    with pytest.raises(BundleError, match=r"manifest.json: can't be read"):
+    with pytest.raises(BundleError, match=r"manifest.json: is missing"):
         serve(Settings(models=tmp_path))

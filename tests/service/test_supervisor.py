@@ -256,7 +256,8 @@ def test_metrics_that_nobody_could_remove_are_removed_at_the_next_start(supervis
     for pid in (supervised.process.pid, *workers):
         os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: all(read_state(pid) == "T" for pid in (supervised.process.pid, *workers)), "the stop of all")
-    for pid in (supervised.process.pid, *workers):
+    # The workers first: if their parent ends before them, the kernel continues a group of stopped processes.
+    for pid in (*workers, supervised.process.pid):
         os.kill(pid, signal.SIGKILL)
     supervised.process.wait(DEADLINE)
     (left,) = supervised.metrics_folders

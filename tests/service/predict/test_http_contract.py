@@ -324,10 +324,10 @@ def test_a_fault_of_ours_tells_nothing_but_an_identifier(
 def test_a_fault_in_another_route_tells_nothing_either(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> bytes:
+    def fail(_: object) -> bytes:
         raise RuntimeError("secret 42")
 
-    monkeypatch.setattr(client.app.metrics, "expose", fail)  # type: ignore[attr-defined]
+    monkeypatch.setattr("service.observe.metrics.generate_latest", fail)
     answer = client.get("/metrics")
     assert_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text
