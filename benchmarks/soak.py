@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -229,6 +230,8 @@ def report(outcome: Outcome, faults: Faults, samples: list[list[float]], rate: f
     print(f"\nload {rate:.0f}/s; answered {outcome.counts['200']:,}, by version {dict(outcome.versions)}")
     print(f"swaps {faults.count('swap')}, workers killed {faults.count('kill')}, stopped {faults.count('stop')}")
     print(f"failed while a killed or stopped worker held them: {len(held)}; failed otherwise: {len(unexplained)}")
+    if unexplained:  # 503: refused because more requests came at once than can be scored in time
+        print(f"  by outcome: {dict(Counter(kind for _, kind, _ in unexplained))}")
     for at, kind, _ in unexplained[:10]:
         print(f"  {kind} at {at - outcome.latencies[0][0]:.1f} s")
     print(f"connections refused: {outcome.counts['refused']}")
