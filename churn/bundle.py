@@ -22,6 +22,7 @@ from churn.names import normalize_keys
 from churn.preprocessing import Preprocessor
 from churn.runtime.files import sha256, sync
 from churn.schema import Schema
+from churn.trust.background import BACKGROUND_FILE, decode_background, limit_size
 from churn.trust.manifest import FORMAT, decode_manifest, list_files
 from churn.trust.regular import measure, read_regular
 from churn.trust.relations import check_relations
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from churn.trust.keys import SigningKey
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 KERAS_FILE = "model.keras"
@@ -90,11 +94,14 @@ class Bundle:
     manifest : Manifest
     signers : Signers
         Whose signatures were verified, and whether one was required.
+    background : ndarray of float64, shape (m, features), or None
+        Customers that predictions are explained against, as a raw matrix; bundles of older programs have none.
     """
 
     folder: Path
     manifest: Manifest
     signers: Signers = UNCHECKED
+    background: NDArray[np.float64] | None = None
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -165,7 +172,8 @@ def read_bundle(folder: Path, trust: Trust | None = None) -> Bundle:
     data, signature = _read_manifest(folder, _choose(trust))
     manifest, files = _parse_manifest(folder, data)
     _verify_files(folder, files)
-    return Bundle(folder, manifest, signature.signers)
+    background = _read_background(folder, manifest.schema) if BACKGROUND_FILE in files else None
+    return Bundle(folder, manifest, signature.signers, background)
 
 
 @contextmanager
@@ -303,6 +311,18 @@ def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]], shown: Pat
             raise BundleError(f"{named}: can't be read: {error.strerror}") from error
         if not is_whole:
             raise BundleError(f"{named}: SHA-256 differs from the manifest's: the file was altered or damaged")
+
+
+def _read_background(folder: Path, schema: Schema) -> NDArray[np.float64]:
+    path = folder / BACKGROUND_FILE
+    if (size := _measure(path)) > limit_size(schema):
+        raise BundleError(f"{path}: has {size:,} bytes; allowed: at most {limit_size(schema):,}")
+    try:
+        return decode_background(path.read_bytes(), schema)
+    except OSError as error:
+        raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
 def _understand(content: Mapping[str, Any]) -> Manifest:

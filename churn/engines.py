@@ -69,21 +69,7 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Spinning threads would take CPU from the event loop and other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common base class
-            raise EngineError(
-                f"ONNX Runtime {onnxruntime.__version__} can't read {path}: {in_one_line(error)}"
-            ) from error
+        self._session: Any = open_session(path, threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         check_form(path, [(each.type, each.shape) for each in inputs], [(each.type, each.shape) for each in outputs])
         self._input = inputs[0].name
@@ -91,7 +77,7 @@ class OnnxEngine:
         self.width: int | None = width if isinstance(width, int) else None
         self._outputs = [outputs[0].name]
         # Otherwise each call would create run options, which takes a third of the time for a single customer.
-        self._options = onnxruntime.RunOptions()
+        self._options = import_onnxruntime().RunOptions()
         self.device = "CPU"
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,6 +89,36 @@ class OnnxEngine:
     def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         answer: NDArray[np.float32] = self._session.run(self._outputs, {self._input: matrix}, self._options)[0]
         return answer.reshape(-1)
+
+
+def open_session(source: Path | bytes, threads: int) -> Any:  # noqa: ANN401  an InferenceSession
+    """Return a network in ONNX Runtime on the CPU.
+
+    Parameters
+    ----------
+    source : Path or bytes
+        The ONNX file, or its content.
+    threads : int
+        Threads per operation.
+
+    Raises
+    ------
+    EngineError
+        If ONNX Runtime is not installed or can't read the network.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads would take CPU from the event loop and other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        name = "a part of the network" if isinstance(source, bytes) else source
+        raise EngineError(f"ONNX Runtime {onnxruntime.__version__} can't read {name}: {in_one_line(error)}") from error
 
 
 class TensorFlowEngine:

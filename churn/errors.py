@@ -33,6 +33,10 @@ class KeyFileError(ChurnError):
     """A file of keys that can't be read or written, or that has no key that can be used."""
 
 
+class MissingBackgroundError(ChurnError):
+    """A model version without the customers that predictions are explained against."""
+
+
 class RegistryError(ChurnError):
     """A model version that does not exist, or a folder that has no versions or can't take one."""
 

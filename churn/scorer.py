@@ -42,11 +42,18 @@ class Scorer:
         The verified model.
     engine : Engine
         Runs the network.
+
+    Attributes
+    ----------
+    background : ndarray of float64, shape (m, features), or None
+        Customers that predictions are explained against (`churn.reasons`).
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.folder = bundle.folder
         self.manifest = bundle.manifest
         self.signers = bundle.signers
+        self.background = bundle.background
         self.schema = bundle.manifest.schema
         self.version = str(bundle.manifest.version)
         self.threshold = bundle.manifest.threshold
@@ -57,6 +64,11 @@ class Scorer:
         """Return validated rows as a raw matrix, shape (n, features)."""
         self.prepare_row: Callable[[Sequence[float]], NDArray[np.float32]] = self._preprocessor.make_row_transform()
         """Return the input of the network, shape (1, width), for one validated row: `prepare` for a single customer."""
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Raw column of each input of the network, shape (width,)."""
+        return self._preprocessor.sources
 
     def score(self, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.float64]:
         """Return the probability of leaving for each customer.

@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "churn.runtime": set(),
     "churn.tables": {"churn.runtime"},
     "churn.trust": {"churn.runtime"},
+    "churn.reasons": set(),
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),
@@ -57,7 +58,10 @@ ROOMS: dict[str, set[str]] = {
 """What a sub-package may import of its siblings, besides the floors below."""
 
 SHARED: dict[str, set[str]] = {
-    "churn": {"columns", "drift", "errors", "identifiers", "names", "numerals", "schema"},
+    "churn": {
+        *("bundle", "columns", "dates", "drift", "engines", "errors", "identifiers", "names", "numerals", "schema"),
+        "scorer",
+    },
     "service": {"errors", "media_types", "query", "safe_headers", "settings", "state"},
 }
 """Of a floor's own modules, those that its sub-packages may import; where a floor is missing, any of them."""

@@ -18,8 +18,9 @@ from churn.bundle import MANIFEST, PREPROCESSOR_FILE, REPORT_FILE, write_manifes
 from churn.preprocessing import Preprocessor
 from churn.runtime.files import sync
 from churn.scorer import PROBABILITY_DECIMALS
+from churn.trust.background import BACKGROUND_FILE
 from churn.trust.signatures import write_signature
-from training import evaluate, export, golden, histograms, provenance
+from training import background, evaluate, export, golden, histograms, provenance
 from training.preprocess import as_objects
 from training.report import ReportData, write_model_card, write_report
 
@@ -197,6 +198,9 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     compared = np.concatenate([dataset.raw[trained.rows["train"]], golden_raw])
     probabilities, difference = export.verify_equal(folder, preprocessor.transform(compared))
     golden_probabilities = probabilities[-len(golden_raw) :]
+    train = trained.parts["train"]
+    drawn = background.draw_background(train.raw, train.probabilities, trained.settings["seed"])
+    np.save(folder / BACKGROUND_FILE, drawn, allow_pickle=False)
     report = _report_data(version, trained)
     write_report(folder / REPORT_FILE, report)
     write_model_card(folder / MODEL_CARD_FILE, report)

@@ -16,7 +16,7 @@ from churn.scorer import load_scorer
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILES = (*REQUIRED_FILES, "model_card.md")
+FILES = (*REQUIRED_FILES, "background.npy", "model_card.md")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_file_that_can_not_be_read_is_refused_by_name(folder: Path, monkeypatc
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("churn.bundle.sha256", refuse)
-    with pytest.raises(BundleError, match=r"/1/model.keras: can't be read: Permission denied"):
+    with pytest.raises(BundleError, match=r"/1/background.npy: can't be read: Permission denied"):
         read_bundle(folder)
 
 

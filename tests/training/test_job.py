@@ -53,6 +53,7 @@ def test_a_trained_version_is_published_and_scores_as_it_was_trained(outcome: Ou
 
 def test_a_bundle_has_the_files_of_the_design_and_no_others(outcome: Outcome) -> None:
     assert sorted(path.name for path in outcome.folder.iterdir()) == [
+        "background.npy",
         "manifest.json",
         "model.keras",
         "model.onnx",

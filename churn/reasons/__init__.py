@@ -1,0 +1,1 @@
+"""Reasons: how much each feature of a customer adds to the probability, as Shapley values against a background."""
