@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.reasons.exact import group_by_differences
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,44 +59,38 @@ class PathSampling:
             np.broadcast_to(np.arange(features), (customers, self._pairs, features)), axis=2
         )  # fmt: skip
         self._firsts = np.flatnonzero(np.diff(network.entry_feature, prepend=-1))
-        own = np.zeros(1, np.int64)
-        network.fix(background, own, own)
-        self._own = own
 
     def explain(
-        self, customer: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, int]:  # fmt: skip
+        self, customer: NDArray[np.float32], probability: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:  # fmt: skip
         """Return the values of a customer.
 
         Parameters
         ----------
         customer : ndarray of float32, shape (entries,)
+        probability : float
 
         Returns
         -------
         values, errors : ndarray of float64, shape (d,)
             Estimates and their standard errors.
-        probability : float
         evaluations : int
             Mixtures that were scored.
         """
-        probability = float(self._network.run(customer, self._own)[0])
-        differs = np.logical_or.reduceat(self._background != customer, self._firsts, axis=1)
         found = np.zeros(self._orders.shape)
-        evaluations = 1
-        counts = differs.sum(axis=1)
-        for count in np.unique(counts[counts > 0]):
-            rows = np.flatnonzero(counts == count)
+        evaluations = 0
+        for rows, features in group_by_differences(self._background != customer, self._firsts):
             orders = self._orders[rows]
             # What is equal needs no step: a random order of all features is one of any of them.
-            orders = orders[differs[rows[:, None, None], orders]].reshape(len(rows), self._pairs, count)
+            differs = (orders[..., None] == features[:, None, None]).any(axis=-1)
+            orders = orders[differs].reshape(len(rows), self._pairs, -1)
             steps, scored = self._walk(customer, orders, rows, probability)
             evaluations += scored
             spread = np.zeros((len(rows), *found.shape[1:]))
             np.put_along_axis(spread, orders, steps, axis=2)
             found[rows] = spread
         values = found.mean(axis=(0, 1))
-        return values, self._estimate_errors(found), probability, evaluations
+        return values, self._estimate_errors(found), evaluations
 
     def _walk(
         self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64], probability: float

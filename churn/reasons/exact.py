@@ -1,4 +1,4 @@
-"""Exact Shapley values by enumeration of all coalitions, each different mixture scored once."""
+"""Exact Shapley values by enumeration of all coalitions."""
 
 from __future__ import annotations
 
@@ -12,94 +12,107 @@ if TYPE_CHECKING:
 
     from churn.reasons.networks import Network
 
+ROWS_TOGETHER = 2048
+"""Mixtures that are scored together, so that what is computed of them fits into the CPU cache."""
+
 
 class Enumeration:
     """Shapley values of a network of few features.
 
-    A mixture takes the features of a subset from a background customer, and the others from the customer who is
-    explained. Subsets are whole numbers with a bit for each feature. Mixtures are scored only if they differ:
-
-    - background customers who are equal in the features of a subset share one mixture;
-    - a feature in which a background customer equals the customer needs no exchange, so that a background customer who
-      differs in k features needs 2^k mixtures instead of 2^d.
+    A Shapley value against a background is the mean of those against each of its customers alone. Against one of them,
+    a feature in which the two customers are equal has the value 0 and may be left out of the coalitions: if they
+    differ in k features, 2^k mixtures of them are scored and not 2^d.
 
     Parameters
     ----------
     network : Network
     background : ndarray of float32, shape (m, entries)
         What the network hears of the background customers.
+    scores : ndarray of float64, shape (m,)
+        Probabilities of the background customers.
     """
 
-    def __init__(self, network: Network, background: NDArray[np.float32]) -> None:
-        self._network, self._background = network, background
-        features = len(network.features)
-        self._bits = 1 << network.entry_feature
-        self._places, subsets, rows = _number_mixtures(network, background)
-        self._subsets, self._rows = subsets, rows
-        network.fix(background, subsets, rows)
-        self._all = np.arange(1 << features)[:, None]
-        self._weights = _weigh_subsets(features)
+    def __init__(self, network: Network, background: NDArray[np.float32], scores: NDArray[np.float64]) -> None:
+        self._network, self._background, self._scores = network, background, scores
+        self._features = len(network.features)
+        self._firsts = np.flatnonzero(np.diff(network.entry_feature, prepend=-1))
+        self._weights = [weigh_subsets(count) for count in range(self._features + 1)]
 
-    def explain(self, customer: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, int]:
+    def explain(
+        self, customer: NDArray[np.float32], probability: float
+    ) -> tuple[NDArray[np.float64], None, int]:  # fmt: skip
         """Return the values of a customer.
 
         Parameters
         ----------
         customer : ndarray of float32, shape (entries,)
+        probability : float
 
         Returns
         -------
         values : ndarray of float64, shape (d,)
-        probability : float
+        None
+            In place of standard errors.
         evaluations : int
             Mixtures that were scored.
         """
-        differs = np.bitwise_or.reduce(np.where(self._background != customer, self._bits, 0), axis=1)
-        mixtures = np.flatnonzero((self._subsets & ~differs[self._rows]) == 0)
-        scores = np.empty(len(self._subsets))
-        scores[mixtures] = self._network.run(customer, mixtures)
-        places = self._places[self._all & differs, np.arange(len(differs))]
-        means = scores[places].mean(axis=1)
-        return self._weights @ means, float(scores[0]), len(mixtures)
+        values = np.zeros(self._features)
+        evaluations = 0
+        for rows, features in group_by_differences(self._background != customer, self._firsts):
+            count = features.shape[1]
+            together = max(1, ROWS_TOGETHER >> count)
+            for start in range(0, len(rows), together):
+                block = slice(start, start + together)
+                if count > 1:
+                    scores = self._network.run_subsets(customer, features[block], rows[block])
+                    evaluations += scores.size
+                else:
+                    scores = np.empty((2, len(rows[block])))
+                scores[0], scores[-1] = probability, self._scores[rows[block]]
+                parts = self._weights[count] @ scores
+                values += np.bincount(features[block].T.reshape(-1), parts.reshape(-1), self._features)
+        return values / len(self._background), None, evaluations
 
 
-def _number_mixtures(
-    network: Network, background: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """List the different mixtures; number 0 is the customer without a change.
+def group_by_differences(
+    differs: NDArray[np.bool_], firsts: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Group background customers by the number of features in which they differ from a customer.
+
+    Those who differ in none are left out.
+
+    Parameters
+    ----------
+    differs : ndarray of bool, shape (m, entries)
+    firsts : ndarray of int64, shape (d,)
+        First entry of each feature.
 
     Returns
     -------
-    places : ndarray of int64, shape (2^d, m)
-        Number of the mixture of each subset with each background customer.
-    subsets, rows : ndarray of int64, shape (mixtures,)
-        Subset of each mixture, and the first of its background customers.
+    list of (rows, features)
+        Arrays of int64, of shape (customers of the group,) and (customers of the group, features that differ).
     """
-    features = len(network.features)
-    codes = np.zeros((features, len(background)), np.int64)
-    for feature in range(features):
-        entries = background[:, network.entry_feature == feature]
-        codes[feature] = np.unique(entries, axis=0, return_inverse=True)[1].reshape(-1)
-    groups = np.zeros((1 << features, len(background)), np.int64)
-    places = np.zeros_like(groups)
-    subsets, rows = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
-    count = 1
-    for subset in range(1, 1 << features):
-        last = subset.bit_length() - 1
-        pairs = groups[subset ^ (1 << last)] * len(background) + codes[last]
-        _, first, groups[subset] = np.unique(pairs, return_index=True, return_inverse=True)
-        places[subset] = count + groups[subset]
-        subsets.append(np.full(len(first), subset))
-        rows.append(first)
-        count += len(first)
-    return places, np.concatenate(subsets), np.concatenate(rows)
+    if not len(firsts):
+        return []
+    by_feature = np.logical_or.reduceat(differs, firsts, axis=1)
+    counts = by_feature.sum(axis=1)
+    groups = []
+    for count in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == count)
+        groups.append((rows, np.nonzero(by_feature[rows])[1].reshape(len(rows), count)))
+    return groups
 
 
-def _weigh_subsets(features: int) -> NDArray[np.float64]:
-    """Return the weight of each subset of the background's features in each value, shape (d, 2^d).
+def weigh_subsets(features: int) -> NDArray[np.float64]:
+    """Return the weight in each value of each subset of features that are the background's, shape (d, 2^d).
 
     A coalition S of the customer's features is the complement of a subset. Its weight in the value of a feature i is
     (|S| - 1)! (d - |S|)! / d! if i is in S, and -|S|! (d - |S| - 1)! / d! if it is not.
+
+    Parameters
+    ----------
+    features : int
+        Number of features, d.
     """
     subsets = np.arange(1 << features)
     taken = (subsets >> np.arange(features)[:, None] & 1) == 0

@@ -97,14 +97,13 @@ class Explainer:
         network = open_network((scorer.folder / ONNX_FILE).read_bytes(), scorer.sources, matrix)
         self._network = network
         entries = network.read(matrix)
-        own = np.zeros(1, np.int64)
-        network.fix(entries[:1], own, own)
-        scores = np.array([network.run(row, own)[0] for row in entries])
+        network.fix(entries)
+        scores = np.array([network.run(row) for row in entries])
         self.base = float(scores.mean())
         self.exact = len(network.features) <= exact_features
         self._method: Enumeration | PathSampling
         if self.exact:
-            self._method = Enumeration(network, entries)
+            self._method = Enumeration(network, entries, scores)
         else:
             self._method = PathSampling(network, entries, scores, budget, seed)
 
@@ -126,11 +125,10 @@ class Explainer:
         probabilities = np.empty(len(raw))
         evaluations = 0
         for row, customer in enumerate(self._network.read(self._scorer.prepare(raw)) if len(raw) else ()):
-            if isinstance(self._method, Enumeration):
-                values, probabilities[row], count = self._method.explain(customer)
-            else:
-                values, spread, probabilities[row], count = self._method.explain(customer)
-                errors[row, self.heard] = spread  # type: ignore[index]  # not exact
+            probabilities[row] = self._network.run(customer)
+            values, spread, count = self._method.explain(customer, probabilities[row])
             points[row, self.heard] = values
-            evaluations += count
+            if errors is not None:
+                errors[row, self.heard] = spread
+            evaluations += 1 + count
         return Explanation(points, errors, probabilities, evaluations)
