@@ -198,9 +198,8 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     compared = np.concatenate([dataset.raw[trained.rows["train"]], golden_raw])
     probabilities, difference = export.verify_equal(folder, preprocessor.transform(compared))
     golden_probabilities = probabilities[-len(golden_raw) :]
-    train = trained.parts["train"]
-    drawn = background.draw_background(train.raw, train.probabilities, trained.settings["seed"])
-    np.save(folder / BACKGROUND_FILE, drawn, allow_pickle=False)
+    chosen = background.choose_background(trained.parts["train"].raw, fitted.predict, trained.settings["seed"])
+    np.save(folder / BACKGROUND_FILE, chosen, allow_pickle=False)
     report = _report_data(version, trained)
     write_report(folder / REPORT_FILE, report)
     write_model_card(folder / MODEL_CARD_FILE, report)

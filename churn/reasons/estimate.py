@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn.reasons.exact import group_by_differences
+from churn.reasons.exact import group_by_differences, own_entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class PathSampling:
         self._orders = draw.permuted(
             np.broadcast_to(np.arange(features), (customers, self._pairs, features)), axis=2
         )  # fmt: skip
-        self._firsts = np.flatnonzero(np.diff(network.entry_feature, prepend=-1))
+        self._owners = own_entries(network)
 
     def explain(
         self, customer: NDArray[np.float32], probability: float
@@ -79,7 +79,7 @@ class PathSampling:
         """
         found = np.zeros(self._orders.shape)
         evaluations = 0
-        for rows, features in group_by_differences(self._background != customer, self._firsts):
+        for rows, features in group_by_differences(self._background != customer, self._owners):
             orders = self._orders[rows]
             # What is equal needs no step: a random order of all features is one of any of them.
             differs = (orders[..., None] == features[:, None, None]).any(axis=-1)

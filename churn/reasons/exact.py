@@ -21,7 +21,7 @@ class Enumeration:
 
     A Shapley value against a background is the mean of those against each of its customers alone. Against one of them,
     a feature in which the two customers are equal has the value 0 and may be left out of the coalitions: if they
-    differ in k features, 2^k mixtures of them are scored and not 2^d.
+    differ in k features, 2^k - 2 mixtures of them are scored and not 2^d.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Enumeration:
     def __init__(self, network: Network, background: NDArray[np.float32], scores: NDArray[np.float64]) -> None:
         self._network, self._background, self._scores = network, background, scores
         self._features = len(network.features)
-        self._firsts = np.flatnonzero(np.diff(network.entry_feature, prepend=-1))
+        self._owners = own_entries(network)
         self._weights = [weigh_subsets(count) for count in range(self._features + 1)]
 
     def explain(
@@ -58,24 +58,28 @@ class Enumeration:
         """
         values = np.zeros(self._features)
         evaluations = 0
-        for rows, features in group_by_differences(self._background != customer, self._firsts):
+        for rows, features in group_by_differences(self._background != customer, self._owners):
             count = features.shape[1]
             together = max(1, ROWS_TOGETHER >> count)
             for start in range(0, len(rows), together):
                 block = slice(start, start + together)
-                if count > 1:
-                    scores = self._network.run_subsets(customer, features[block], rows[block])
-                    evaluations += scores.size
-                else:
-                    scores = np.empty((2, len(rows[block])))
+                scores = np.empty((1 << count, len(rows[block])))
                 scores[0], scores[-1] = probability, self._scores[rows[block]]
+                if count > 1:
+                    scores[1:-1] = self._network.run_subsets(customer, features[block], rows[block])
+                    evaluations += scores[1:-1].size
                 parts = self._weights[count] @ scores
                 values += np.bincount(features[block].T.reshape(-1), parts.reshape(-1), self._features)
         return values / len(self._background), None, evaluations
 
 
+def own_entries(network: Network) -> NDArray[np.float32]:
+    """Return 1 where an entry belongs to a feature, else 0, shape (entries, d)."""
+    return (network.entry_feature[:, None] == np.arange(len(network.features))).astype(np.float32)
+
+
 def group_by_differences(
-    differs: NDArray[np.bool_], firsts: NDArray[np.int64]
+    differs: NDArray[np.bool_], owners: NDArray[np.float32]
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Group background customers by the number of features in which they differ from a customer.
 
@@ -84,17 +88,15 @@ def group_by_differences(
     Parameters
     ----------
     differs : ndarray of bool, shape (m, entries)
-    firsts : ndarray of int64, shape (d,)
-        First entry of each feature.
+    owners : ndarray of float32, shape (entries, d)
+        Result of `own_entries`.
 
     Returns
     -------
     list of (rows, features)
         Arrays of int64, of shape (customers of the group,) and (customers of the group, features that differ).
     """
-    if not len(firsts):
-        return []
-    by_feature = np.logical_or.reduceat(differs, firsts, axis=1)
+    by_feature = differs.astype(np.float32) @ owners > 0
     counts = by_feature.sum(axis=1)
     groups = []
     for count in np.unique(counts[counts > 0]):

@@ -52,21 +52,21 @@ class Network(Protocol):
 
     def run_subsets(
         self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the probabilities of all mixtures of the customer and background customers.
+    ) -> NDArray[np.float32]:
+        """Return the probabilities of all mixtures of the customer and background customers, without these themselves.
 
         Parameters
         ----------
         customer : ndarray of float32, shape (entries,)
-        features : ndarray of int64, shape (p, k)
+        features : ndarray of int64, shape (p, k), k > 1
             Positions among `features` that are exchanged.
         rows : ndarray of int64, shape (p,)
             Background customers.
 
         Returns
         -------
-        ndarray of float64, shape (2^k, p)
-            Of each subset: feature ``features[:, j]`` is the background's if bit j is set.
+        ndarray of float32, shape (2^k - 2, p)
+            Of the subsets 1 to 2^k - 2: feature ``features[:, j]`` is the background's if bit j is set.
         """
         ...
 
@@ -134,7 +134,7 @@ class AdditiveNetwork:
 
     def run_subsets(  # noqa: D102  the protocol's
         self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         vectors = self._vectors(customer)
         order = features.T  # subset by subset, customers are neighbours in memory, which is twice as fast
         changes = (self._background[rows, order] - vectors[order]).astype(np.float32)
@@ -143,7 +143,7 @@ class AdditiveNetwork:
         for bit, change in enumerate(changes):
             size = 1 << bit
             np.add(hidden[:size], change, out=hidden[size : 2 * size])
-        return self._tail.run(hidden.reshape(-1, self._units)).reshape(-1, len(rows)).astype(np.float64)
+        return self._tail.run(hidden[1:-1].reshape(-1, self._units)).reshape(-1, len(rows))
 
     def run_paths(  # noqa: D102  the protocol's
         self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64]
@@ -193,7 +193,7 @@ class ComposedNetwork:
 
     def run_subsets(  # noqa: D102  the protocol's
         self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         others = self._background[rows]
         mixed = np.empty((1 << features.shape[1], *others.shape), np.float32)
         mixed[0] = customer
@@ -201,7 +201,7 @@ class ComposedNetwork:
             size = 1 << bit
             mixed[size : 2 * size] = mixed[:size]
             np.copyto(mixed[size : 2 * size], others, where=self.entry_feature == feature[:, None])
-        return self._score(mixed.reshape(-1, len(customer))).reshape(-1, len(rows)).astype(np.float64)
+        return self._score(mixed[1:-1].reshape(-1, len(customer))).reshape(-1, len(rows))
 
     def run_paths(  # noqa: D102  the protocol's
         self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64]
