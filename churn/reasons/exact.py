@@ -75,7 +75,8 @@ class Enumeration:
 
 def own_entries(network: Network) -> NDArray[np.float32]:
     """Return 1 where an entry belongs to a feature, else 0, shape (entries, d)."""
-    return (network.entry_feature[:, None] == np.arange(len(network.features))).astype(np.float32)
+    owners: NDArray[np.bool_] = network.entry_feature[:, None] == np.arange(len(network.features))
+    return owners.astype(np.float32)
 
 
 def group_by_differences(
