@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from churn.reasons.networks import Network
 
 
+def count_least(features: int, customers: int) -> int:
+    """Return the evaluations of one pair of orders for each background customer."""
+    return 2 * customers * (features - 1)
+
+
 class PathSampling:
     """Unbiased estimates of the Shapley values of a network, from a fixed set of orders.
 
@@ -46,7 +51,7 @@ class PathSampling:
         self, network: Network, background: NDArray[np.float32], scores: NDArray[np.float64], budget: int, seed: int
     ) -> None:
         features, customers = len(network.features), len(background)
-        least = 2 * customers * (features - 1)
+        least = count_least(features, customers)
         if budget < least:
             raise ValueError(
                 f"a budget of {budget:,} evaluations is too small for {features} features and a background of "

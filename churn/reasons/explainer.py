@@ -9,7 +9,7 @@ import numpy as np
 
 from churn.bundle import ONNX_FILE
 from churn.errors import MissingBackgroundError
-from churn.reasons.estimate import PathSampling
+from churn.reasons.estimate import PathSampling, count_least
 from churn.reasons.exact import Enumeration
 from churn.reasons.networks import open_network
 
@@ -60,8 +60,9 @@ class Explainer:
         Its model version has a background.
     exact_features : int
         Up to this number of heard features the values are exact.
-    budget : int
-        Evaluations for a customer beyond it.
+    budget : int or None
+        Evaluations for a customer beyond it. By default `BUDGET`, or the least possible number if that is larger, which
+        is so with 165 features or more and a background of 100 customers.
     seed : int
         Of the estimates.
 
@@ -84,7 +85,7 @@ class Explainer:
     """
 
     def __init__(
-        self, scorer: Scorer, *, exact_features: int = EXACT_FEATURES, budget: int = BUDGET, seed: int = 0
+        self, scorer: Scorer, *, exact_features: int = EXACT_FEATURES, budget: int | None = None, seed: int = 0
     ) -> None:
         if scorer.background is None:
             raise MissingBackgroundError(
@@ -105,7 +106,10 @@ class Explainer:
         if self.exact:
             self._method = Enumeration(network, entries, scores)
         else:
-            self._method = PathSampling(network, entries, scores, budget, seed)
+            least = count_least(len(network.features), len(entries))
+            self._method = PathSampling(
+                network, entries, scores, max(BUDGET, least) if budget is None else budget, seed
+            )
 
     @property
     def heard(self) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from explained import make_dense
 
+from churn.reasons import explainer as explainer_module
 from churn.reasons import networks
 from churn.reasons.explainer import Explainer
 
@@ -96,3 +97,13 @@ def test_more_evaluations_make_the_errors_smaller(scorer: Scorer, rows: NDArray[
 def test_a_budget_for_less_than_a_pair_of_orders_is_refused(scorer: Scorer) -> None:
     with pytest.raises(ValueError, match=r"119 evaluations is too small .* 6 features .* 12 customers; .* least 120"):
         Explainer(scorer, exact_features=5, budget=119)
+
+
+def test_by_default_the_budget_suffices_for_any_number_of_features(
+    scorer: Scorer, rows: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainer_module, "BUDGET", 10)
+    found = Explainer(scorer, exact_features=5).explain(rows[:2])
+    assert found.errors is not None
+    assert (found.errors[:, :6] > 0).all()
+    assert 10 < found.evaluations / 2 <= 1 + 2 * CUSTOMERS * (FEATURES - 2)
