@@ -18,7 +18,7 @@ from churn.reasons.exact import group_by_differences, own_entries
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.reasons.networks import Network
+    from churn.reasons.networks import Mixer, Network
 
 
 def count_least(features: int, customers: int) -> int:
@@ -83,13 +83,14 @@ class PathSampling:
             Mixtures that were scored.
         """
         found = np.zeros(self._orders.shape)
+        mixer = self._network.meet(customer)
         evaluations = 0
         for rows, features in group_by_differences(self._background != customer, self._owners):
             orders = self._orders[rows]
             # What is equal needs no step: a random order of all features is one of any of them.
             differs = (orders[..., None] == features[:, None, None]).any(axis=-1)
             orders = orders[differs].reshape(len(rows), self._pairs, -1)
-            steps, scored = self._walk(customer, orders, rows, probability)
+            steps, scored = self._walk(mixer, orders, rows, probability)
             evaluations += scored
             spread = np.zeros((len(rows), *found.shape[1:]))
             np.put_along_axis(spread, orders, steps, axis=2)
@@ -98,12 +99,13 @@ class PathSampling:
         return values, self._estimate_errors(found), evaluations
 
     def _walk(
-        self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64], probability: float
+        self, mixer: Mixer, orders: NDArray[np.int64], rows: NDArray[np.int64], probability: float
     ) -> tuple[NDArray[np.float64], int]:
         """Return what each step changes, on average over an order and its reverse, and the evaluations.
 
         Parameters
         ----------
+        mixer : Mixer
         orders : ndarray of int64, shape (k, pairs, steps)
         rows : ndarray of int64, shape (k,)
 
@@ -118,7 +120,7 @@ class PathSampling:
         scores = np.empty((len(both), steps + 1))
         scores[:, 0], scores[:, -1] = self._scores[start], probability
         if steps > 1:
-            scores[:, 1:-1] = self._network.run_paths(customer, both[:, :-1], start)
+            scores[:, 1:-1] = mixer.run_paths(both[:, :-1], start)
         changes = np.diff(scores, axis=1).reshape(customers, pairs, 2, steps)
         return (changes[:, :, 0] + changes[:, :, 1, ::-1]) / 2, len(both) * (steps - 1)
 

@@ -57,6 +57,7 @@ class Enumeration:
             Mixtures that were scored.
         """
         values = np.zeros(self._features)
+        mixer = self._network.meet(customer)
         evaluations = 0
         for rows, features in group_by_differences(self._background != customer, self._owners):
             count = features.shape[1]
@@ -66,7 +67,7 @@ class Enumeration:
                 scores = np.empty((1 << count, len(rows[block])))
                 scores[0], scores[-1] = probability, self._scores[rows[block]]
                 if count > 1:
-                    scores[1:-1] = self._network.run_subsets(customer, features[block], rows[block])
+                    scores[1:-1] = mixer.run_subsets(features[block], rows[block])
                     evaluations += scores[1:-1].size
                 parts = self._weights[count] @ scores
                 values += np.bincount(features[block].T.reshape(-1), parts.reshape(-1), self._features)

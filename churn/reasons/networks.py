@@ -50,16 +50,21 @@ class Network(Protocol):
         """Return the probability of a customer, shape (entries,)."""
         ...
 
-    def run_subsets(
-        self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return the probabilities of all mixtures of the customer and background customers, without these themselves.
+    def meet(self, customer: NDArray[np.float32]) -> Mixer:
+        """Return what scores the mixtures of a customer, shape (entries,), and the background."""
+        ...
+
+
+class Mixer(Protocol):
+    """Scores mixtures of a customer and background customers."""
+
+    def run_subsets(self, features: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the probabilities of all mixtures, without those of the customers themselves.
 
         Parameters
         ----------
-        customer : ndarray of float32, shape (entries,)
         features : ndarray of int64, shape (p, k), k > 1
-            Positions among `features` that are exchanged.
+            Positions among the heard features that are exchanged.
         rows : ndarray of int64, shape (p,)
             Background customers.
 
@@ -70,16 +75,13 @@ class Network(Protocol):
         """
         ...
 
-    def run_paths(
-        self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def run_paths(self, orders: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the probabilities while the features of background customers change to those of the customer.
 
         Parameters
         ----------
-        customer : ndarray of float32, shape (entries,)
         orders : ndarray of int64, shape (p, steps)
-            Features, as positions among `features`, in the order in which they change.
+            Heard features, as positions, in the order in which they change.
         rows : ndarray of int64, shape (p,)
             Background customers.
 
@@ -132,33 +134,49 @@ class AdditiveNetwork:
         hidden = self._start + self._vectors(customer).sum(axis=0)
         return float(self._tail.run(hidden[None].astype(np.float32))[0, 0])
 
-    def run_subsets(  # noqa: D102  the protocol's
-        self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def meet(self, customer: NDArray[np.float32]) -> Mixer:  # noqa: D102  the protocol's
         vectors = self._vectors(customer)
-        order = features.T  # subset by subset, customers are neighbours in memory, which is twice as fast
-        changes = (self._background[rows, order] - vectors[order]).astype(np.float32)
-        hidden = np.empty((1 << len(order), len(rows), self._units), np.float32)
-        hidden[0] = self._start + vectors.sum(axis=0)
+        return _AdditiveMixer(self._tail, self._background - vectors, self._start + vectors.sum(axis=0))
+
+
+class _AdditiveMixer:
+    """See `Mixer`.
+
+    Parameters
+    ----------
+    tail : _Session
+        The network behind the mixing layer.
+    changes : ndarray of float64, shape (m, d, units)
+        Vectors of the background customers less those of the customer.
+    start : ndarray of float64, shape (units,)
+        Output of the mixing layer for the customer.
+    """
+
+    def __init__(self, tail: _Session, changes: NDArray[np.float64], start: NDArray[np.float64]) -> None:
+        self._tail, self._changes, self._start = tail, changes, start
+        self._units = len(start)
+
+    def run_subsets(self, features: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        # Subset by subset, so that customers are neighbours in memory, which is twice as fast.
+        changes = self._changes[rows, features.T].astype(np.float32)
+        hidden = np.empty((1 << len(changes), len(rows), self._units), np.float32)
+        hidden[0] = self._start
         for bit, change in enumerate(changes):
             size = 1 << bit
             np.add(hidden[:size], change, out=hidden[size : 2 * size])
         return self._tail.run(hidden[1:-1].reshape(-1, self._units)).reshape(-1, len(rows))
 
-    def run_paths(  # noqa: D102  the protocol's
-        self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def run_paths(self, orders: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         steps = orders.shape[1]
-        changes = self._vectors(customer) - self._background
-        starts = self._start + self._background.sum(axis=1)
+        starts = self._start + self._changes.sum(axis=1)
         found = np.empty(orders.shape)
         together = max(1, BLOCK_ROWS // steps)
-        for start in range(0, len(orders), together):
-            block = slice(start, start + together)
-            hidden = changes[rows[block, None], orders[block]]
-            hidden[:, 0] += starts[rows[block]]
+        for first in range(0, len(orders), together):
+            row, order = rows[first : first + together], orders[first : first + together]
+            hidden = -self._changes[row[:, None], order]
+            hidden[:, 0] += starts[row]
             summed = np.cumsum(hidden, axis=1).astype(np.float32)
-            found[block] = self._tail.run(summed.reshape(-1, self._units)).reshape(-1, steps)
+            found[first : first + together] = self._tail.run(summed.reshape(-1, self._units)).reshape(-1, steps)
         return found
 
 
@@ -189,40 +207,56 @@ class ComposedNetwork:
         self._background = background
 
     def run(self, customer: NDArray[np.float32]) -> float:  # noqa: D102  the protocol's
-        return float(self._score(customer[None])[0])
+        return float(self.score(customer[None])[0])
 
-    def run_subsets(  # noqa: D102  the protocol's
-        self, customer: NDArray[np.float32], features: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def meet(self, customer: NDArray[np.float32]) -> Mixer:  # noqa: D102  the protocol's
+        return _ComposedMixer(self, customer, self._background)
+
+    def score(self, entries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities, shape (n,), of what the network hears, shape (n, entries)."""
+        matrix = np.zeros((len(entries), self._width), np.float32)
+        matrix[:, self._inputs] = entries
+        return np.concatenate([self._session.run(block)[:, 0] for block in split_into_blocks(matrix)])
+
+
+class _ComposedMixer:
+    """See `Mixer`.
+
+    Parameters
+    ----------
+    network : ComposedNetwork
+    customer : ndarray of float32, shape (entries,)
+    background : ndarray of float32, shape (m, entries)
+    """
+
+    def __init__(
+        self, network: ComposedNetwork, customer: NDArray[np.float32], background: NDArray[np.float32]
+    ) -> None:
+        self._network, self._customer, self._background = network, customer, background
+        self._owner = network.entry_feature
+
+    def run_subsets(self, features: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         others = self._background[rows]
         mixed = np.empty((1 << features.shape[1], *others.shape), np.float32)
-        mixed[0] = customer
+        mixed[0] = self._customer
         for bit, feature in enumerate(features.T):
             size = 1 << bit
             mixed[size : 2 * size] = mixed[:size]
-            np.copyto(mixed[size : 2 * size], others, where=self.entry_feature == feature[:, None])
-        return self._score(mixed[1:-1].reshape(-1, len(customer))).reshape(-1, len(rows))
+            np.copyto(mixed[size : 2 * size], others, where=self._owner == feature[:, None])
+        return self._network.score(mixed[1:-1].reshape(-1, others.shape[1])).reshape(-1, len(rows))
 
-    def run_paths(  # noqa: D102  the protocol's
-        self, customer: NDArray[np.float32], orders: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def run_paths(self, orders: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         steps = orders.shape[1]
         found = np.empty(orders.shape)
         together = max(1, BLOCK_ROWS // steps)
-        for start in range(0, len(orders), together):
-            order, row = orders[start : start + together], rows[start : start + together]
-            ranks = np.full((len(order), len(self.features)), steps)
+        for first in range(0, len(orders), together):
+            row, order = rows[first : first + together], orders[first : first + together]
+            ranks = np.full((len(order), len(self._network.features)), steps)
             np.put_along_axis(ranks, order, np.arange(steps)[None], axis=1)
-            changed = ranks[:, None, self.entry_feature] <= np.arange(steps)[:, None]
-            mixed = np.where(changed, customer, self._background[row][:, None])
-            found[start : start + together] = self._score(mixed.reshape(-1, mixed.shape[2])).reshape(-1, steps)
+            changed = ranks[:, None, self._owner] <= np.arange(steps)[:, None]
+            mixed = np.where(changed, self._customer, self._background[row][:, None])
+            found[first : first + together] = self._network.score(mixed.reshape(-1, mixed.shape[2])).reshape(-1, steps)
         return found
-
-    def _score(self, entries: NDArray[np.float32]) -> NDArray[np.float32]:
-        matrix = np.zeros((len(entries), self._width), np.float32)
-        matrix[:, self._inputs] = entries
-        blocks = [self._session.run(block)[:, 0] for block in split_into_blocks(matrix)]
-        return np.concatenate(blocks)
 
 
 def open_network(data: bytes, sources: NDArray[np.int64], probes: NDArray[np.float32]) -> Network:
