@@ -39,10 +39,10 @@ from churn.trust.signatures import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from churn.trust.keys import SigningKey
-
     import numpy as np
     from numpy.typing import NDArray
+
+    from churn.trust.keys import SigningKey
 
 MANIFEST = "manifest.json"
 KERAS_FILE = "model.keras"
@@ -92,16 +92,16 @@ class Bundle:
     ----------
     folder : Path
     manifest : Manifest
-    signers : Signers
-        Whose signatures were verified, and whether one was required.
     background : ndarray of float64, shape (m, features), or None
         Customers that predictions are explained against, as a raw matrix; bundles of older programs have none.
+    signers : Signers
+        Whose signatures were verified, and whether one was required.
     """
 
     folder: Path
     manifest: Manifest
-    signers: Signers = UNCHECKED
     background: NDArray[np.float64] | None = None
+    signers: Signers = UNCHECKED
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -173,7 +173,7 @@ def read_bundle(folder: Path, trust: Trust | None = None) -> Bundle:
     manifest, files = _parse_manifest(folder, data)
     _verify_files(folder, files)
     background = _read_background(folder, manifest.schema) if BACKGROUND_FILE in files else None
-    return Bundle(folder, manifest, signature.signers, background)
+    return Bundle(folder, manifest, background, signature.signers)
 
 
 @contextmanager
@@ -315,7 +315,7 @@ def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]], shown: Pat
 
 def _read_background(folder: Path, schema: Schema) -> NDArray[np.float64]:
     path = folder / BACKGROUND_FILE
-    if (size := _measure(path)) > limit_size(schema):
+    if (size := measure(path)) > limit_size(schema):
         raise BundleError(f"{path}: has {size:,} bytes; allowed: at most {limit_size(schema):,}")
     try:
         return decode_background(path.read_bytes(), schema)

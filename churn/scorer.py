@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn.bundle import KERAS_FILE, Bundle, open_bundle
+from churn.bundle import KERAS_FILE, ONNX_FILE, Bundle, open_bundle
 from churn.columns import encode_columns, make_stacker
 from churn.engines import Engine, EngineChoice, choose_engine, load_engine
 from churn.errors import BundleError, EngineError
@@ -47,6 +47,10 @@ class Scorer:
     ----------
     background : ndarray of float64, shape (m, features), or None
         Customers that predictions are explained against (`churn.reasons`).
+    folder : Path
+        Where the version was read, which may be a private copy that is gone.
+    network : bytes
+        The ONNX file; empty without a background.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
@@ -54,6 +58,8 @@ class Scorer:
         self.manifest = bundle.manifest
         self.signers = bundle.signers
         self.background = bundle.background
+        # Read now, as the folder may be a private copy that is removed.
+        self.network = b"" if self.background is None else (bundle.folder / ONNX_FILE).read_bytes()
         self.schema = bundle.manifest.schema
         self.version = str(bundle.manifest.version)
         self.threshold = bundle.manifest.threshold
@@ -202,10 +208,10 @@ def load_scorer(folder: Path, engine: EngineChoice = "auto", threads: int = 1, t
         if chosen == "tensorflow":
             check_library(bundle.manifest, "keras")
         runner = load_engine(chosen, bundle.folder, threads)
+        scorer = Scorer(bundle, runner)
     width = bundle.manifest.preprocessor.width
     if runner.width != width:
         raise BundleError(f"{folder}: the network takes {runner.width} inputs, but the preprocessing makes {width}")
-    scorer = Scorer(bundle, runner)
     try:
         scorer.check_golden_rows()
     except BundleError as error:

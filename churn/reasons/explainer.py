@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn.bundle import ONNX_FILE
 from churn.errors import MissingBackgroundError
 from churn.reasons.estimate import PathSampling, count_least
 from churn.reasons.exact import Enumeration
@@ -95,7 +94,7 @@ class Explainer:
         self.background = scorer.background
         self._scorer = scorer
         matrix = scorer.prepare(self.background)
-        network = open_network((scorer.folder / ONNX_FILE).read_bytes(), scorer.sources, matrix)
+        network = open_network(scorer.network, scorer.sources, matrix)
         self._network = network
         entries = network.read(matrix)
         network.fix(entries)

@@ -33,6 +33,10 @@ class MadeScorer:
     sources: NDArray[np.int64]
     version: str = "1"
 
+    @property
+    def network(self) -> bytes:
+        return (self.folder / "model.onnx").read_bytes()
+
     def prepare(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         return raw[:, self.sources].astype(np.float32)
 
