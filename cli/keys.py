@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ SCOPES = ("predict", "metrics", "admin", "records")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _match_lifetime = re.compile(r"([1-9][0-9]{0,4})([dhm])").fullmatch
 
+MAX_RATE = 1e9
+"""As in `service.guard.keys_file`, which is imported late."""
+
 file_option = click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -30,6 +34,20 @@ file_option = click.option(
     show_envvar=True,
     help="File of the keys; it holds salted hashes, not the keys.",
 )
+
+
+class Rate(click.FloatRange):
+    """A rate limit: a number above 0."""
+
+    def __init__(self) -> None:
+        super().__init__(0, MAX_RATE, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the rate; NaN is in no range, but compares as if it were."""
+        rate: float = super().convert(value, param, ctx)
+        if isnan(rate):
+            self.fail(f"{value!r} is no number; allowed: above 0, up to {MAX_RATE:g}", param, ctx)
+        return rate
 
 
 class Lifetime(click.ParamType[timedelta | None]):
@@ -70,8 +88,8 @@ def keys() -> None:
 @click.option(
     "--expires", type=Lifetime(), default="90d", show_default=True, help="Lifetime: e.g. 90d, 12h, 30m, or never."
 )
-@click.option("--requests-per-second", type=click.FloatRange(0, min_open=True), help="Rate limit of this caller.")
-@click.option("--customers-per-second", type=click.FloatRange(0, min_open=True), help="The same, in customers.")
+@click.option("--requests-per-second", type=Rate(), help="Rate limit of this caller.")
+@click.option("--customers-per-second", type=Rate(), help="The same, in customers.")
 @click.option("--if-absent", is_flag=True, help="Do nothing if there is a key of this name.")
 @file_option
 def create(

@@ -19,7 +19,7 @@ _NO_HASH = f"scrypt:{'0' * 32}:{'0' * 64}"
 
 _log = logging.getLogger(__name__)
 
-Stamp = tuple[int, int, int, int]
+Stamp = tuple[int, int, int, int, int]
 
 
 class KeyRing:
@@ -81,12 +81,12 @@ class KeyRing:
 
 
 def find_stamp(path: Path) -> Stamp | None:
-    """Return what changes when a file is replaced or written to; None if it is missing."""
+    """Return what changes when a file is replaced, written to, or given to another user; None if it is missing."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 __all__ = ["KeyRing", "KeysFileError", "find_stamp"]

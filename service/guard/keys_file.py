@@ -35,7 +35,9 @@ NAME_FORM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 Scope = Literal["predict", "metrics", "admin", "records"]
 SCOPES: tuple[Scope, ...] = ("predict", "metrics", "admin", "records")
 
-Rate = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+MAX_RATE = 1e9
+
+Rate = Annotated[float, msgspec.Meta(gt=0, le=MAX_RATE)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -62,9 +64,9 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         Rate limits; None: those of the settings.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern=f"^{NAME_FORM}$")]
-    id: Annotated[str, msgspec.Meta(pattern=f"^{ID_FORM}$")]
-    hash: Annotated[str, msgspec.Meta(pattern=f"^{HASH_FORM}$")]
+    name: Annotated[str, msgspec.Meta(pattern=rf"\A{NAME_FORM}\Z")]
+    id: Annotated[str, msgspec.Meta(pattern=rf"\A{ID_FORM}\Z")]
+    hash: Annotated[str, msgspec.Meta(pattern=rf"\A{HASH_FORM}\Z")]
     scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
     created: Moment
     expires: Moment | None = None
@@ -85,7 +87,7 @@ def read_keys(path: Path) -> list[ApiKey]:
         If it is missing, is not a regular file, is larger than `MAX_FILE_BYTES`, or has faults: a line for each.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise KeysFileError(f"{path}: is not a regular file")
             data = file.read(MAX_FILE_BYTES + 1)
@@ -101,6 +103,11 @@ def read_keys(path: Path) -> list[ApiKey]:
     if faults:
         raise KeysFileError("\n".join(f"{path}: {fault}" for fault in faults))
     return keys
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    """Open a file; of a pipe, which is refused, without waiting for its other end."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _check(content: object) -> tuple[list[ApiKey], list[str]]:
@@ -135,11 +142,40 @@ def _check(content: object) -> tuple[list[ApiKey], list[str]]:
 
 
 def write_keys(path: Path, keys: list[ApiKey]) -> None:
-    """Replace the file atomically; only its owner may read it."""
+    """Replace the file atomically. Owner, group and mode stay; a new file can be read by its owner only.
+
+    Raises
+    ------
+    KeysFileError
+        If a key could not be read back, or this user can't give the file to its owner: the service might not be able
+        to read it any more, and would not learn that a key is revoked. The file is unchanged then.
+    """
     content = {"format": FORMAT, "keys": msgspec.to_builtins(keys)}
+    if faults := _check(json.loads(json.dumps(content)))[1]:
+        raise KeysFileError("\n".join(f"{path}: {fault}" for fault in faults))
     with write_aside(path) as aside:
         aside.chmod(0o600)
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if (before := _find_owner(path)) is not None:
+            _give(aside, before, path)
+
+
+def _find_owner(path: Path) -> os.stat_result | None:
+    """Return owner, group and mode of a file; None if there is none."""
+    return path.stat() if path.exists() else None
+
+
+def _give(aside: Path, before: os.stat_result, path: Path) -> None:
+    """Give a new file the owner, group and mode of the one that it replaces."""
+    try:
+        if (before.st_uid, before.st_gid) != (aside.stat().st_uid, aside.stat().st_gid):
+            os.chown(aside, before.st_uid, before.st_gid)
+        aside.chmod(stat.S_IMODE(before.st_mode))
+    except OSError as error:
+        raise KeysFileError(
+            f"{path}: can't be replaced by a file of the same owner (user {before.st_uid}, group {before.st_gid}): "
+            f"{error.strerror}; allowed: its owner, or root"
+        ) from None
 
 
 @contextmanager
@@ -151,6 +187,7 @@ def change_keys(path: Path) -> Iterator[list[ApiKey]]:
     KeysFileError
         If the file has faults, or its folder can't be written to. A file that is missing has no keys.
     """
+    path = path.resolve()  # of a link, the file is changed that it leads to
     try:
         lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:

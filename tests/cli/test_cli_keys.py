@@ -73,6 +73,15 @@ def test_another_lifetime_is_refused(sent: str, file: Path) -> None:
     assert not file.exists()
 
 
+@pytest.mark.parametrize("option", ["--requests-per-second", "--customers-per-second"])
+@pytest.mark.parametrize("sent", ["0", "-1", "1e10", "inf", "nan", "many"])
+def test_another_rate_is_refused(sent: str, option: str, file: Path) -> None:
+    result = run("create", "--name", "crm", "--scope", "predict", "--file", file, option, sent)
+    assert result.exit_code == 2
+    assert option in result.stderr
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("name", ["", " ", "a b", "x" * 65, "-crm", "é", "a\nb", 'a"'])
 def test_a_name_that_needs_escaping_is_refused(name: str, file: Path) -> None:
     with pytest.raises(ChurnError, match="can't be used; allowed: up to 64 letters"):

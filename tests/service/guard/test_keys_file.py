@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from keyed import add_key, remove_key
 
-from service.guard import key_hash
+from service.guard import key_hash, keys_file
 from service.guard.key_hash import hash_secret, make_key, matches, split_key
 from service.guard.key_ring import KeyRing
 from service.guard.keys_file import MAX_FILE_BYTES, KeysFileError, change_keys, now, read_keys
@@ -83,6 +86,8 @@ def test_an_unknown_key_costs_as_much_as_a_known_one(sent: bytes, path: Path, mo
         ({"name": "a b"}, r"key 1: Expected `str` matching regex .* at `\$\.name`"),
         ({"name": "x" * 65}, r"at `\$\.name`"),
         ({"name": 'x"\n'}, r"at `\$\.name`"),
+        ({"name": "x\n"}, r"at `\$\.name`"),
+        ({"id": "ijklmnop\n"}, r"at `\$\.id`"),
         ({"id": "short"}, r"at `\$\.id`"),
         ({"hash": "plain"}, r"at `\$\.hash`"),
         ({"scopes": []}, r"at `\$\.scopes`"),
@@ -140,6 +145,54 @@ def test_a_file_that_is_missing_or_is_none_is_refused(path: Path) -> None:
     path.mkdir()
     with pytest.raises(KeysFileError, match="Is a directory"):
         read_keys(path)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(KeysFileError, match="is not a regular file"):
+        read_keys(path)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e10, float("inf"), float("nan")])
+def test_a_key_that_could_not_be_read_back_is_not_written(rate: float, path: Path) -> None:
+    add_key(path, "crm")
+    before = path.read_bytes()
+    with pytest.raises(KeysFileError, match="requests_per_second"):
+        add_key(path, "other", requests_per_second=rate)
+    assert path.read_bytes() == before
+
+
+def test_who_could_read_the_file_can_still_read_it_after_a_change(path: Path) -> None:
+    add_key(path, "crm")
+    path.chmod(0o640)
+    group = next((group for group in os.getgroups() if group != path.stat().st_gid), path.stat().st_gid)
+    os.chown(path, -1, group)
+    remove_key(path, "crm")
+    assert read_keys(path) == []
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o640, group)
+
+
+def test_a_file_that_can_not_be_given_to_its_owner_is_not_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_key(path, "crm")
+    before = path.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(keys_file.os, "chown", refuse)
+    found = path.stat()
+    owned = os.stat_result((*found[:4], found.st_uid + 1, *found[5:10]))
+    monkeypatch.setattr(keys_file, "_find_owner", lambda _: owned)
+    with pytest.raises(KeysFileError, match="allowed: its owner, or root"):
+        remove_key(path, "crm")
+    assert path.read_bytes() == before
+
+
+def test_the_file_that_a_link_leads_to_is_changed(path: Path) -> None:
+    add_key(path, "crm")
+    link = path.with_name("link.json")
+    link.symlink_to(path)
+    remove_key(link, "crm")
+    assert link.is_symlink()
+    assert read_keys(path) == []
 
 
 def test_keys_that_are_made_at_the_same_time_are_all_kept(path: Path) -> None:
@@ -179,6 +232,19 @@ def test_a_ring_notices_changes_and_keeps_its_keys_if_the_file_is_damaged(path: 
     with pytest.raises(KeysFileError):
         ring.reload()
     assert ring.verify(ops.encode()) is not None
+
+
+def test_a_file_that_can_be_read_again_is_read_again(path: Path) -> None:
+    """Its content, and the time of its last change, are the same as when it could not be read."""
+    add_key(path, "crm")
+    ring = KeyRing(path)
+    path.chmod(0)
+    assert ring.has_changed()
+    with suppress(KeysFileError):  # root can read it
+        ring.reload()
+    assert not ring.has_changed()
+    path.chmod(0o600)
+    assert ring.has_changed()
 
 
 def test_expired_keys_are_counted(path: Path) -> None:
