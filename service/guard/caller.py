@@ -109,6 +109,7 @@ def read_credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         detail = "the request has more than one credential; allowed: one Authorization or one X-API-Key header"
         raise RefusedCredentialError("ambiguous", unauthorized(detail))
     name, value = sent[0]
+    value = value.rstrip(b" \t")  # is no part of it (RFC 9110, 5.5), but the parser leaves it
     if name == API_KEY:
         if _is_plain(value):
             return value

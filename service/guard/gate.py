@@ -27,7 +27,7 @@ from service.guard.scopes import OPEN, find_scope
 from service.guard.verified import Checked, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from service.errors import Problem
     from service.guard.caller import Caller
@@ -201,15 +201,19 @@ class Gate:
 
     async def watch(self) -> None:
         """Read the keys again when they change, until cancelled."""
+        # Apart from each other: a provider that does not answer must not delay that an API key is revoked.
+        await asyncio.gather(self._repeat(self.look_at_keys), self._repeat(self.look_at_provider))
+
+    async def _repeat(self, look: Callable[[], Awaitable[None]]) -> NoReturn:
         while True:
             try:
-                await self.look()
+                await look()
             except Exception:  # noqa: BLE001  they are looked at again
                 _log.exception("the keys could not be looked at")
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def look(self) -> None:
-        """Read the keys again if they have changed."""
+    async def look_at_keys(self) -> None:
+        """Read the API keys again if their file has changed."""
         ring = self._verifier.ring
         if ring is not None and await asyncio.to_thread(ring.has_changed):
             try:
@@ -218,6 +222,9 @@ class Gate:
                 self._report("API keys", error)
             else:
                 self._follow("API keys", f"{len(ring)} keys")
+
+    async def look_at_provider(self) -> None:
+        """Read the identity provider's keys again if it is time."""
         source = self._verifier.source
         if source is not None and await asyncio.to_thread(source.is_due):
             try:

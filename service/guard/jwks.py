@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ REFRESH_SECONDS = 300.0
 """Time after which the keys are requested again, so that withdrawn ones are no longer accepted."""
 
 FETCH_SECONDS = 5.0
+"""Maximum time for connecting, between two parts of the response, and for its body."""
+
 MAX_BYTES = 2**20
 MAX_KEYS = 100
 
@@ -103,7 +106,7 @@ class KeySource:
                 keys = parse_keys(self._path.read_bytes()[: MAX_BYTES + 1])
             else:
                 keys = parse_keys(_fetch(self._location))
-        except (OSError, ValueError, RecursionError, JwksError) as error:
+        except (OSError, ValueError, RecursionError, HTTPException, JwksError) as error:
             self.fault = f"{self._location}: {getattr(error, 'strerror', None) or error}"
             raise JwksError(self.fault) from None
         self.fault = ""
@@ -149,6 +152,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _fetch(url: str) -> bytes:
     opener = urllib.request.build_opener(_NoRedirect)
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  `Settings` has checked it
+    data = b""
     with opener.open(request, timeout=FETCH_SECONDS) as response:
-        data: bytes = response.read(MAX_BYTES + 1)
+        ends = monotonic() + FETCH_SECONDS  # the timeout above is that of each part
+        while len(data) <= MAX_BYTES and (part := response.read1(MAX_BYTES)):
+            data += part
+            if monotonic() > ends:
+                raise JwksError(f"its keys did not arrive within {FETCH_SECONDS:g} s")
     return data

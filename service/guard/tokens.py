@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_NAME_CHARACTERS = 64
 
+NO_NAMES = ("", "-")
+"""Subjects that name nobody: "-" is a caller without a credential, in all logs."""
+
 _is_token = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*").fullmatch
 _unsafe = re.compile(r"[^A-Za-z0-9._@:/+-]")
 
@@ -103,6 +106,7 @@ def verify_token(sent: bytes, key: Jwk, rules: TokenRules) -> Bearer:
             leeway=rules.leeway,
             options={"require": ["exp", "iss", "aud"], "enforce_minimum_key_length": True},
         )
+        expires = float(claims["exp"]) + rules.leeway
     except jwt.ExpiredSignatureError:
         raise refuse("expired", "has expired") from None
     except jwt.ImmatureSignatureError:
@@ -117,12 +121,12 @@ def verify_token(sent: bytes, key: Jwk, rules: TokenRules) -> Bearer:
         raise refuse("signature", "has a signature that its key did not make") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
         raise refuse("malformed", "can't be verified") from None
-    return Bearer(_find_name(claims), _find_scopes(claims, rules), float(claims["exp"]) + rules.leeway)
+    return Bearer(_find_name(claims), _find_scopes(claims, rules), expires)
 
 
 def _find_name(claims: dict[str, Any]) -> str:
     for claim in ("sub", "client_id", "azp"):
-        if isinstance(name := claims.get(claim), str) and name:
+        if isinstance(name := claims.get(claim), str) and name not in NO_NAMES:
             return _unsafe.sub("_", name[:MAX_NAME_CHARACTERS])
     return "unnamed"
 

@@ -157,7 +157,7 @@ class Verifier:
         if key is None and self._waiting < MAX_WAITING and source.is_due(is_wanted=True):
             self._waiting += 1
             try:
-                with suppress(JwksError):  # `Gate.look` logs it
+                with suppress(JwksError):  # `Gate.look_at_provider` logs it
                     await self.refresh(is_wanted=True)
             finally:
                 self._waiting -= 1

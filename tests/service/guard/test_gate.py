@@ -103,6 +103,8 @@ def test_both_headers_carry_a_key_and_it_is_the_same_key(path: Path) -> None:
         for headers in (
             [(b"x-api-key", key)],
             [(b"authorization", b"Bearer " + key)],
+            [(b"authorization", b"Bearer " + key + b" \t")],
+            [(b"x-api-key", key + b"  ")],
             [(b"authorization", b"bearer  " + key)],
         ):
             assert await desk.ask(None, headers=headers) == 200
@@ -211,7 +213,7 @@ def test_a_revoked_key_is_refused_and_the_others_stay_known(path: Path) -> None:
         assert await desk.ask(ops, "/metrics") == 200
         before = desk.gate.generation
         remove_key(path, "crm")
-        await desk.gate.look()
+        await desk.gate.look_at_keys()
         assert desk.gate.generation == before + 1
         assert desk.gate.find_known([(b"x-api-key", crm.encode())]) is None
         hashed = desk.ring.hashed
@@ -250,7 +252,7 @@ def test_a_key_whose_scopes_change_may_do_what_the_file_says(path: Path) -> None
         path.write_text(
             path.read_text().replace('"predict"\n      ],\n      "created"', '"metrics"\n      ],\n      "created"', 2)
         )
-        await desk.gate.look()
+        await desk.gate.look_at_keys()
         assert await desk.ask(key) == 403
 
     run(work, path)
@@ -261,8 +263,8 @@ def test_a_damaged_file_keeps_the_keys_in_force_and_is_reported(path: Path, capl
 
     async def work(desk: Desk) -> None:
         path.write_text("{")
-        await desk.gate.look()
-        await desk.gate.look()
+        await desk.gate.look_at_keys()
+        await desk.gate.look_at_keys()
         assert await desk.ask(key) == 200
         assert desk.count("churn_key_reloads_total", outcome="failed") == 1
 
@@ -386,9 +388,34 @@ def test_watching_goes_on_after_an_error(path: Path, monkeypatch: pytest.MonkeyP
             looks.append(1)
             raise RuntimeError
 
-        monkeypatch.setattr(desk.gate, "look", fail)
+        monkeypatch.setattr(desk.gate, "look_at_keys", fail)
         task = asyncio.create_task(desk.gate.watch())
         while len(looks) < 3:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    run(work, path)
+
+
+def test_a_key_is_revoked_while_the_identity_provider_does_not_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "WATCH_SECONDS", 0.0)
+    key = add_key(path, "crm", ["predict"])
+
+    async def work(desk: Desk) -> None:
+        assert await desk.ask(key) == 200
+        is_asked = asyncio.Event()
+
+        async def wait() -> None:
+            is_asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(desk.gate, "look_at_provider", wait)
+        task = asyncio.create_task(desk.gate.watch())
+        await is_asked.wait()
+        remove_key(path, "crm")
+        while await desk.ask(key) == 200:
             await asyncio.sleep(0)
         task.cancel()
 

@@ -8,9 +8,10 @@ import hashlib
 import hmac
 import http.server
 import json
+import socketserver
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ from service.observe.metrics import Metrics
 from service.settings import JWT_ALGORITHMS
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
@@ -126,15 +128,16 @@ def test_a_token_of_each_allowed_algorithm_is_accepted(algorithm: str, tmp_path:
         ({"scope": None}, set()),
         ({"scope": {"churn:admin": True}, "scp": 5}, set()),
         ({"aud": ["other", AUDIENCE]}, {"predict"}),
-        ({"exp": time.time() - 20}, {"predict"}),  # within the leeway
-        ({"nbf": time.time() + 20}, {"predict"}),
+        ({"exp": lambda: time.time() - 10}, {"predict"}),  # within the leeway
+        ({"nbf": lambda: time.time() + 10}, {"predict"}),
     ],
 )
 def test_scopes_are_those_of_the_token_with_the_prefix(
     changes: dict[str, Any], scopes: set[str], jwks: Path, provider: Provider
 ) -> None:
     async def work(desk: Desk) -> None:
-        await desk.ask(provider.sign(**changes))
+        now = {name: value() if callable(value) else value for name, value in changes.items()}
+        await desk.ask(provider.sign(**now))
         assert desk.scope[CALLER].scopes == scopes
 
     run(work, jwks)
@@ -158,6 +161,7 @@ def test_scopes_are_those_of_the_token_with_the_prefix(
         ({"aud": None}, "token-claims"),
         ({"aud": {"churn": 1}}, "token-audience"),
         ({"sub": 5}, "token-malformed"),
+        ({"exp": 10**400}, "token-malformed"),
     ],
 )
 def test_claims_that_are_wrong_or_missing_are_refused(
@@ -313,8 +317,9 @@ def test_a_name_has_no_character_that_needs_escaping(jwks: Path, provider: Provi
         assert desk.scope[CALLER].name == "x___" + "y" * 60
         await desk.ask(provider.sign(sub=None, client_id="batch"))
         assert desk.scope[CALLER].name == "batch"
-        await desk.ask(provider.sign(sub=None))
-        assert desk.scope[CALLER].name == "unnamed"
+        for nobody in (None, "-"):
+            await desk.ask(provider.sign(sub=nobody))
+            assert desk.scope[CALLER].name == "unnamed"
 
     run(work, jwks)
 
@@ -343,11 +348,11 @@ def test_tokens_of_a_withdrawn_key_are_refused_and_of_a_new_one_accepted(tmp_pat
         first, second = old.sign(), new.sign()
         assert await desk.ask(first) == 200
         old.publish(path, new)
-        await desk.gate.look()
+        await desk.gate.look_at_provider()
         assert await desk.ask(first) == 200
         assert await desk.ask(second) == 200
         new.publish(path)
-        await desk.gate.look()
+        await desk.gate.look_at_provider()
         assert desk.gate.find_known(desk.scope["headers"]) is not None
         assert await desk.ask(first) == 401  # replayed
         assert await desk.ask(second) == 200
@@ -481,21 +486,66 @@ def test_the_last_keys_are_kept_while_the_provider_fails(
         server.status = 503
 
         async def work(desk: Desk) -> None:
-            await desk.gate.look()
+            await desk.gate.look_at_provider()
             assert await desk.ask(provider.sign()) == 503
             assert desk.problem.headers["Retry-After"] == "10"
             server.status, server.body = 200, write_set(provider)
             monkeypatch.setattr(jwks_module, "FLOOR_SECONDS", 0.0)
-            await desk.gate.look()
+            await desk.gate.look_at_provider()
             assert await desk.ask(provider.sign()) == 200
             monkeypatch.setattr(jwks_module, "REFRESH_SECONDS", 0.0)
             for body in (b"", b"[]", b'{"keys": []}', b"x" * (jwks_module.MAX_BYTES + 1)):
                 server.body = body
-                await desk.gate.look()
+                await desk.gate.look_at_provider()
                 assert await desk.ask(provider.sign(sub=str(len(body)))) == 200
 
         run(work, url)
     assert caplog.text.count("identity provider's keys were not read again") == 5
+
+
+@contextmanager
+def serve_raw(respond: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serve what is no proper HTTP; yield the address."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            with suppress(OSError):
+                respond(self.request)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/jwks"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_provider_that_does_not_speak_http_is_one_that_fails() -> None:
+    with serve_raw(lambda client: client.sendall(b"220 mail.bank.example\r\n")) as url:
+        source = KeySource(url)
+        with pytest.raises(JwksError, match="220 mail"):
+            source.read()
+        assert source.fault  # it is asked again soon
+
+
+def test_keys_that_arrive_byte_by_byte_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks_module, "FETCH_SECONDS", 0.5)
+    given_up = threading.Event()
+
+    def drip(client: socket.socket) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not given_up.wait(0.05):
+            client.sendall(b" ")
+
+    with serve_raw(drip) as url:
+        try:
+            with pytest.raises(JwksError, match="did not arrive within"):
+                KeySource(url).read()
+        finally:
+            given_up.set()
 
 
 def test_a_redirect_is_not_followed(provider: Provider) -> None:
@@ -535,7 +585,7 @@ def test_a_token_without_an_identifier_means_the_only_key(tmp_path: Path, provid
         token = jwt.encode(claims(), provider.key, "RS256")
         assert await desk.ask(token) == 200
         provider.publish(path, other)
-        await desk.gate.look()
+        await desk.gate.look_at_provider()
         assert await desk.ask(jwt.encode(claims(sub="2"), provider.key, "RS256")) == 401
 
     run(work, path)
