@@ -157,7 +157,8 @@ class ChurnService(FastAPI):
         routers = [metrics.make_router(self.metrics.expose)] if settings.metrics else []
         if settings.admin:
             changes = admin.Changes(self.models, settings.change_seconds, self.audit)
-            routers.append(admin.make_router(lambda: self.model_state.lineup, changes, Registry(settings.models)))
+            registry = Registry(settings.models)
+            routers.append(admin.make_router(lambda: self.model_state.lineup, changes, registry, settings.body_seconds))
         return routers
 
     def _make_oip_router(self, settings: Settings) -> APIRouter:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from churn.errors import ChurnError
 from service.api.model import LastChange, describe_change
 from service.api.openapi import describe_problems
+from service.api.small_body import limit_bodies
 from service.errors import Problem
 from service.rollout.messages import Wish
 
@@ -95,7 +96,9 @@ class Changes:
         return describe_change(change)
 
 
-def make_router(find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry) -> APIRouter:
+def make_router(
+    find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry, body_seconds: float
+) -> APIRouter:
     """Create the routes.
 
     Parameters
@@ -104,8 +107,10 @@ def make_router(find_lineup: Callable[[], Lineup | None], changes: Changes, regi
         Returns what is served; None if nothing is.
     changes : Changes
     registry : Registry
+    body_seconds : float
+        Maximum time in seconds between two parts of a body.
     """
-    router = APIRouter(prefix="/admin", tags=["admin"])
+    router = APIRouter(prefix="/admin", tags=["admin"], route_class=limit_bodies(body_seconds))
     form: dict[str, Any] = {
         "response_model": LastChange,
         "response_model_exclude_none": True,

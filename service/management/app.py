@@ -83,7 +83,8 @@ class ManagementApp(FastAPI):
             self.include_router(metrics.make_router(expose_workers))
         if settings.admin:
             changes = admin.Changes(models, settings.change_seconds, self.audit)
-            self.include_router(admin.make_router(lambda: status.lineup, changes, Registry(settings.models)))
+            registry = Registry(settings.models)
+            self.include_router(admin.make_router(lambda: status.lineup, changes, registry, settings.body_seconds))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""

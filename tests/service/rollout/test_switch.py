@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import shutil
 import threading
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundles import BANK, CUSTOMER, ODD, ODD_CUSTOMER, cover, publish
 from running import read_metrics, start
+from starlette.requests import Request
 from starlette.testclient import TestClient
 from tampering import flip_byte, forge_manifest
 from waiting import DEADLINE, wait_until
 
 import service.rollout.loading
 from churn.registry import Registry
+from service.api import small_body
+from service.api.small_body import MAX_BYTES
 from service.app import create_app
+from service.errors import Problem
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -217,6 +222,33 @@ def test_a_refused_promotion_does_not_become_current(client: TestClient, models:
         assert "1/model.onnx: SHA-256 differs" in answer.json()["detail"]
     assert Registry(models).current() == 2
     assert version_of(client) == "2"
+
+
+def test_the_body_of_a_change_is_not_held_beyond_what_one_needs(client: TestClient) -> None:
+    sent: list[int] = []
+
+    def send() -> Iterator[bytes]:
+        for _ in range(1000):
+            sent.append(1)
+            yield b" " * 1000
+
+    for method, path in (("PUT", "/admin/canary"), ("PUT", "/admin/shadow"), ("POST", "/admin/models/rollback")):
+        answer = client.request(method, path, content=send(), headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"] == f"allowed here: {MAX_BYTES} bytes"
+    assert client.put("/admin/shadow", content=b" " * (MAX_BYTES - 13) + b'{"version":9}').status_code == 422
+    padded = {"content": b" " * (MAX_BYTES - 13) + b'{"version":9}', "headers": {"Content-Type": "application/json"}}
+    assert "version 9 does not exist" in client.put("/admin/shadow", **padded).json()["detail"]  # type: ignore[arg-type]
+
+
+def test_the_body_of_a_change_that_does_not_arrive_is_not_waited_for() -> None:
+    async def work() -> None:
+        with pytest.raises(Problem) as refused:
+            await small_body._read(Request({"type": "http", "headers": []}, asyncio.Event().wait), 0.01)  # type: ignore[arg-type]
+        assert refused.value.status == 408
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "x", "1.5"])
