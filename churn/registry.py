@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import RegistryError
-from churn.runtime.files import find_left_aside, replace_text, sync
+from churn.runtime.files import find_left_aside, open_regular, replace_text, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,12 @@ CURRENT = "current"
 PROMOTIONS = "promotions.jsonl"
 LAST_VERSION = "last_version"
 _STAGING = ".staging-"
+
+MAX_DIGITS = 18
+"""Digits of a version number."""
+
+MAX_NUMBER_BYTES = 64
+"""Bytes that are read of a file with a version number."""
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +199,7 @@ class Registry:
             try:
                 change = json.loads(line)
                 changes.append({**change, "version": int(change["version"]), "action": str(change["action"])})
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
                 raise RegistryError(f"{path}: line {number} is invalid: {error!r}") from error
         return changes
 
@@ -262,11 +268,12 @@ def _read_number(path: Path) -> int:
         If the file can't be read, or has no number.
     """
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        with open_regular(path) as file:
+            text = file.read(MAX_NUMBER_BYTES).decode().strip()
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise RegistryError(f"{path}: can't be read: {error}") from error
-    if not (text.isascii() and text.isdigit()):
-        raise RegistryError(f"{path}: expected a version number, found {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise RegistryError(f"{path}: expected a version number, found {text!r}; allowed: up to {MAX_DIGITS} digits")
     return int(text)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from churn.errors import ChurnError
-from churn.runtime.files import write_aside
+from churn.runtime.files import open_regular, write_aside
 from service.guard.key_hash import HASH_FORM, ID_FORM
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ def read_keys(path: Path) -> list[ApiKey]:
         If it is missing, is not a regular file, is larger than `MAX_FILE_BYTES`, or has faults: a line for each.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise KeysFileError(f"{path}: is not a regular file")
+        with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise KeysFileError(f"{path}: {error.strerror}; `churn keys create` writes it") from None
@@ -103,11 +101,6 @@ def read_keys(path: Path) -> list[ApiKey]:
     if faults:
         raise KeysFileError("\n".join(f"{path}: {fault}" for fault in faults))
     return keys
-
-
-def _open_at_once(name: str, flags: int) -> int:
-    """Open a file; of a pipe, which is refused, without waiting for its other end."""
-    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _check(content: object) -> tuple[list[ApiKey], list[str]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -243,7 +244,34 @@ def test_a_folder_that_is_not_there_holds_nothing(registry: Registry) -> None:
     assert not registry.root.exists()
 
 
-@pytest.mark.parametrize("line", ["{", "{}", '{"action": "promote", "version": "x"}', "[]", "5"])
+@pytest.mark.parametrize("text", ["", "-1", "1\n2", "1" * 19, "1" * 5000, "\0"])
+def test_a_current_version_that_is_no_number_is_refused(registry: Registry, text: str) -> None:
+    publish(registry)
+    (registry.root / "current").write_text(text)
+    with pytest.raises(RegistryError, match=r"models/current: expected a version number"):
+        registry.current()
+
+
+def test_a_pipe_that_takes_the_place_of_the_current_version_is_not_waited_for(registry: Registry) -> None:
+    publish(registry)
+    (registry.root / "current").unlink()
+    os.mkfifo(registry.root / "current")
+    with pytest.raises(RegistryError, match=r"models/current: can't be read: .* is not a regular file"):
+        registry.current()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "{}",
+        '{"action": "promote", "version": "x"}',
+        "[]",
+        "5",
+        '{"action": "promote", "version": 1e999}',
+        "[" * 9999,
+    ],
+)
 def test_a_corrupt_history_is_refused_by_line(registry: Registry, line: str) -> None:
     publish(registry)
     with (registry.root / "promotions.jsonl").open("a") as file:
