@@ -15,8 +15,11 @@ from typing import Any, Literal, get_args
 
 from churn.dates import FORMATS, ISO, count_days, describe_format, parse_date, write_date
 from churn.errors import SchemaError
+from churn.marks import Direction, find_mark_fault
 from churn.names import find_alike, find_fault, normalize, shorten
 from churn.numerals import Decimal, read_number
+
+_BOUNDS = ("minimum", "maximum", "trained_minimum", "trained_maximum", "actionable_minimum", "actionable_maximum")
 
 Kind = Literal["number", "integer", "flag", "category", "date"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -65,6 +68,11 @@ class Feature:
         Shown in the OpenAPI document and the report.
     example : float, str or None
         A typical value, shown in the OpenAPI document.
+    actionable : {"", "increase", "decrease", "any"}
+        In which direction somebody can change the values, so that `churn.whatif` may propose it. Empty: nobody can.
+    actionable_minimum, actionable_maximum : float or None
+        Bounds of proposed values, for a date in days since 1970-01-01. None means the range seen in training, which
+        always applies as well.
 
     Raises
     ------
@@ -85,6 +93,9 @@ class Feature:
     description: str = ""
     unit: str = ""
     example: float | str | None = None
+    actionable: Direction = ""
+    actionable_minimum: float | None = None
+    actionable_maximum: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", normalize(self.name))
@@ -94,11 +105,14 @@ class Feature:
         if self.kind not in KINDS:
             raise SchemaError(f"feature {self.name}: kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         self._check_texts()
-        for bound in (self.minimum, self.maximum, self.trained_minimum, self.trained_maximum):
+        for bound in (getattr(self, key) for key in _BOUNDS):
             if bound is not None and not math.isfinite(bound):
                 raise SchemaError(f"feature {self.name}: {bound} is not a bound; leave it out")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise SchemaError(f"feature {self.name}: minimum {self.minimum} is above maximum {self.maximum}")
+        low, high = self.actionable_minimum, self.actionable_maximum
+        if fault := find_mark_fault(self.kind, self.actionable, low, high, is_quantity=self.is_quantity):
+            raise SchemaError(f"feature {self.name}: {fault}")
 
     def _check_texts(self) -> None:
         """Raise an error if the fields of a category or date contradict each other."""
@@ -366,10 +380,14 @@ class Schema:
         features = data.get("features")
         if not isinstance(features, Mapping):
             raise SchemaError("the schema has no table [features]")
+        for name, role in ((label, "label"), (identifier, "identifier")):
+            entry = features.get(name)
+            if isinstance(entry, Mapping) and entry.get("actionable"):
+                raise SchemaError(f"{name} is the {role}, so it can't be actionable; only features can")
         return cls(tuple(_read_feature(name, entry) for name, entry in features.items()), label, identifier)
 
 
-_TEXTS = ("description", "unit", "format")
+_TEXTS = ("description", "unit", "format", "actionable")
 
 
 def _read_feature(name: str, entry: object) -> Feature:
@@ -378,7 +396,7 @@ def _read_feature(name: str, entry: object) -> Feature:
     _refuse_unknown_keys(f"feature {name}", entry, {field.name for field in fields(Feature)} - {"name"})
     if "kind" not in entry:
         raise SchemaError(f"feature {name}: kind is missing; allowed: {', '.join(KINDS)}")
-    for key in ("minimum", "maximum", "trained_minimum", "trained_maximum"):
+    for key in _BOUNDS:
         value = entry.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise SchemaError(f"feature {name}: {key} must be a number, not {value!r}")

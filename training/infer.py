@@ -325,5 +325,12 @@ def document(schema: Schema) -> Schema:
     known = tomllib.loads(resources.files("training").joinpath("known_tables.toml").read_text(encoding="utf-8"))
     for documentation in known.values():
         if len(set(schema.names) & set(documentation)) >= KNOWN_SHARE * len(documentation):
-            return replace(schema, features=tuple(replace(f, **documentation.get(f.name, {})) for f in schema.features))
+            return replace(schema, features=tuple(_annotate(f, documentation.get(f.name, {})) for f in schema.features))
     return schema
+
+
+def _annotate(feature: Feature, documentation: Mapping[str, Any]) -> Feature:
+    """Return a feature with what is written down about its column; a category has no direction."""
+    if feature.kind == "category" and documentation.get("actionable", "any") != "any":
+        documentation = {key: value for key, value in documentation.items() if not key.startswith("actionable")}
+    return replace(feature, **documentation)

@@ -20,6 +20,9 @@ _HEADER = """\
 # again. A category without a list of categories gets those of the table; with open = true it accepts others as well.
 # format is how a date is written, such as %d/%m/%Y; ISO 8601 is always accepted. A feature that is nullable may be
 # missing. Columns without an entry are not used.
+# actionable = "increase", "decrease" or "any" marks a column that somebody can change in this direction, e.g. by an
+# offer: POST /counterfactuals proposes changes of marked columns only, within actionable_minimum and
+# actionable_maximum, if they are given, and the trained range.
 """
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,7 +137,10 @@ def test_a_schema_that_contradicts_itself_is_refused(
         ({"featurs": {}}, "the schema: unknown: featurs; known: features, identifier, label"),
         ({"features": {"x": "number"}}, "feature x: expected a table with at least a kind"),
         ({"features": {"x": {}}}, "feature x: kind is missing; allowed: number, integer, flag, category"),
-        ({"features": {"x": {"kind": "number", "min": 1}}}, "feature x: unknown: min; known: categories"),
+        (
+            {"features": {"x": {"kind": "number", "min": 1}}},
+            "feature x: unknown: min; known: actionable",
+        ),
         ({"features": {"x": {"kind": "number", "minimum": "1"}}}, "feature x: minimum must be a number, not '1'"),
         (
             {"features": {"x": {"kind": "number", "trained_maximum": True}}},
@@ -295,3 +300,57 @@ def test_the_fingerprint_depends_on_what_an_encoder_depends_on() -> None:
         print_of(NUMBER, FLAG),
     ]
     assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        Feature("n", "number", actionable="decrease", actionable_minimum=0, actionable_maximum=5.5),
+        Feature("i", "integer", actionable="any", actionable_minimum=-1),
+        Feature("f", "flag", actionable="increase"),
+        Feature("c", "category", categories=("b", "a"), actionable="any"),
+        Feature("d", "date", actionable="any", actionable_maximum=20_000),
+    ],
+)
+def test_a_mark_survives_manifests_and_schema_files(feature: Feature, tmp_path: Path) -> None:
+    marked = Schema((feature, Feature("other", "flag")), "left")
+    assert Schema.from_dict(json.loads(json.dumps(marked.to_dict()))) == marked
+    write_schema_file(tmp_path / "schema.toml", marked)
+    assert read_schema(tmp_path / "schema.toml") == marked
+    assert not any(key.startswith("actionable") for key in marked.to_dict()["features"]["other"])
+    assert marked.fingerprint == replace_feature(marked, "actionable", "").fingerprint
+
+
+def replace_feature(schema: Schema, key: str, value: object) -> Schema:
+    bounds: dict[str, Any] = {"actionable_minimum": None, "actionable_maximum": None}
+    first = replace(schema.features[0], **bounds | {key: value})
+    return replace(schema, features=(first, *schema.features[1:]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"kind": "number", "actionable": "up"}, "'up' is unknown; allowed: increase, decrease, any, or no mark"),
+        ({"kind": "number", "actionable": True}, "feature x: actionable must be a string, not True"),
+        ({"kind": "category", "categories": ["a"], "actionable": "increase"}, "a category has no order"),
+        ({"kind": "number", "actionable_minimum": 0}, "actionable_minimum requires actionable"),
+        ({"kind": "flag", "actionable": "any", "actionable_maximum": 1}, "actionable_maximum requires kind"),
+        ({"kind": "number", "actionable": "any", "actionable_minimum": "0"}, "actionable_minimum must be a number"),
+        ({"kind": "number", "actionable": "any", "actionable_maximum": math.inf}, "inf is not a bound"),
+        (
+            {"kind": "number", "actionable": "any", "actionable_minimum": 2, "actionable_maximum": 1},
+            "actionable_minimum 2 is above actionable_maximum 1",
+        ),
+    ],
+)
+def test_a_mark_that_makes_no_sense_is_refused_by_name(entry: dict[str, Any], says: str) -> None:
+    with pytest.raises(SchemaError) as refusal:
+        Schema.from_dict({"label": "left", "features": {"x": entry}})
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(("name", "role"), [("CustomerId", "identifier"), ("left", "label")])
+def test_neither_identifier_nor_label_can_be_marked(name: str, role: str) -> None:
+    features = {"x": {"kind": "flag"}, name: {"kind": "integer", "actionable": "any"}}
+    with pytest.raises(SchemaError, match=f"{name} is the {role}, so it can't be actionable"):
+        Schema.from_dict({"label": "left", "features": features})

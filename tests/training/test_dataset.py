@@ -582,3 +582,12 @@ def test_a_column_without_a_single_value_may_stay_if_the_schema_wants_it(load: A
     dataset = load(lambda table: table.assign(Later=""), schema=schema)
     assert dataset.schema["Later"].trained_minimum is None
     assert np.isnan(dataset.raw[:, 1]).all()
+
+
+@pytest.mark.parametrize("category", [[], ["HasCrCard", "NumOfProducts"]])
+def test_the_known_table_marks_what_the_bank_can_change_and_nothing_else(tmp_path: Path, category: list[str]) -> None:
+    path = write_csv(tmp_path / "bank.csv", draw_customers(200))
+    schema = load_dataset(path, category=category).schema
+    marks = {feature.name: feature.actionable for feature in schema.features if feature.actionable}
+    expected = {"NumOfProducts": "any", "HasCrCard": "increase", "IsActiveMember": "increase"}
+    assert marks == {name: mark for name, mark in expected.items() if mark == "any" or name not in category}
