@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "churn.tables": {"churn.runtime"},
     "churn.trust": {"churn.runtime"},
     "churn.reasons": set(),
+    "churn.whatif": set(),
     "batch.files": set(),
     "batch.spark": set(),
     "batch.sql": set(),

@@ -1,0 +1,1 @@
+"""What would change a prediction: counterfactuals and sensitivity curves of one customer."""
