@@ -42,6 +42,7 @@ from service.rollout.alone import Alone
 from service.settings import Settings, SettingsError, find_unknown_variables, read_settings
 from service.state import ModelState
 from service.tables.endpoint import BulkEndpoint
+from service.whatif import endpoint as whatif
 from service.wire.admission import Admission
 from service.wire.backlog import Backlog
 from service.wire.connection import Connection
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from starlette.types import Receive, Scope, Send
 
-TAGS = ("scoring", "model", "admin", "health", "metrics", "open inference protocol")
+TAGS = ("scoring", "what if", "model", "admin", "health", "metrics", "open inference protocol")
 """Sections of the interactive documentation, in their order."""
 
 _log = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class ChurnService(FastAPI):
             model.make_router(self.model_state, self.metrics),
             *([docs.make_router(self, self.model_state, is_protected=self.gate is not None)] if settings.docs else []),
             *([] if is_managed else self._make_management_routers(settings)),
+            whatif.make_router(self.model_state, self.metrics, self.processor, settings.request_timeout),
             *([self._make_oip_router(settings)] if settings.v2 else []),
         ]
         for router in routers:

@@ -172,8 +172,12 @@ class RequestProblem(Problem):
         )
 
     @classmethod
-    def media_type(cls, sent: str) -> RequestProblem:
-        """Report an unsupported content type."""
+    def media_type(cls, sent: str, *, has_tables: bool = True) -> RequestProblem:
+        """Report an unsupported content type; `has_tables` tells whether the route accepts tables."""
+        if not has_tables:
+            detail = f"the content type is {shorten(sent)!r}; allowed: 'application/json'"
+            headers = {"Accept": "application/json"}
+            return cls(415, "unsupported-media-type", "The content type is not supported", detail, headers=headers)
         return cls(
             415,
             "unsupported-media-type",

@@ -144,7 +144,7 @@ def _explain(schema: Schema, axes: Sequence[Axis], fixed: Mapping[str, str], goa
         return f"no actionable field of this customer can be changed: {kept}"
     names = ", ".join(schema.features[axis.position].name for axis in axes)
     side = f"to {goal.target:g} or below" if goal.is_ceiling else f"above {goal.target:g}"
-    together = f", or of up to {MAX_CHANGES} of them together," if len(axes) > 1 else ""
+    together = f", alone or up to {min(MAX_CHANGES, len(axes))} together," if len(axes) > 1 else ""
     return f"no change of {names}{together} brings the probability {side}{'; ' * bool(kept)}{kept}"
 
 

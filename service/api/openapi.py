@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from churn.names import BATCH
 from service.api.contracts import ProblemDocument, make_example, make_request_models, make_response_models
 from service.api.tables import PARAMETERS, describe_answers, describe_requests
+from service.api.whatif import ANSWER, ANSWERS, PROBLEMS, describe_what_if
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
 from service.query import ALLOWED
@@ -88,6 +89,10 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= _schemas_of([*requests, ProblemDocument], "validation")
     schemas |= _schemas_of(responses, "serialization")
+    schemas |= _schemas_of(list(ANSWERS.values()), "serialization")
+    for model in ANSWERS.values():
+        schemas[model.__name__]["properties"]["prediction"] = {"$ref": ANSWER}
+    document["paths"] |= describe_what_if(schema, LENIENCY, describe_problems(PROBLEMS))
     example = make_example(schema)
     document["paths"][PATH] = {
         "post": {

@@ -18,6 +18,7 @@ from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram
 from service.observe.shadow_metrics import ShadowMetrics
 from service.observe.stages import STAGES
+from service.observe.whatif_metrics import WhatIfMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,6 +66,7 @@ class Metrics:
     process : ProcessMetrics
     shadow : ShadowMetrics
     guard : GuardMetrics
+    what_if : WhatIfMetrics
     buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
@@ -193,6 +195,7 @@ class Metrics:
         self.process = ProcessMetrics(self._registry)
         self.shadow = ShadowMetrics(self._registry)
         self.guard = GuardMetrics(self._registry)
+        self.what_if = WhatIfMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")

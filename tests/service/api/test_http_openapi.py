@@ -139,6 +139,7 @@ def test_schemathesis_finds_no_undocumented_answer(name: str, request: pytest.Fi
             with suppress(Unsatisfiable):  # a GET without parameters has no invalid form
                 check()
     assert set(tested) >= {"GET /health/live", "GET /health/ready", "GET /model", "GET /metrics", "POST /predict"}
+    assert set(tested) >= {"POST /counterfactuals", "POST /sensitivity"}
 
 
 @pytest.mark.slow

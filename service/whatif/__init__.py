@@ -1,0 +1,1 @@
+"""What would change a prediction: `POST /counterfactuals` and `POST /sensitivity`."""
