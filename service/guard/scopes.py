@@ -25,6 +25,8 @@ PAGE_FILES = "/docs-static/"
 SCOPES = {
     "predict": "predict",
     "model": "predict",
+    "counterfactuals": "predict",
+    "sensitivity": "predict",
     "v2": "predict",
     "metrics": "metrics",
     "admin": "admin",
