@@ -33,7 +33,11 @@ OPEN = {
     "/docs-static/swagger-ui.css",
 }  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
-SCOPE_OF = {"predict": "predict", "model": "predict", "v2": "predict", "metrics": "metrics", "admin": "admin"}
+SCOPE_OF = {
+    **dict.fromkeys(("predict", "counterfactuals", "sensitivity", "model", "v2"), "predict"),
+    "metrics": "metrics",
+    "admin": "admin",
+}
 BODY = json.dumps(CUSTOMER).encode()
 
 
@@ -396,7 +400,7 @@ def test_an_open_service_says_so(bank_models: Path, tmp_path: Path) -> None:
 START_ON = """
 import sys
 from pathlib import Path
-from service.server import serve
+from service.serve import serve
 from service.settings import Settings
 if __name__ == "__main__":
     serve(Settings(models=Path(sys.argv[1]), engine="onnx", auth='auto'), host="{host}", port=0)
