@@ -28,6 +28,9 @@ IDENTIFIER_LIMIT = 2**63
 
 ALLOWED_IDENTIFIER = f"a text, or a whole number from {-IDENTIFIER_LIMIT} to {IDENTIFIER_LIMIT - 1} (64 bits, signed)"
 
+RESULT_PREFIX = "predicted_"
+"""Prefix of the names of results that another column has."""
+
 OWN_PREFIX = "__"
 """Prefix of columns that Spark jobs and pandas add."""
 
@@ -97,6 +100,17 @@ def find_alike(names: Iterable[str]) -> list[str]:
     for name in names:
         found[normalize(name).casefold()].append(name)
     return [name for alike in found.values() if len(alike) > 1 for name in alike]
+
+
+def name_results(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return the names of results, with `RESULT_PREFIX` where another column has the same name, ignoring case."""
+    known = {name.casefold() for name in taken}
+    found = []
+    for name in names:
+        while name.casefold() in known:
+            name = RESULT_PREFIX + name
+        found.append(name)
+    return found
 
 
 def shorten(name: str) -> str:

@@ -117,7 +117,9 @@ class ChurnService(FastAPI):
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
         bulk = BulkEndpoint(self.metrics, self.processor, settings)
-        self.predict = PredictEndpoint(self.model_state, self.metrics, self.processor, bulk, self.tracing)
+        self.predict = PredictEndpoint(
+            self.model_state, self.metrics, self.processor, bulk, self.tracing, settings.max_reasoned
+        )
         limits = Limits(
             head=settings.head_seconds,
             send=settings.send_seconds,

@@ -172,6 +172,40 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def too_many_reasoned(cls, limit: int) -> RequestProblem:
+        """Report more customers with reasons than the limit."""
+        return cls(
+            413,
+            "too-many-customers",
+            "The request has too many customers",
+            f"allowed with reasons: {limit} customers in one request (CHURN_MAX_REASONED); split them into several "
+            "requests",
+            limit="max_reasoned",
+        )
+
+    @classmethod
+    def no_background(cls, version: str) -> RequestProblem:
+        """Report a model without the customers that reasons are measured against."""
+        return cls(
+            409,
+            "no-background",
+            "The model has no background",
+            f"model version {version} has no background of customers to explain predictions against: it was trained by "
+            "an older program; retrain it with churn train. It scores without the parameter reasons",
+        )
+
+    @classmethod
+    def no_reasons(cls, version: str, detail: str) -> RequestProblem:
+        """Report a model whose network can't be explained."""
+        return cls(
+            409,
+            "no-reasons",
+            "The model can't be explained",
+            f"the reasons of model version {version} can't be computed: {detail}. It scores without the parameter "
+            "reasons",
+        )
+
+    @classmethod
     def media_type(cls, sent: str, *, has_tables: bool = True) -> RequestProblem:
         """Report an unsupported content type; `has_tables` tells whether the route accepts tables."""
         if not has_tables:

@@ -152,6 +152,10 @@ class Settings(BaseSettings):
     max_customers: PositiveInt = MAX_CUSTOMERS
     """Maximum number of customers in one JSON request; more are rejected with 413."""
 
+    max_reasoned: PositiveInt = 1000
+    """Maximum number of customers in one request with reasons; more are rejected with 413. The default takes 2 to 3
+    seconds with a network of the size of the included one."""
+
     max_body_bytes: PositiveInt = 16 * 2**20
     """Maximum size in bytes of a JSON request body, as it is sent and decompressed, and of an Arrow batch; larger ones
     are rejected with 413. A table as a whole may have any size."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITH_ITS_LIBRARY = ("churn.tables.cells", "churn.tables.csv_file", "churn.tables.csv_push", "churn.tables.encode",
-                    "churn.tables.rows", "churn.tables.shared_texts", "churn.identifiers", "churn.layers")  # fmt: skip
+                    "churn.tables.rows", "churn.tables.shared_texts", "churn.identifiers", "churn.layers",
+                    "churn.reasons.columns")  # fmt: skip
 """Modules that are imported where their library is there anyway: pyarrow, Keras."""
 
 HEAVY = ("fastapi", "pandas", "tensorflow", "keras", "sklearn", "pyarrow", "onnxruntime", "cryptography")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from churn.dates import write_date
-from churn.names import BATCH
+from churn.names import BATCH, name_results
 from churn.schema import FLAG_WORDS, LARGEST
 
 if TYPE_CHECKING:
@@ -25,6 +25,27 @@ class Warned(BaseModel):
     sent: float | str = Field(description="The value; a date in ISO 8601.", examples=[101])
     trained_minimum: float | str | None = Field(description="Smallest value seen in training.", examples=[18])
     trained_maximum: float | str | None = Field(description="Largest value seen in training.", examples=[92])
+
+
+class Reason(BaseModel):
+    """What one field does to the probability: a Shapley value."""
+
+    field: str = Field(description="Name of the field.", examples=["Balance"])
+    value: Any = Field(description="The value as it was sent, shortened to 100 characters; null if it is missing.")
+    points: float = Field(
+        ge=-1,
+        le=1,
+        description="What the field adds to the probability, rounded to six decimals such that `base` and the points "
+        "of all fields add up to `probability`.",
+        examples=[0.083012],
+    )
+    sentence: str = Field(
+        description="The same in words.",
+        examples=["Balance of 125,510.82 euros: raises the probability by 8.3 points"],
+    )
+    standard_error: float | None = Field(
+        None, ge=0, description="Standard error of `points`. Only if they are estimates: beyond 12 fields."
+    )
 
 
 class WrongValue(BaseModel):
@@ -79,13 +100,28 @@ def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseMode
             Field(None, description="Values outside the range of the training data; omitted if there are none."),
         ),
     }
+    base = (
+        float,
+        Field(
+            None,
+            ge=0,
+            le=1,
+            alias=name_results(["base"], [schema.identifier])[0],
+            description="Mean probability of the customers that reasons are measured against. Only with `reasons`.",
+        ),
+    )
+    reasons = (
+        list[Reason],
+        Field(None, description="The strongest reasons, the strongest first. Only with `reasons`."),
+    )
+    told: dict[str, Any] = {"base": base, "reasons": reasons}
     version = (str, Field(description="Version of the model.", examples=["1"]))
     other = (str, Field(None, description="Version of the model, if it is not that of the response: a canary's."))
     prediction: type[BaseModel] = create_model(
-        "Prediction", __doc__="The prediction for one customer.", **fields, model_version=other
+        "Prediction", __doc__="The prediction for one customer.", **fields, model_version=other, **told
     )
     answer: type[BaseModel] = create_model(
-        "Answer", __doc__="The response for one customer.", **fields, model_version=version
+        "Answer", __doc__="The response for one customer.", **fields, model_version=version, **told
     )
     answers: type[BaseModel] = create_model(
         "Answers",

@@ -13,7 +13,7 @@ from service.api.tables import PARAMETERS, describe_answers, describe_requests
 from service.api.whatif import ANSWER, ANSWERS, PROBLEMS, describe_what_if
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
-from service.query import ALLOWED
+from service.query import ALLOWED, REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,16 @@ LENIENCY: list[dict[str, Any]] = [
 ]
 """Parameters for clients that send complete records or can't convert types."""
 
+EXPLANATION: list[dict[str, Any]] = [
+    {
+        "name": REASONS,
+        "in": "query",
+        "description": "Number of reasons beside each prediction, the strongest first; `all` lists every field. In CSV "
+        "and Arrow, reasons are further columns. By default there are none.",
+        "schema": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9999}, {"type": "string", "enum": ["all"]}]},
+    }
+]
+
 _ANSWERS = {
     "one": {"summary": "One customer", "value": {"probability": 0.1234, "churn": False, "model_version": "1"}},
     "many": {
@@ -56,6 +66,7 @@ _ANSWERS = {
 
 _PREDICT_PROBLEMS = {
     400: "The body is not valid JSON (with line and column) or not a valid table, or a parameter is invalid.",
+    409: "Reasons were asked for, and the model has no background or can't be explained; retrain it.",
     413: "The body, the number of customers or the response to a table exceeds its limit, which is stated.",
     415: "The content type is not supported, or the body is compressed.",
     422: "Some values are invalid; the first 100 are listed.",
@@ -102,7 +113,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
             "as CSV or as an Arrow stream, for which the response has the same format. Results are in the order of the "
             "customers.",
             "operationId": "predict",
-            "parameters": [*PARAMETERS, *LENIENCY],
+            "parameters": [*PARAMETERS, *LENIENCY, *EXPLANATION],
             "requestBody": {
                 "required": True,
                 "content": {

@@ -130,6 +130,37 @@ class RequestProcessor:
         except TimeoutError:
             raise deadline.problem from None
 
+    async def run_each(self, deadline: Deadline, steps: Iterator[object]) -> None:
+        """Take each item of an iterator in the thread; other requests use the thread between two items.
+
+        Raises
+        ------
+        RequestProblem
+            504 when the time of the request, or ``CHURN_REQUEST_TIMEOUT``, has passed.
+        ClientLeftError
+            If the client has left.
+        """
+        deadline.limit(self._timeout, "CHURN_REQUEST_TIMEOUT")
+        deadline.watch()
+        submitted = perf_counter()
+        has_begun = False
+
+        def step() -> bool:
+            nonlocal has_begun
+            deadline.check(has_waited=not has_begun and perf_counter() - submitted > NOTICEABLE_WAIT)
+            has_begun = True
+            return next(steps, self) is not self
+
+        self._metrics.in_flight.inc()
+        try:
+            async with asyncio.timeout(deadline.remaining):
+                while await self.run(step):
+                    pass
+        except TimeoutError:
+            raise deadline.problem from None
+        finally:
+            self._metrics.in_flight.dec()
+
     def limit(self, receive: Receive) -> TimedReceive:
         """Return a request's `receive` callable with the time limits for bodies."""
         return TimedReceive(receive, self._pause_seconds)

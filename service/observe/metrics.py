@@ -16,6 +16,7 @@ from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
 from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram
+from service.observe.reason_metrics import ReasonMetrics
 from service.observe.shadow_metrics import ShadowMetrics
 from service.observe.stages import STAGES
 from service.observe.whatif_metrics import WhatIfMetrics
@@ -40,7 +41,7 @@ LIMITS = (
     "head_seconds", "body_seconds", "queue_seconds", "request_timeout", "max_connections", "max_head_bytes",
     "max_url_bytes", "max_field_bytes", "max_head_fields", "max_pipelined", "max_body_bytes", "max_pending_bytes",
     "max_held_bytes", "max_customers", "max_json_bytes", "max_json_values", "max_json_depth", "max_record_bytes",
-    "max_columns", "max_cell_bytes",
+    "max_columns", "max_cell_bytes", "max_reasoned",
 )  # fmt: skip
 """Settings that limit requests: values of the label ``limit``."""
 
@@ -67,6 +68,7 @@ class Metrics:
     shadow : ShadowMetrics
     guard : GuardMetrics
     what_if : WhatIfMetrics
+    reasons : ReasonMetrics
     buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
@@ -196,6 +198,7 @@ class Metrics:
         self.shadow = ShadowMetrics(self._registry)
         self.guard = GuardMetrics(self._registry)
         self.what_if = WhatIfMetrics(self._registry)
+        self.reasons = ReasonMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")

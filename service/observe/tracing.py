@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from churn import __version__
 from churn.errors import ChurnError
@@ -18,10 +18,22 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from starlette.types import ASGIApp
 
-    from service.observe.scored import Scored
+    from service.observe.stages import Stamps
 
 EXCLUDED_URLS = "health,metrics"
 """Comma-separated patterns of URLs that are not traced: probes and scrapes."""
+
+
+class Timed(Protocol):
+    """A scored request."""
+
+    @property
+    def customers(self) -> int:
+        """Number of customers."""
+
+    @property
+    def stamps(self) -> Stamps:
+        """Times of its stages."""
 
 
 class TracingError(ChurnError):
@@ -82,7 +94,7 @@ class Tracing:
         )
         return wrapped  # type: ignore[no-any-return]
 
-    def add_stages(self, scored: Scored) -> None:
+    def add_stages(self, scored: Timed) -> None:
         """Add the number of customers to the current span, and a child span for each stage."""
         from opentelemetry import trace
 

@@ -19,8 +19,9 @@ from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
 from service.predict.leniency import choose_leniency
+from service.predict.reasoned import score_reasoned
 from service.predict.scoring import score_body
-from service.query import read_parameters
+from service.query import read_parameters, read_reasons
 from service.tables.endpoint import BrokenOffError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from service.guard.request_body import RequestProcessor
     from service.media_types import TableFormat
     from service.observe.metrics import Metrics
-    from service.observe.tracing import Tracing
+    from service.observe.tracing import Timed, Tracing
     from service.predict.served_model import ModelHolder, ServedModel
     from service.tables.endpoint import BulkEndpoint
 
@@ -39,6 +40,9 @@ PATH = "/predict"
 
 TABLE_LABEL = "/predict, table"
 """Label for the durations of tables, which depend on how fast the client sends them."""
+
+REASONS_LABEL = "/predict, reasons"
+"""Label for the durations of requests with reasons, which take much longer than others."""
 
 JSON = b"application/json"
 
@@ -59,6 +63,8 @@ class PredictEndpoint:
     bulk : BulkEndpoint
         Handles tables.
     tracing : Tracing or None
+    max_reasoned : int
+        Maximum number of customers in a request with reasons.
     """
 
     def __init__(
@@ -68,12 +74,14 @@ class PredictEndpoint:
         processor: RequestProcessor,
         bulk: BulkEndpoint,
         tracing: Tracing | None,
+        max_reasoned: int,
     ) -> None:
         self._state = state
         self._metrics = metrics
         self._processor = processor
         self._bulk = bulk
         self._tracing = tracing
+        self._max_reasoned = max_reasoned
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -87,11 +95,25 @@ class PredictEndpoint:
         try:
             deadline = Deadline(scope)
             leniency = choose_leniency(read_parameters(scope))
+            wanted = read_reasons(scope)
             model = self.find_model(headers)
             announced = int(headers.get(b"content-length", 0))
             encoding = find_encoding(scope["headers"])
-            score = partial(score_body, model, leniency=leniency)
-            body, scored = await self._processor.process(announced, receive, score, deadline, encoding)
+            # Recorded before it is sent, so that a client that has the response finds it in the metrics.
+            if wanted is None:
+                score = partial(score_body, model, leniency=leniency)
+                body, plain = await self._processor.process(announced, receive, score, deadline, encoding)
+                plain.record()
+                scored: Timed = plain
+            else:
+                model.explainer.check()
+                work = partial(score_reasoned, model, leniency=leniency, max_customers=self._max_reasoned)
+                reasoned = await self._processor.process(announced, receive, work, deadline, encoding)
+                await self._processor.run_each(deadline, reasoned.explain(wanted))
+                body = reasoned.encode()
+                reasoned.record(self._metrics)
+                self._metrics.count_request(PATH, "POST", 200, perf_counter() - started, REASONS_LABEL)
+                scored = reasoned
         except ClientLeftError:
             if deadline is not None:
                 deadline.abandon()
@@ -102,8 +124,6 @@ class PredictEndpoint:
         else:
             charge(scope, scored.customers)
             status, fields = 200, [(b"content-type", JSON)]
-            # Recorded before it is sent, so that a client that has the response finds it in the metrics.
-            scored.record()
             if self._tracing is not None:
                 self._tracing.add_stages(scored)
         await _send_whole(send, status, fields, body)

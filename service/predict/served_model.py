@@ -9,6 +9,7 @@ from service.guard.json_limits import JsonLimits
 from service.observe.recorder import Recorder
 from service.predict.answers import AnswerEncoder
 from service.predict.fast_parse import FastParser
+from service.predict.lazy_explainer import LazyExplainer
 
 if TYPE_CHECKING:
     from churn.scorer import Scorer
@@ -25,6 +26,7 @@ class ServedModel:
     parser : FastParser
     answers : AnswerEncoder
     recorder : Recorder
+    explainer : LazyExplainer
     canary : Canary or None
         The model that scores a share of the customers instead, if there is one.
     """
@@ -33,6 +35,7 @@ class ServedModel:
     parser: FastParser
     answers: AnswerEncoder
     recorder: Recorder
+    explainer: LazyExplainer
     canary: Canary | None = None
 
     @classmethod
@@ -51,7 +54,8 @@ class ServedModel:
             If the histograms of the model can't be read.
         """
         recorder = Recorder(metrics, metrics.watch_model(scorer), len(scorer.schema.features))
-        return cls(scorer, FastParser(scorer.schema, max_customers, limits), AnswerEncoder(scorer), recorder)
+        parser = FastParser(scorer.schema, max_customers, limits)
+        return cls(scorer, parser, AnswerEncoder(scorer), recorder, LazyExplainer(scorer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -18,8 +18,12 @@ from churn.names import normalize
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
 from churn.schema import Feature, Schema
+from churn.trust.background import BACKGROUND_FILE
 from churn.trust.manifest import MIN_GOLDEN_ROWS
 from training.histograms import count_features, count_scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 onnxruntime = import_onnxruntime()
 
@@ -63,12 +67,28 @@ QUOTED = Schema((Feature('say "hi"', "flag", nullable=True), Feature("back\\slas
 ODD_CUSTOMER: dict[str, Any] = {"class": "ü", "_income": 12.5, "größe in cm": None, "it's €?": "yes", "plain": -3}
 
 
-def publish(root: Path, schema: Schema = BANK, customer: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """Publish a model of `schema` under `root` and return its folder; `changes` go into the manifest."""
+WIDE = Schema(tuple(Feature(f"x{number}", "number") for number in range(14)), label="left")
+"""More features than are explained exactly."""
+
+
+def publish(
+    root: Path,
+    schema: Schema = BANK,
+    customer: dict[str, Any] | None = None,
+    background: int = 0,
+    seed: int = 7,
+    **changes: Any,
+) -> Path:
+    """Publish a model of `schema` under `root` and return its folder; `changes` go into the manifest.
+
+    It has a background of that many customers, if any, and weights drawn from `seed`.
+    """
     preprocessor = make_preprocessor(schema)
 
     def write(folder: Path, version: int) -> None:
-        (folder / ONNX_FILE).write_bytes(make_network(preprocessor.width).SerializeToString())
+        if background:
+            np.save(folder / BACKGROUND_FILE, draw_raw(schema, background))
+        (folder / ONNX_FILE).write_bytes(make_network(preprocessor.width, seed).SerializeToString())
         for name in (KERAS_FILE, PREPROCESSOR_FILE, REPORT_FILE):
             (folder / name).write_bytes(b"not read by the ONNX engine")
         known = customer or (CUSTOMER if schema is BANK else ODD_CUSTOMER)
@@ -133,9 +153,24 @@ def make_preprocessor(schema: Schema) -> Preprocessor:
     })  # fmt: skip
 
 
-def make_network(width: int) -> onnx.ModelProto:
+def draw_raw(schema: Schema, rows: int, seed: int = 3) -> NDArray[np.float64]:
+    """Draw valid customers, with gaps where a feature may have them."""
+    generator = np.random.default_rng(seed)
+    columns = []
+    for feature in schema.features:
+        low = next((b for b in (feature.trained_minimum, feature.minimum) if b is not None), 0.0)
+        high = next((b for b in (feature.trained_maximum, feature.maximum) if b is not None), low + 50.0)
+        if not feature.is_quantity:
+            low, high = 0.0, float(max(1, len(feature.levels) - 1))
+        column = generator.uniform(low, high, rows)
+        column = column if feature.kind == "number" else column.round()
+        columns.append(np.where(generator.random(rows) < 0.2, np.nan, column) if feature.nullable else column)
+    return np.column_stack(columns)
+
+
+def make_network(width: int, seed: int = 7) -> onnx.ModelProto:
     """Make an MLP of the size that ships, 64-32-1, with weights drawn from one seed."""
-    generator = np.random.default_rng(7)
+    generator = np.random.default_rng(seed)
     sizes = (width, 64, 32, 1)
     nodes, weights, name = [], [], "matrix"
     for layer, (rows, columns) in enumerate(pairwise(sizes)):
