@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from churn.reasons.strongest import ReasonWriter
 from service.errors import Problem, report_failure
 from service.guard.caller import charge, pace
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
 from service.media_types import ARROW, CSV, TableFormat, check_parameters
-from service.query import read_parameters
+from service.query import read_parameters, read_reasons
 from service.tables.read_ahead import read_ahead
 from service.tables.response import StalledError, TableResponse
 from service.tables.spool import Budget, Spool
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from churn.reasons.explainer import Explainer
+    from churn.reasons.strongest import Wanted
     from churn.scorer import Scorer
     from service.guard.request_body import RequestProcessor
     from service.observe.metrics import Metrics
@@ -45,6 +48,17 @@ ANSWERS: dict[TableFormat, bytes] = {"csv": f"{CSV}; charset=utf-8; header=prese
 """Content types of the responses."""
 
 
+class TableExplainer(Protocol):
+    """Explains the customers of a table."""
+
+    def check(self) -> None:
+        """Raise a `RequestProblem` if the model can't be explained."""
+
+    def open(self) -> Explainer:
+        """Return the explainer; called in the thread."""
+        ...
+
+
 class TableModel(Protocol):
     """The model that scores a table."""
 
@@ -55,6 +69,10 @@ class TableModel(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Has the counts of the model."""
+
+    @property
+    def explainer(self) -> TableExplainer:
+        """Explains the rows."""
 
 
 class Body:
@@ -138,6 +156,7 @@ class BulkEndpoint:
         self._settings = settings
         self._budget = Budget(settings.max_held_bytes, settings.max_spilled_bytes)
         self._stall_seconds = settings.send_seconds
+        self._max_reasoned = settings.max_reasoned
 
     async def answer(
         self,
@@ -160,10 +179,13 @@ class BulkEndpoint:
         headers = dict(scope["headers"])
         deadline = Deadline(scope)
         parameters = read_parameters(scope)
+        wanted = read_reasons(scope)
         rejects, decimal = parameters["on_error"] == "reject", parameters["decimal"]
         if form == "csv":
             check_parameters(headers[b"content-type"].decode("latin-1"))
         find_encoding(scope["headers"], allowed=())
+        if wanted is not None:
+            model.explainer.check()
         # In HTTP/1.0, a truncated response can be recognised only by its length, so the length must be known.
         response = TableResponse(
             send,
@@ -177,11 +199,13 @@ class BulkEndpoint:
             with self._processor.reserve() as hold:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._processor.limit(receive))
-                job = await self._processor.run(self._open, model.scorer, form, rejects, decimal)
+                job = await self._processor.run(self._open, model, form, rejects, decimal, wanted)
                 await self._score(scope, job, model.recorder.counts, body, response, hold, deadline)
 
                 def count_all() -> None:
                     self._metrics.count_batch(job.counts.rows)
+                    if (reasons := job.reasons) is not None:
+                        self._metrics.reasons.count(reasons.seconds, reasons.customers, reasons.evaluations)
                     count()
 
                 await self._finish(response, body, count_all)
@@ -194,12 +218,20 @@ class BulkEndpoint:
         finally:
             await response.close()
 
-    def _open(self, scorer: Scorer, form: TableFormat, rejects: bool, decimal: str | None) -> TableJob:
+    def _open(
+        self, model: TableModel, form: TableFormat, rejects: bool, decimal: str | None, wanted: Wanted | None
+    ) -> TableJob:
         # pyarrow is imported with the first table, in the thread; a service without tables never loads it.
         from service.tables.job import TableJob
         from service.tables.limits import TableLimits
+        from service.tables.reasons import TableReasons
 
-        return TableJob(scorer, form, rejects=rejects, limits=TableLimits.of(self._settings), decimal=decimal)
+        scorer, reasons = model.scorer, None
+        if wanted is not None:
+            writer = ReasonWriter(model.explainer.open(), scorer.schema, wanted)
+            reasons = TableReasons(writer, scorer.schema, self._max_reasoned)
+        limits = TableLimits.of(self._settings)
+        return TableJob(scorer, form, rejects=rejects, limits=limits, decimal=decimal, reasons=reasons)
 
     async def _score(
         self,

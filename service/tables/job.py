@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from churn.tables.encode import Encoded
     from churn.tables.rows import Rows
     from service.media_types import TableFormat
+    from service.tables.reasons import TableReasons
     from service.tables.rows import TableReader
 
 BLOCK_ERRORS = 8192
@@ -73,6 +74,10 @@ class ResponseBlock(NamedTuple):
     stamps: Sequence[float] = ()
 
 
+PROGRESS = ResponseBlock(ResponsePart(b"", 0, is_compressed=False))
+"""Between two blocks: a customer was explained, and others may use the thread."""
+
+
 class TableJob:
     """Score one table.
 
@@ -85,11 +90,14 @@ class TableJob:
     limits : TableLimits, optional
     decimal : {".", ","}, optional
         Decimal separator of numbers in strings. Detected by default.
+    reasons : TableReasons, optional
+        By default no reasons are returned.
 
     Attributes
     ----------
     counts : RowCounts
         Counts of the rows read so far.
+    reasons : TableReasons or None
     """
 
     def __init__(
@@ -100,6 +108,7 @@ class TableJob:
         rejects: bool,
         limits: TableLimits = TableLimits(),  # noqa: B008  immutable
         decimal: str | None = None,
+        reasons: TableReasons | None = None,
     ) -> None:
         schema = scorer.schema
         self._scorer = scorer
@@ -107,6 +116,7 @@ class TableJob:
         self._reader: TableReader = reader(schema, limits, decimal)
         self._writer = CsvWriter() if form == "csv" else ArrowWriter()
         self._rejects = rejects
+        self.reasons = reasons
         self._form: pa.Schema | None = None
         self._errors: list[dict[str, Any]] = []
         self.counts = RowCounts()
@@ -154,6 +164,7 @@ class TableJob:
                 ("probability", pa.float64()),
                 ("churn", pa.bool_()),
                 ("model_version", pa.string()),
+                *(self.reasons.fields if self.reasons else ()),
                 *([("error", pa.string())] if self._rejects else []),
             ]
         )
@@ -161,6 +172,7 @@ class TableJob:
 
     def _score(self, rows: Rows, received: float, *, pack: bool) -> Iterator[ResponseBlock]:
         """Score rows; nothing is yielded if the table will be rejected."""
+        self._check_reasons(rows)
         rows = replace(rows, first=self.counts.rows + 1)
         encoded = encode_rows(self._scorer.schema, rows)
         parsed = perf_counter()
@@ -177,8 +189,10 @@ class TableJob:
 
         def encode(
             rows: Rows, probabilities: NDArray[np.float64]
-        ) -> tuple[ResponsePart, ScoredRows, Iterator[pa.RecordBatch]]:
+        ) -> tuple[ResponsePart | None, ScoredRows, Iterator[pa.RecordBatch]]:
             scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
+            if self.reasons:  # computed below, in steps
+                return None, scored, iter(())
             begin = self._begin()
             batches = self._answer(rows, encoded, scored)
             return write(next(batches), begin), scored, batches
@@ -186,10 +200,24 @@ class TableJob:
         (answer, scored, batches), _, stamps = run_stages(
             self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
         )
+        if self.reasons:
+            reasons = []
+            for found in self.reasons.explain(scored):
+                reasons.append(found)
+                yield PROGRESS
+            begin = self._begin()
+            batches = self._answer(rows, encoded, scored, self.reasons.make_columns(reasons))
+            answer = write(next(batches), begin)
         self.counts.add(scored)
-        yield ResponseBlock(answer, scored, stamps)
+        if answer is not None:
+            yield ResponseBlock(answer, scored, stamps)
         for batch in batches:
             yield ResponseBlock(write(batch))
+
+    def _check_reasons(self, rows: Rows) -> None:
+        """Raise a `RequestProblem` if reasons are wanted for more customers than allowed."""
+        if self.reasons and self.counts.rows + rows.total > self.reasons.max_customers:
+            raise RequestProblem.too_many_reasoned(self.reasons.max_customers)
 
     def _list(self, violations: list[Violation], rows: Rows) -> None:
         """Collect invalid values for the error response.
@@ -210,7 +238,9 @@ class TableJob:
             what = {"field": violation.field or None, "reason": violation.reason, "sent": shorten(violation.sent)}
             self._errors.append(place | what | {"allowed": violation.allowed})
 
-    def _answer(self, rows: Rows, encoded: Encoded, scored: ScoredRows) -> Iterator[pa.RecordBatch]:
+    def _answer(
+        self, rows: Rows, encoded: Encoded, scored: ScoredRows, reasons: Sequence[pa.Array] = ()
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the answers to all rows; in several batches if there are many errors."""
         scorer, count = self._scorer, rows.total
         if scorer.schema.identifier in rows.batch.schema.names:
@@ -226,8 +256,10 @@ class TableJob:
         if encoded.violations:
             mask = encoded.wrong
             probabilities, decisions = (_spread(values, ~mask) for values in (probabilities, decisions))
+            positions = pa.array(np.cumsum(~mask) - 1, mask=mask)
+            reasons = [column.take(positions) for column in reasons]
         version = pa.array([scorer.version]).take(pa.array(np.zeros(count, dtype=np.int8)))
-        columns = [names, pa.array(probabilities, mask=mask), pa.array(decisions, mask=mask), version]
+        columns = [names, pa.array(probabilities, mask=mask), pa.array(decisions, mask=mask), version, *reasons]
         if not self._rejects:
             yield pa.record_batch(columns, schema=self._form)
             return
