@@ -166,8 +166,8 @@ class ChurnService(FastAPI):
         return routers
 
     def _make_oip_router(self, settings: Settings) -> APIRouter:
-        limits = JsonLimits.of(settings)
-        return oip.make_router(self.model_state, self.metrics, self.processor, settings.max_customers, limits)
+        most = oip.Limits(settings.max_customers, settings.max_reasoned, JsonLimits.of(settings))
+        return oip.make_router(self.model_state, self.metrics, self.processor, most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""

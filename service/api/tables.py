@@ -55,8 +55,8 @@ def describe_answers(schema: Schema) -> dict[str, Any]:
     return _content(
         f"One row per row of the request, in the same order: {schema.identifier} (or, if it was not sent, `{ROW}`: the "
         "number of the row, from 1), probability, churn, model_version; with `reasons` also base, and for each reason "
-        "its field, points and sentence as reason_1, reason_1_points, reason_1_sentence, …; with `on_error=reject` also "
-        "error.",
+        "its field, points and sentence as reason_1, reason_1_points, reason_1_sentence, …; with `on_error=reject` "
+        "also error.",
         _write_csv(rows),
     )
 

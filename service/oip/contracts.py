@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.oip.tensors import MODEL_NAME, OUTPUTS
+from service.oip.tensors import MODEL_NAME, OUTPUTS, REASON_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,9 @@ class OutputTensor(TensorMetadata):
     """An output tensor, with its elements in `data` or in the binary part."""
 
     parameters: dict[str, Any] | None = Field(None, description="`binary_data_size` if the data are binary.")
-    data: list[float] | list[bool] | None = Field(None, description="One element per customer, in order.")
+    data: list[float] | list[bool] | list[str] | None = Field(
+        None, description="One element per customer, or per customer and reason, in order."
+    )
 
 
 class InferenceAnswer(BaseModel):
@@ -100,7 +102,11 @@ _REQUEST_SCHEMA = {
     "required": ["inputs"],
     "properties": {
         "id": {"type": "string", "description": "Returned with the response."},
-        "parameters": {"type": "object", "description": "`binary_data_output`: return all outputs as binary data."},
+        "parameters": {
+            "type": "object",
+            "description": "`binary_data_output`: return all outputs as binary data. `reasons`: number of reasons for "
+            f"each customer, or `all`; then there are further outputs: {', '.join(REASON_OUTPUTS)}.",
+        },
         "inputs": {"type": "array", "items": _TENSOR_SCHEMA, "minItems": 1, "description": "One tensor per feature."},
         "outputs": {
             "type": "array",
@@ -109,7 +115,7 @@ _REQUEST_SCHEMA = {
                 "type": "object",
                 "required": ["name"],
                 "properties": {
-                    "name": {"enum": list(OUTPUTS)},
+                    "name": {"enum": [*OUTPUTS, *REASON_OUTPUTS]},
                     "parameters": {
                         "type": "object",
                         "description": "`binary_data`: return this output as binary data.",
@@ -150,6 +156,7 @@ NOT_FOUND = {404: "This version is not being served."}
 NOT_READY = {503: "Not ready; the error has the reason. Try again after Retry-After."}
 INFER_PROBLEMS = {
     400: "The body is not JSON, or its tensors don't match the model.",
+    409: "Reasons were asked for, and the model has no background or can't be explained; retrain it.",
     413: "The body or the number of customers exceeds a limit, which the error states.",
     415: "The body is compressed.",
     422: "Some values can't be scored; the error lists the first ones.",

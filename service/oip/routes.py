@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -38,6 +38,7 @@ from service.oip.contracts import (
     TensorMetadata,
     describe_errors,
 )
+from service.oip.reasons import TensorReasons
 from service.oip.tensors import (
     MODEL_NAME,
     describe_inputs,
@@ -84,23 +85,25 @@ class V2Route(APIRoute):
         return guarded
 
 
+class Limits(NamedTuple):
+    """Maximum numbers of customers in one request, and in one with reasons, and the limits of its JSON."""
+
+    customers: int
+    reasoned: int
+    json: JsonLimits
+
+
 def respond(problem: Problem) -> Response:
     """Return an error response in the format of the protocol."""
     return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
 
 
-def make_router(
-    state: ModelState,
-    metrics: Metrics,
-    processor: RequestProcessor,
-    max_customers: int,
-    limits: JsonLimits,
-) -> APIRouter:
+def make_router(state: ModelState, metrics: Metrics, processor: RequestProcessor, limits: Limits) -> APIRouter:
     """Create the routes; the last ones return errors for unknown paths in the format of the protocol."""
     router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
     _add_server_routes(router, state)
     _add_model_routes(router, state)
-    _add_infer_routes(router, InferEndpoint(state, metrics, processor, max_customers, limits))
+    _add_infer_routes(router, InferEndpoint(state, metrics, processor, limits))
     known = list(router.routes)
 
     @router.api_route(ROOT, methods=METHODS, include_in_schema=False)
@@ -182,23 +185,13 @@ class InferEndpoint:
     state : ModelState
     metrics : Metrics
     processor : RequestProcessor
-    max_customers : int
-        Maximum number of customers in one request.
-    limits : JsonLimits
+    limits : Limits
     """
 
-    def __init__(
-        self,
-        state: ModelState,
-        metrics: Metrics,
-        processor: RequestProcessor,
-        max_customers: int,
-        limits: JsonLimits,
-    ) -> None:
+    def __init__(self, state: ModelState, metrics: Metrics, processor: RequestProcessor, limits: Limits) -> None:
         self._state = state
         self._metrics = metrics
         self._processor = processor
-        self._max_customers = max_customers
         self._limits = limits
 
     async def __call__(self, request: Request, version: str | None = None) -> Response:
@@ -210,9 +203,17 @@ class InferEndpoint:
             model = find_model(self._state, version)
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), scored = await self._processor.process(
+            (body, json_size), asked, scored = await self._processor.process(
                 announced, request.receive, work, deadline, encoding
             )
+            if asked.wanted is not None:
+                reasons = TensorReasons(model, scored)
+                await self._processor.run_each(deadline, reasons.explain(asked.wanted))
+                decisions = model.scorer.decide(scored.probabilities)
+                body, json_size = encode_answer(
+                    asked, model.scorer.version, scored.probabilities, decisions, reasons.make_tensors()
+                )
+                reasons.count(self._metrics)
         except ClientLeftError:
             deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
@@ -228,18 +229,26 @@ class InferEndpoint:
 
     def _score(
         self, model: ServedModel, json_size: int | None, body: bytes
-    ) -> tuple[tuple[bytes, int | None], ScoredBatch]:
+    ) -> tuple[tuple[bytes, int | None], TensorRequest, ScoredBatch]:
+        """Return the response, which is empty if reasons are to be added, the request, and what was scored."""
         received = perf_counter()
         scorer = model.scorer
-        request = read_request(scorer.schema, body, json_size, self._max_customers, self._limits)
+        most = self._limits
+        request = read_request(scorer.schema, body, json_size, most.customers, most.json)
+        if request.wanted is not None:
+            model.explainer.check()
+            if len(request.raw) > most.reasoned:
+                raise RequestProblem.too_many_reasoned(most.reasoned)
 
         def encode(request: TensorRequest, probabilities: NDArray[np.float64]) -> tuple[bytes, int | None]:
+            if request.wanted is not None:
+                return b"", None
             return encode_answer(request, scorer.version, probabilities, scorer.decide(probabilities))
 
         response, probabilities, stamps = run_stages(
             scorer.prepare, scorer.infer, encode, request.raw, request, received, perf_counter()
         )
-        return response, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
+        return response, request, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:

@@ -7,8 +7,10 @@ extension `binary_tensor_data`). docs/open-inference.md describes the protocol.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +19,8 @@ import numpy as np
 from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
 from churn.names import normalize
+from churn.reasons.strongest import ALLOWED as ALLOWED_REASONS
+from churn.reasons.strongest import read_wanted
 from service.errors import Problem, RequestProblem, shorten
 from service.guard.json_limits import JsonLimits, check_json
 from service.predict.parse import parse_json
@@ -27,11 +31,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.errors import Violation
+    from churn.reasons.strongest import Wanted
     from churn.schema import Feature, Schema
 
 MODEL_NAME = "churn"
 PROBABILITY, CHURN = "probability", "churn"
-OUTPUTS: Mapping[str, str] = {PROBABILITY: "FP64", CHURN: "BOOL"}
+OUTPUTS: dict[str, str] = {PROBABILITY: "FP64", CHURN: "BOOL"}
+
+REASONS = "reasons"
+"""Parameter of a request with the number of reasons, and the output with their fields."""
+
+REASON_OUTPUTS: dict[str, str] = {
+    "base": "FP64",
+    REASONS: "BYTES",
+    "reason_points": "FP64",
+    "reason_sentences": "BYTES",
+    "reason_standard_errors": "FP64",
+}
+"""Outputs that are produced if the request has the parameter."""
 
 FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 INTEGERS = {f"{sign}{bits}": f"<{code}{bits // 8}" for sign, code in (("INT", "i"), ("UINT", "u"))
@@ -93,11 +110,14 @@ class Request:
         The requested outputs in order, and whether each is returned as binary data.
     id : str or None
         Returned with the response.
+    wanted : int, "all" or None
+        Number of reasons for each customer.
     """
 
     raw: NDArray[np.float64]
     outputs: Mapping[str, bool]
     id: str | None
+    wanted: Wanted | None = None
 
 
 _decode = msgspec.json.Decoder(Inference).decode
@@ -136,7 +156,8 @@ def read_request(
     rows = _count_rows(inference.inputs, max_customers)
     tensors = _index(schema, inference.inputs)
     binary = _split(inference.inputs, memoryview(body)[len(body) if json_size is None else json_size :])
-    outputs = _read_outputs(inference)
+    wanted = _read_wanted(inference)
+    outputs = _read_outputs(inference, OUTPUTS if wanted is None else OUTPUTS | REASON_OUTPUTS)
     columns: dict[str, Any] = {}
     for feature in schema.features:
         tensor = tensors.get(feature.name)
@@ -151,11 +172,15 @@ def read_request(
         raw = encode_columns(schema, columns)
     except InvalidCustomersError as error:
         raise _invalid_customers(error.violations) from None
-    return Request(raw, outputs, inference.id)
+    return Request(raw, outputs, inference.id, wanted)
 
 
 def encode_answer(
-    request: Request, version: str, probabilities: NDArray[np.float64], decisions: NDArray[np.bool_]
+    request: Request,
+    version: str,
+    probabilities: NDArray[np.float64],
+    decisions: NDArray[np.bool_],
+    reasons: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> tuple[bytes, int | None]:
     """Return the body of the response, and the length of its JSON part if binary data follow.
 
@@ -166,22 +191,32 @@ def encode_answer(
         Of the model.
     probabilities : ndarray of float64, shape (customers,)
     decisions : ndarray of bool, shape (customers,)
+    reasons : mapping of str to ndarray, optional
+        The outputs of `REASON_OUTPUTS`, of shape (customers,) or (customers, reasons).
     """
-    values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions}
+    values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions, **reasons}
     outputs, tail = [], []
     for name, is_binary in request.outputs.items():
-        output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": [len(decisions)]}
+        datatype = (OUTPUTS | REASON_OUTPUTS)[name]
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(values[name].shape)}
         if is_binary:
-            tail.append(values[name].astype("<f8" if name == PROBABILITY else "?").tobytes())
+            tail.append(_write_binary(values[name], datatype))
             output["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
-            output["data"] = values[name].tolist()
+            output["data"] = values[name].reshape(-1).tolist()
         outputs.append(output)
     answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": version, "outputs": outputs}
     if request.id is not None:
         answer["id"] = request.id
     head = _encode(answer)
     return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+
+
+def _write_binary(values: NDArray[Any], datatype: str) -> bytes:
+    if datatype != "BYTES":
+        return values.astype("<f8" if datatype == "FP64" else "?").tobytes()
+    texts = [text.encode() for text in values.reshape(-1).tolist()]
+    return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
 
 
 def describe_inputs(schema: Schema) -> list[dict[str, Any]]:
@@ -272,17 +307,29 @@ def _split(inputs: Sequence[Tensor], tail: memoryview) -> dict[str, memoryview]:
     return parts
 
 
-def _read_outputs(inference: Inference) -> dict[str, bool]:
+def _read_wanted(inference: Inference) -> Wanted | None:
+    sent = (inference.parameters or {}).get(REASONS)
+    if sent is None:
+        return None
+    if type(sent) in (int, str):
+        with suppress(ValueError):
+            return read_wanted(str(sent))
+    raise invalid_tensors(f"the parameter {REASONS} is {shorten(sent)!r}; allowed: {ALLOWED_REASONS}")
+
+
+def _read_outputs(inference: Inference, produced: Mapping[str, str]) -> dict[str, bool]:
     requested = inference.parameters or {}
     for extension in SEQUENCES:
         if requested.get(extension):  # clients send 0 and false for "no sequence"
             raise invalid_tensors(f"the request has {extension}, and this service does not have sequences")
     is_binary = requested.get("binary_data_output") is True
-    wanted = inference.outputs or [WantedOutput(name) for name in OUTPUTS]
+    wanted = inference.outputs or [WantedOutput(name) for name in produced]
     outputs = {}
     for output in wanted:
-        if output.name not in OUTPUTS:
-            raise invalid_tensors(f"output {shorten(output.name)!r} is not one of this model's: {', '.join(OUTPUTS)}")
+        if output.name in REASON_OUTPUTS and output.name not in produced:
+            raise invalid_tensors(f"output {output.name} requires the parameter {REASONS}: {ALLOWED_REASONS}")
+        if output.name not in produced:
+            raise invalid_tensors(f"output {shorten(output.name)!r} is not one of this model's: {', '.join(produced)}")
         parameters = output.parameters or {}
         for extension in ("classification", "shared_memory_region"):
             if extension in parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,18 @@ def to_bytes(datatype: str, values: list[Any]) -> bytes:
     return np.array(values, "?" if datatype == "BOOL" else NUMBERS[datatype]).tobytes()
 
 
+def from_bytes(datatype: str, data: bytes) -> list[Any]:
+    if datatype != "BYTES":
+        values: list[Any] = np.frombuffer(data, {"FP64": "<f8", "BOOL": "?"}[datatype]).tolist()
+        return values
+    texts, start = [], 0
+    while start < len(data):
+        (length,) = struct.unpack_from("<I", data, start)
+        texts.append(data[start + 4 : start + 4 + length].decode())
+        start += 4 + length
+    return texts
+
+
 def post_binary(client: TestClient, inputs: list[dict[str, Any]], **rest: Any) -> Any:
     """Post tensors with their data moved behind the JSON."""
     heads, tail = [], b""
@@ -80,9 +93,9 @@ def read(answer: Any) -> dict[str, list[Any]]:
         if length is None:
             values = output["data"]
         else:
-            values = np.frombuffer(tail[:length], {"FP64": "<f8", "BOOL": "?"}[output["datatype"]]).tolist()
+            values = from_bytes(output["datatype"], tail[:length])
             tail = tail[length:]
-        assert output["shape"] == [len(values)]
+        assert math.prod(output["shape"]) == len(values)
         outputs[output["name"]] = values
     assert tail == b""
     return outputs
