@@ -9,16 +9,20 @@ import numpy as np
 import pyarrow as pa
 
 from churn import identifiers
-from churn.names import ROW
+from churn.names import ROW, name_results
+from churn.reasons.columns import list_columns, list_fields, make_columns
+from churn.reasons.explainer import Explainer
+from churn.reasons.strongest import ReasonWriter
 from churn.tables.rows import encode_rows
 from churn.tables.scored import ScoredRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from churn.errors import Violation
+    from churn.reasons.strongest import Wanted
     from churn.schema import Schema
     from churn.scorer import Scorer
     from churn.tables.rows import Rows
@@ -65,28 +69,38 @@ class Chunk:
 ANSWER = ("probability", "churn", "model_version")
 """Columns of the scores."""
 
-OWN_PREFIX = "predicted_"
-"""Prefix of these columns if a kept column has the same name."""
+
+def name_answer(identifier: str, keep: Iterable[str], reasons: Sequence[str] = ()) -> list[str]:
+    """Return the names of `ANSWER` and of the columns of reasons, prefixed where another column has the name."""
+    return name_results((*ANSWER, *reasons), (identifier, *keep))
 
 
-def name_answer(identifier: str, keep: Collection[str]) -> list[str]:
-    """Return the names of `ANSWER`, prefixed if the identifier or a kept column has the same name, ignoring case."""
-    taken = {name.casefold() for name in (identifier, *keep)}
-    names = []
-    for name in ANSWER:
-        while name in taken:
-            name = OWN_PREFIX + name
-        names.append(name)
-    return names
+def open_reasons(scorer: Scorer, wanted: Wanted | None) -> ReasonWriter | None:
+    """Return the writer of the reasons that a job wants, if it wants any.
 
-
-def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifier: bool = True) -> pa.Schema:
-    """Return the schema of scores: identifier as text, kept columns, probability, decision, model version.
-
-    Without an identifier, the first column is ``row``, the number of the row. The last three are named by
-    `name_answer`.
+    Raises
+    ------
+    MissingBackgroundError
+        If the model version has no background.
     """
-    probability, decision, version = name_answer(schema.identifier, [field.name for field in kept])
+    return None if wanted is None else ReasonWriter(Explainer(scorer), scorer.schema, wanted)
+
+
+def score_schema(
+    schema: Schema,
+    kept: Sequence[pa.Field] = (),
+    *,
+    has_identifier: bool = True,
+    writer: ReasonWriter | None = None,
+) -> pa.Schema:
+    """Return the schema of scores: identifier as text, kept columns, probability, decision, model version, reasons.
+
+    Without an identifier, the first column is ``row``, the number of the row. The columns behind the kept ones are
+    named by `name_answer`.
+    """
+    reasons = [] if writer is None else [name for name, _ in list_columns(writer)]
+    names = name_answer(schema.identifier, [field.name for field in kept], reasons)
+    probability, decision, version = names[: len(ANSWER)]
     return pa.schema(
         [
             (schema.identifier, pa.string()) if has_identifier else (ROW, pa.int64()),
@@ -94,11 +108,12 @@ def score_schema(schema: Schema, kept: Sequence[pa.Field] = (), *, has_identifie
             (probability, pa.float64()),
             (decision, pa.bool_()),
             (version, pa.string()),
+            *([] if writer is None else list_fields(writer, names[len(ANSWER) :])),
         ]
     )
 
 
-def score_rows(scorer: Scorer, rows: Rows, keep: Sequence[str] = ()) -> Chunk:
+def score_rows(scorer: Scorer, rows: Rows, keep: Sequence[str] = (), writer: ReasonWriter | None = None) -> Chunk:
     """Score rows of a table.
 
     Parameters
@@ -108,6 +123,8 @@ def score_rows(scorer: Scorer, rows: Rows, keep: Sequence[str] = ()) -> Chunk:
         Columns by name, in any order; numbers as numbers or as text.
     keep : sequence of str
         Columns to copy to the scores.
+    writer : ReasonWriter, optional
+        By default the scores have no reasons.
     """
     encoded = encode_rows(scorer.schema, rows)
     batch, identifier = rows.batch, scorer.schema.identifier
@@ -127,9 +144,12 @@ def score_rows(scorer: Scorer, rows: Rows, keep: Sequence[str] = ()) -> Chunk:
     decisions = scorer.decide(probabilities)
     fields = [batch.schema.field(name) for name in keep]
     version = pa.array([scorer.version]).take(pa.array(np.zeros(len(raw), dtype=np.int8)))
+    reasons: list[pa.Array] = []
+    if writer is not None:
+        reasons = make_columns(writer, scorer.schema, writer.write(raw, probabilities)[0])
     scores = pa.record_batch(
-        [names, *kept, probabilities, decisions, version],
-        schema=score_schema(scorer.schema, fields, has_identifier=has_identifier),
+        [names, *kept, probabilities, decisions, version, *reasons],
+        schema=score_schema(scorer.schema, fields, has_identifier=has_identifier, writer=writer),
     )
     return Chunk(scores, rejects, ScoredRows.of(encoded, raw, probabilities, decisions))
 

@@ -17,6 +17,7 @@ from churn.tables import columns as tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from churn.reasons.strongest import ReasonWriter
     from churn.schema import Schema
 
 
@@ -100,6 +101,8 @@ class Columns:
         Columns to copy to the scores.
     described : str
         Columns that error messages list. Defaults to those of `found`.
+    writer : ReasonWriter, optional
+        Writes the reasons, if the scores have any.
 
     Attributes
     ----------
@@ -109,6 +112,7 @@ class Columns:
     keep : tuple of str
     kept : tuple of pyarrow.Field
         Kept columns with their types.
+    writer : ReasonWriter or None
     scores : pyarrow.Schema
         Schema of the scores.
     notes : tuple of str
@@ -120,7 +124,15 @@ class Columns:
         See `choose_columns`.
     """
 
-    def __init__(self, where: str, found: pa.Schema, schema: Schema, keep: Sequence[str], described: str = "") -> None:
+    def __init__(
+        self,
+        where: str,
+        found: pa.Schema,
+        schema: Schema,
+        keep: Sequence[str],
+        described: str = "",
+        writer: ReasonWriter | None = None,
+    ) -> None:
         self.schema = schema
         self.keep = tuple(dict.fromkeys(normalize_names(keep)))
         self.names = choose_columns(found.names, schema, self.keep, f"{where}: ", described)
@@ -128,8 +140,19 @@ class Columns:
         has_identifier = schema.identifier in self.names
         if has_identifier:
             _check_identifier(where, found.field(schema.identifier))
-        self.scores = score_schema(schema, self.kept, has_identifier=has_identifier)
+        self.writer = writer
+        self.scores = score_schema(schema, self.kept, has_identifier=has_identifier, writer=writer)
         self.notes = explain_row_numbers(where, found.names, schema)
+
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Columns of the scores for which a dictionary of their values would be of no use.
+
+        These are the first one, the probability, the decision, and the points and sentences of reasons.
+        """
+        names = self.scores.names
+        answer, reasons = names[1 + len(self.kept) :][:2], names[4 + len(self.kept) :]
+        return (names[0], *answer, *(name for name in reasons if name.endswith(("_points", "_sentence", "_error"))))
 
     def check_another(self, where: str, found: pa.Schema) -> None:
         """Raise an error if another file lacks a column, or has a kept column with another type.

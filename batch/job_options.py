@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from churn.errors import ChurnError, TooManyRejectsError
 
 if TYPE_CHECKING:
+    from churn.reasons.strongest import Wanted
     from churn.tables.tally import RowCounts
 
 
@@ -70,7 +71,10 @@ class JobOptions:
     keep : tuple of str
         Columns to copy to the scores.
     max_rejects : RejectLimit, optional
+    reasons : int or "all", optional
+        Number of reasons for each customer. By default there are none.
     """
 
     keep: tuple[str, ...] = ()
     max_rejects: RejectLimit | None = None
+    reasons: Wanted | None = None

@@ -13,12 +13,22 @@ from cli.options import engine_option, models_option
 if TYPE_CHECKING:
     from batch.job_options import RejectLimit
     from churn.engines import EngineChoice
+    from churn.reasons.strongest import Wanted
 
 
 def _parse_limit(context: click.Context, parameter: click.Parameter, text: str | None) -> RejectLimit | None:  # noqa: ARG001  click's signature
     from batch.job_options import RejectLimit
 
     return None if text is None else RejectLimit.parse(text)
+
+
+def _parse_reasons(context: click.Context, parameter: click.Parameter, text: str | None) -> Wanted | None:  # noqa: ARG001  click's signature
+    from churn.reasons.strongest import read_wanted
+
+    try:
+        return None if text is None else read_wanted(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -35,6 +45,12 @@ def _parse_limit(context: click.Context, parameter: click.Parameter, text: str |
     help="Decimal separator of numbers in text; with a comma, points may separate thousands.  [default: detected]",
 )
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy an input column to the output; repeatable.")
+@click.option(
+    "--reasons",
+    metavar="N|all",
+    callback=_parse_reasons,
+    help="Add the N strongest reasons of each score, with their points and a sentence.",
+)
 @click.option(
     "--max-rejects", metavar="N|P%", callback=_parse_limit, help="Fail if more rows than this can't be scored."
 )

@@ -80,6 +80,7 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         decimal=options["decimal"],
         keep=options["keep"],
         max_rejects=options["max_rejects"],
+        reasons=options["reasons"],
         if_exists=options["if_exists"],
         resume=options["resume"],
         work=options["work"],

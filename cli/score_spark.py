@@ -57,7 +57,14 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
     from churn.registry import Registry
     from churn.runtime.files import replace_text
 
-    job = SparkJob(source, output, options["decimal"], keep=options["keep"], max_rejects=options["max_rejects"])
+    job = SparkJob(
+        source,
+        output,
+        options["decimal"],
+        keep=options["keep"],
+        max_rejects=options["max_rejects"],
+        reasons=options["reasons"],
+    )
     model = Registry(models).current_folder()
     with exit_codes("nothing was published"), open_session(options["spark"]) as session:
         summary = score_table(session, model, "onnx" if engine == "auto" else engine, job)

@@ -84,6 +84,7 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         key=options["key"],
         keep=options["keep"],
         max_rejects=options["max_rejects"],
+        reasons=options["reasons"],
         if_exists=options["if_exists"],
         resume=options["resume"],
     )

@@ -179,7 +179,7 @@ class RequestProblem(Problem):
             "too-many-customers",
             "The request has too many customers",
             f"allowed with reasons: {limit} customers in one request (CHURN_MAX_REASONED); split them into several "
-            "requests",
+            "requests, or use churn score --reasons",
             limit="max_reasoned",
         )
 

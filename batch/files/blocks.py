@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from churn.tables.rows import Rows
 
 
+SLOW_ROWS, SLOW_BYTES = 1024, 1 << 16
+"""Rows, and bytes of a CSV, of a block where each row takes milliseconds: about two seconds, as between two commits."""
+
+
 class Block(Protocol):
     """Rows that have been read but not parsed."""
 

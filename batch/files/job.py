@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from batch.chunk import open_reasons
 from batch.files.journal import JobFolder, Journal
 from batch.files.locations import STANDARD, locate
 from batch.files.run import FileRun
@@ -99,7 +100,8 @@ def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     started = time.perf_counter()
     if job.resume and job.source == STANDARD:
         raise TableError("--resume is not possible with standard input, which can't be read again")
-    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal)
+    writer = open_reasons(scorer, job.reasons)
+    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal, writer)
     target = Target.find(job.output, job.rejects, job.output_format)
     target.check_apart(source)
     if job.summary is not None:
@@ -124,6 +126,7 @@ def _begin(scorer: Scorer, job: FileJob, source: Source, target: Target, folder:
         "input_format": source.form.name,
         "decimal": job.decimal,
         "keep": list(source.columns.keep),
+        "reasons": job.reasons,
         "output": target.scores.name,
         "output_format": target.form.name,
         "rejects": target.rejects.name,

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch.chunk import REJECTS
+from batch.chunk import REJECTS, open_reasons
 from batch.files.encode import CsvEncoder
 from batch.files.formats import find_format
 from batch.files.hashing import hashing
@@ -60,11 +60,12 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     if job.resume:
         raise TableError("--resume is not possible with standard output, which can't be withdrawn")
     form = find_format(STANDARD, job.output_format or "csv")
-    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal)
+    writer = open_reasons(scorer, job.reasons)
+    source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal, writer)
     tally = Tally(Drift(scorer.manifest))
     output = HashedOutput(sys.stdout.buffer)
     with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:
-        scores = PipedFile(output, form, source.columns.scores)
+        scores = PipedFile(output, form, source.columns.scores, source.columns.distinct)
         blocks = score_in_order(scorer, source, scores.encode, Position(), 0)
         with closing(blocks), show_progress(0, is_silent=job.rejects is None) as bar:
             for scored in blocks:

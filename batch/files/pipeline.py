@@ -108,5 +108,5 @@ def _work(
         after.set_exception(error)
         raise
     rows = replace(rows, batch=source.columns.widen_kept(rows.batch), first=first + 1)
-    chunk = score_rows(scorer, rows, source.columns.keep)
+    chunk = score_rows(scorer, rows, source.columns.keep, source.columns.writer)
     return ScoredBlock(chunk, encode(chunk.scores), step.after, step.share)

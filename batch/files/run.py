@@ -73,9 +73,11 @@ class FileRun:
         """
         resumed_at = self._tally.rows
         files = self._source.files if has_hashes else ()
-        schema = self._source.columns.scores
+        columns = self._source.columns
         with (
-            closing(open_sink(self._folder.scores, self._target.form, schema, self._begun.scores)) as self._scores,
+            closing(
+                open_sink(self._folder.scores, self._target.form, columns.scores, self._begun.scores, columns.distinct)
+            ) as self._scores,
             closing(open_sink(self._folder.rejects, Format("csv"), REJECTS, self._begun.rejects)) as self._rejects,
             hashing(files) as inputs,
         ):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
-from batch.chunk import ANSWER
 from batch.files.encode import ArrowEncoder, choose_encoder
 from churn.runtime.files import sync
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from batch.files.encode import Encoder
@@ -104,16 +104,19 @@ class ColumnFile:
     sink : Path or HashedOutput
     form : Format
     schema : pyarrow.Schema
+    distinct : collection of str
+        Columns whose values nearly all differ, so that the writer of Parquet would abandon a dictionary anyway.
     """
 
-    def __init__(self, sink: Path | HashedOutput, form: Format, schema: pa.Schema) -> None:
+    def __init__(
+        self, sink: Path | HashedOutput, form: Format, schema: pa.Schema, distinct: Collection[str] = ()
+    ) -> None:
         self._schema = schema
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0
         if form.kind == "parquet":
-            # Nearly all probabilities and identifiers are distinct, so the writer would abandon a dictionary anyway.
-            texts = [f.name for f in schema if f.name not in (schema.names[0], *schema.names[-len(ANSWER) : -1])]
-            self._parquet = parquet.ParquetWriter(sink, schema, use_dictionary=texts)
+            repeated = [name for name in schema.names if name not in distinct]
+            self._parquet = parquet.ParquetWriter(sink, schema, use_dictionary=repeated)
             self._arrow = None
         else:
             self._parquet = None
@@ -153,13 +156,17 @@ class RebuiltFile:
     schema : pyarrow.Schema
     length : int
         Durable length of the log in bytes.
+    distinct : collection of str
+        See `ColumnFile`.
     """
 
-    def __init__(self, path: Path, form: Format, schema: pa.Schema, length: int = 0) -> None:
+    def __init__(
+        self, path: Path, form: Format, schema: pa.Schema, length: int = 0, distinct: Collection[str] = ()
+    ) -> None:
         self._path, self._log_path = path, path.with_name(path.name + LOG_ENDING)
         self._log = AppendedFile(self._log_path.open("r+b" if length else "wb"), ArrowEncoder(schema), length)
         self.encode = self._log.encode
-        self._file = ColumnFile(path, form, schema)
+        self._file = ColumnFile(path, form, schema, distinct)
         if length:
             with pa.OSFile(str(self._log_path)) as log, ipc.open_stream(log) as batches:
                 for batch in batches:
@@ -193,12 +200,14 @@ class PipedFile:
     file : HashedOutput
     form : Format
     schema : pyarrow.Schema
+    distinct : collection of str
+        See `ColumnFile`.
     """
 
-    def __init__(self, file: HashedOutput, form: Format, schema: pa.Schema) -> None:
+    def __init__(self, file: HashedOutput, form: Format, schema: pa.Schema, distinct: Collection[str] = ()) -> None:
         self._file = file
         self._encoder = choose_encoder(form, schema)
-        self._columns = ColumnFile(file, form, schema) if form.kind in _COLUMN_KINDS else None
+        self._columns = ColumnFile(file, form, schema, distinct) if form.kind in _COLUMN_KINDS else None
         if self._columns is None:
             file.write(memoryview(self._encoder.head))
 
@@ -222,8 +231,11 @@ class PipedFile:
         self._file.flush()
 
 
-def open_sink(path: Path, form: Format, schema: pa.Schema, length: int = 0) -> Sink:
-    """Open an output file for a new job, or for a job resumed when the file had a durable length of `length` bytes."""
+def open_sink(path: Path, form: Format, schema: pa.Schema, length: int = 0, distinct: Collection[str] = ()) -> Sink:
+    """Open an output file for a new job, or for a job resumed when the file had a durable length of `length` bytes.
+
+    `distinct` are columns of a Parquet file whose values nearly all differ.
+    """
     if form.kind in _COLUMN_KINDS:
-        return RebuiltFile(path, form, schema, length)
+        return RebuiltFile(path, form, schema, length, distinct)
     return AppendedFile(path.open("r+b" if length else "wb"), choose_encoder(form, schema), length)

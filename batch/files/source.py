@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batch.files.blocks import Block, TableFile
     from batch.files.formats import Kind
     from batch.files.locations import InputFile
+    from churn.reasons.strongest import ReasonWriter
     from churn.schema import Schema
 
 _TABLES: dict[Kind, Any] = {"csv": CsvTable, "parquet": ParquetTable, "arrow": ArrowFile, "arrows": ArrowStream}
@@ -81,6 +82,8 @@ class Source:
         The format. Defaults to the format given by the file name.
     decimal : {".", ","}, optional
         Decimal separator of numbers in text. Detected for each CSV file by default.
+    writer : ReasonWriter, optional
+        Writes the reasons, if the scores have any. Blocks are then smaller.
 
     Attributes
     ----------
@@ -103,7 +106,9 @@ class Source:
         keep: Sequence[str] = (),
         told: str | None = None,
         decimal: str | None = None,
+        writer: ReasonWriter | None = None,
     ) -> None:
+        self._is_slow = writer is not None
         self.name = hide_password(name)
         self.files: Sequence[InputFile | StandardInput]
         if name == STANDARD:
@@ -119,7 +124,7 @@ class Source:
             self.form = _find_common_form(files, told)
         self._tables = [self._open(file, schema, decimal) for file in self.files]
         first = self._tables[0]
-        self.columns = Columns(self.files[0].name, first.schema, schema, keep, first.described)
+        self.columns = Columns(self.files[0].name, first.schema, schema, keep, first.described, writer)
         for file, table in zip(self.files[1:], self._tables[1:], strict=True):
             self.columns.check_another(file.name, table.schema)
 
@@ -164,7 +169,7 @@ class Source:
 
     def _open(self, file: InputFile | StandardInput, schema: Schema, decimal: str | None) -> TableFile:
         with explaining(file.name):
-            table: TableFile = _TABLES[self.form.kind](file, self.form, schema, decimal)
+            table: TableFile = _TABLES[self.form.kind](file, self.form, schema, decimal, is_slow=self._is_slow)
         return table
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from batch.files.arrow_footer import UNREAD_BYTES, measure_unread
-from batch.files.blocks import BlockStep, add_partitions, fill_partitions
+from batch.files.blocks import SLOW_ROWS, BlockStep, add_partitions, fill_partitions
 from churn.errors import TableError
 from churn.names import normalize, normalize_names
 from churn.tables.encode import READABLE, is_readable
@@ -54,6 +54,8 @@ class _ColumnTable:
         Schema of the model.
     decimal : {".", ","}, optional
         Decimal separator of numbers in string columns. Defaults to a point.
+    is_slow : bool
+        Whether a row takes milliseconds, so that blocks should be small.
 
     Attributes
     ----------
@@ -74,8 +76,11 @@ class _ColumnTable:
         form: Format,  # noqa: ARG002  common signature
         schema: Schema,
         decimal: str | None,
+        *,
+        is_slow: bool = False,
     ) -> None:
         self._file = file
+        self._batch_rows = SLOW_ROWS if is_slow else BATCH_ROWS
         self._decimals: dict[str, Decimal] = dict.fromkeys(schema.names, ",") if decimal == "," else {}
         stored = self._read_schema()
         self._stored = stored.names
@@ -124,7 +129,7 @@ class ParquetTable(_ColumnTable):
             for group in range(table.num_row_groups):
                 end = row + table.metadata.row_group(group).num_rows
                 if end > offset:
-                    batches = table.iter_batches(BATCH_ROWS, [group], columns=own, use_threads=False)
+                    batches = table.iter_batches(self._batch_rows, [group], columns=own, use_threads=False)
                     yield from self._step(batches, columns, row, offset, total)
                 row = end
 
@@ -156,7 +161,7 @@ class ArrowFile(_ColumnTable):
                 batch = reader.get_batch(index)
                 end = row + len(batch)
                 if end > offset:
-                    for step in self._step(_slice(batch), columns, row, offset, end):
+                    for step in self._step(_slice(batch, self._batch_rows), columns, row, offset, end):
                         yield step._replace(share=(index + step.share) / count)
                 row = end
             unread = measure_unread(opened)
@@ -188,7 +193,7 @@ class ArrowStream(_ColumnTable):
             end = row + len(batch)
             if end > offset:
                 share = raw.tell() / self._file.size if self._file.size else float("nan")
-                for step in self._step(_slice(batch), columns, row, offset, end):
+                for step in self._step(_slice(batch, self._batch_rows), columns, row, offset, end):
                     yield step._replace(share=share)
             row = end
         if raw.has_ended:
@@ -242,9 +247,9 @@ class _WatchedFile:
         self._file.close()
 
 
-def _slice(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(batch), BATCH_ROWS):
-        yield batch.slice(start, BATCH_ROWS)
+def _slice(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(batch), rows):
+        yield batch.slice(start, rows)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from batch.files.blocks import BlockStep, add_partitions, fill_partitions
+from batch.files.blocks import SLOW_BYTES, BlockStep, add_partitions, fill_partitions
 from churn.errors import TableError
 from churn.tables.cells import CellParser
 from churn.tables.csv_file import CsvFile
@@ -59,6 +59,8 @@ class CsvTable:
         Schema of the model.
     decimal : {".", ","}, optional
         Decimal separator. Detected in the first rows by default.
+    is_slow : bool
+        Whether a row takes milliseconds, so that blocks should be small.
 
     Attributes
     ----------
@@ -73,13 +75,28 @@ class CsvTable:
         If the format of the table can't be determined.
     """
 
-    def __init__(self, file: InputFile | StandardInput, form: Format, schema: Schema, decimal: str | None) -> None:
+    def __init__(
+        self,
+        file: InputFile | StandardInput,
+        form: Format,
+        schema: Schema,
+        decimal: str | None,
+        *,
+        is_slow: bool = False,
+    ) -> None:
         self._file = file
         self._form = form
         numeric = [feature.name for feature in schema.features if not feature.is_text]
-        kinds = {"can_reopen": file.can_reopen, "can_seek": form.codec is None}
         try:
-            self._csv = CsvFile(self._open, schema.names, numeric, decimal, **kinds)
+            self._csv = CsvFile(
+                self._open,
+                schema.names,
+                numeric,
+                decimal,
+                can_reopen=file.can_reopen,
+                can_seek=form.codec is None,
+                block_bytes=SLOW_BYTES if is_slow else None,
+            )
         except TableError as error:
             path = Path(file.name) if form.codec is None and Path(file.name).is_file() else None
             advice = f". {advise_conversion(path)}" if isinstance(error, NotUtf8Error) else ""

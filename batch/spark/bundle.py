@@ -6,10 +6,12 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from batch.chunk import open_reasons
 from churn.bundle import MANIFEST, Manifest, open_bundle
 from churn.errors import BundleError
+from churn.reasons.columns import list_columns
 from churn.scorer import load_scorer
 from churn.trust.signatures import SIGNATURE, Trust
 
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from churn.engines import EngineChoice
+    from churn.reasons.strongest import ReasonWriter, Wanted
     from churn.scorer import Scorer
     from churn.trust.keys import TrustedKeys
 
-_loaded: dict[tuple[str, str, frozenset[str]], Scorer] = {}
-"""Scorers loaded in this process. Spark reuses its Python workers, so later tasks find the model here."""
+_loaded: dict[tuple[str, str, frozenset[str], Wanted | None], Loaded] = {}
+"""Models loaded in this process. Spark reuses its Python workers, so later tasks find the model here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class PackedBundle:
     trusted : TrustedKeys or None
         The keys that the driver trusts, one of which must have signed the version on the executors, too. None: the
         environment of the executors decides.
+    reasons : int or "all", optional
+        Number of reasons for each customer.
+    reason_columns : tuple of tuple
+        Their columns, as `churn.reasons.columns.list_columns` lists them.
     """
 
     version: str
@@ -47,9 +54,20 @@ class PackedBundle:
     engine: EngineChoice
     files: Mapping[str, bytes]
     trusted: TrustedKeys | None = None
+    reasons: Wanted | None = None
+    reason_columns: tuple[tuple[str, str], ...] = ()
 
 
-def pack_bundle(folder: Path, engine: EngineChoice = "onnx") -> tuple[Manifest, PackedBundle]:
+class Loaded(NamedTuple):
+    """A model that is loaded in this process, and the writer of the reasons if a job wants any."""
+
+    scorer: Scorer
+    writer: ReasonWriter | None
+
+
+def pack_bundle(
+    folder: Path, engine: EngineChoice = "onnx", reasons: Wanted | None = None
+) -> tuple[Manifest, PackedBundle]:
     """Verify a model version and read its files; return its manifest, too.
 
     Raises
@@ -58,17 +76,21 @@ def pack_bundle(folder: Path, engine: EngineChoice = "onnx") -> tuple[Manifest, 
         If a file is missing or altered, or a signature that is required is.
     KeyFileError
         If the trusted keys can't be read.
+    MissingBackgroundError
+        If there are to be reasons, and the version has no background.
     """
     trusted = Trust.from_environment().load()
+    writer = None if reasons is None else open_reasons(load_scorer(folder, "onnx", trust=Trust(trusted)), reasons)
+    columns = () if writer is None else tuple(list_columns(writer))
     with open_bundle(folder, Trust(trusted)) as bundle:
         names = [MANIFEST, *bundle.manifest.content["files"], *([SIGNATURE] if trusted is not None else [])]
         files = {name: (bundle.folder / name).read_bytes() for name in names}
     digest = hashlib.sha256(files[MANIFEST]).hexdigest()
-    return bundle.manifest, PackedBundle(folder.name, digest, engine, files, trusted)
+    return bundle.manifest, PackedBundle(folder.name, digest, engine, files, trusted, reasons, columns)
 
 
-def load_packed(packed: PackedBundle) -> Scorer:
-    """Return the scorer of a packed model, which is verified and loaded once per process.
+def load_packed(packed: PackedBundle) -> Loaded:
+    """Return a packed model, which is verified and loaded once per process.
 
     Raises
     ------
@@ -77,13 +99,14 @@ def load_packed(packed: PackedBundle) -> Scorer:
     EngineError
         If the engine is not installed here.
     """
-    known = (packed.digest, packed.engine, frozenset(packed.trusted.keys if packed.trusted else ()))
+    keys = frozenset(packed.trusted.keys if packed.trusted else ())
+    known = (packed.digest, packed.engine, keys, packed.reasons)
     if known not in _loaded:
         _loaded[known] = _load(packed)
     return _loaded[known]
 
 
-def _load(packed: PackedBundle) -> Scorer:
+def _load(packed: PackedBundle) -> Loaded:
     found = hashlib.sha256(packed.files[MANIFEST]).hexdigest()
     if found != packed.digest:
         raise BundleError(f"version {packed.version}: the received manifest differs from the one that was sent")
@@ -92,4 +115,5 @@ def _load(packed: PackedBundle) -> Scorer:
         folder.mkdir()
         for name, content in packed.files.items():
             (folder / name).write_bytes(content)
-        return load_scorer(folder, packed.engine, trust=None if packed.trusted is None else Trust(packed.trusted))
+        scorer = load_scorer(folder, packed.engine, trust=None if packed.trusted is None else Trust(packed.trusted))
+    return Loaded(scorer, open_reasons(scorer, packed.reasons))

@@ -79,12 +79,15 @@ def score_frame(
     # Whole CSV lines are split here, because Spark does not detect lines with a wrong number of fields.
     chosen = frame if RAGGED in frame.columns else frame.select(*(frame[quote(name)] for name in columns))
     reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
+    told = packed.value.reason_columns
+    kinds = [DoubleType() if kind == "number" else StringType() for _, kind in told]
+    names_of_answer = name_answer(schema.identifier, keep, [name for name, _ in told])
     form = [
         StructField(PART, IntegerType()),
         StructField(INDEX, LongType()),
         StructField(NAME, StringType()),
         *(StructField(name, frame.schema[name].dataType) for name in keep),
-        *map(StructField, name_answer(schema.identifier, keep), (DoubleType(), BooleanType(), StringType())),
+        *map(StructField, names_of_answer, (DoubleType(), BooleanType(), StringType(), *kinds)),
         StructField(WRONG, ArrayType(reasons)),
     ]
     # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.
@@ -136,10 +139,10 @@ def _score_partition(
     text: TextFormat,
 ) -> Iterator[pa.RecordBatch]:
     """Score one partition in a Python worker."""
-    scorer = load_packed(packed.value)
+    scorer, writer = load_packed(packed.value)
     task = TaskContext.get()
     done = 0
     for batch in batches:
         part = task.partitionId() if task else 0
-        yield from score_rows(scorer, batch.rename_columns(names), done, part, keep, text)
+        yield from score_rows(scorer, batch.rename_columns(names), done, part, keep, text, writer)
         done += len(batch)

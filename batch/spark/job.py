@@ -79,7 +79,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         If the limit is exceeded; nothing is published.
     """
     started = time.perf_counter()
-    manifest, bundle = pack_bundle(model, engine)
+    manifest, bundle = pack_bundle(model, engine, job.reasons)
     scores, rejects = (Folder(spark, job.output + ending) for ending in ("", ".rejects"))
     for folder in (scores, rejects):
         folder.require_absent()

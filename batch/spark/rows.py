@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from churn.numerals import Decimal
+    from churn.reasons.strongest import ReasonWriter
     from churn.scorer import Scorer
 
 PART, INDEX, NAME, WRONG = "__part", "__index", "__name", "__wrong"
@@ -49,7 +50,13 @@ REASONS = pa.struct([field for field in REJECTS if field.name not in ("row", "id
 
 
 def score_rows(
-    scorer: Scorer, batch: pa.RecordBatch, first: int, part: int, keep: Sequence[str], text: TextFormat
+    scorer: Scorer,
+    batch: pa.RecordBatch,
+    first: int,
+    part: int,
+    keep: Sequence[str],
+    text: TextFormat,
+    writer: ReasonWriter | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Score the rows of a batch.
 
@@ -65,6 +72,8 @@ def score_rows(
     keep : sequence of str
         Columns to copy to the scores.
     text : TextFormat
+    writer : ReasonWriter, optional
+        By default the scores have no reasons.
 
     Yields
     ------
@@ -72,7 +81,7 @@ def score_rows(
         The scored rows, then the rejected rows: `PART`, `INDEX`, `NAME`, the columns of `batch.chunk.score_schema`
         except the first, which are null for rejected rows, and `WRONG`.
     """
-    chunk = score_rows_of_table(scorer, replace(_take_apart(batch, text), first=first), keep)
+    chunk = score_rows_of_table(scorer, replace(_take_apart(batch, text), first=first), keep, writer)
     numbers = np.arange(first, first + len(batch))
     scored = numbers[~np.isin(numbers, chunk.rejects.column("row").to_numpy())]
     names, *others = chunk.scores.columns

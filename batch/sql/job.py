@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from batch.chunk import score_rows
+from batch.chunk import open_reasons, score_rows
 from batch.job_options import JobOptions
 from batch.read_ahead import read_ahead
 from batch.sql.database import Database, open_database
 from batch.sql.query import Position, Query
-from batch.sql.read import look_ahead, read_by_copy, read_by_cursor
+from batch.sql.read import SLOW_PAGE_ROWS, look_ahead, read_by_copy, read_by_cursor
 from batch.sql.tables import Tables
 from batch.summary import summarize
 from churn.drift import Drift
 from churn.errors import TableError
+from churn.reasons.columns import list_columns
 from churn.tables.rows import Rows
 from churn.tables.tally import Tally
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from batch.sql.progress import Progress
     from batch.sql.read import Page
     from batch.sql.write import IfExists
+    from churn.reasons.strongest import ReasonWriter
     from churn.scorer import Scorer
 
 
@@ -97,13 +99,15 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
     source = open_database(job.url)
     target = source if job.target_url in (None, job.url) else open_database(str(job.target_url))
     tally = Tally(Drift(scorer.manifest))
+    writer = open_reasons(scorer, job.reasons)
     with source.explaining(), target.explaining(), ExitStack() as stack:
         writing = stack.enter_context(target.engine.connect())
         # A second connection to a SQLite file would block the first one from writing.
         alone = target is source and source.is_sqlite
         reading = writing if alone else stack.enter_context(_open_reader(source))
         query = Query(reading, job.query, scorer.schema, job.key, job.keep)
-        tables = Tables(target, writing, query, job.table, job.rejects_table)
+        reasons = () if writer is None else list_columns(writer)
+        tables = Tables(target, writing, query, job.table, job.rejects_table, reasons)
         progress = tables.begin(_essence(scorer, job, query), tally.to_state(), job.if_exists, resume=job.resume)
         tally.restore(progress.state)
         resumed_at = tally.rows
@@ -111,11 +115,11 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
             _check_unchanged(reading, query, progress)
             total = int(reading.execute(query.count()).scalar_one())
             read = read_by_copy if source.can_copy else read_by_cursor
-            pages = read(reading, query, progress.position)
+            pages = read(reading, query, progress.position, None if writer is None else SLOW_PAGE_ROWS)
             ahead = pages if alone else stack.enter_context(read_ahead(pages))
             bar = stack.enter_context(_show_progress(total, tally.rows))
             for page, may_end in look_ahead(ahead):
-                _score_page(scorer, query, tables, page, tally)
+                _score_page(scorer, query, tables, page, tally, writer)
                 bar.update(len(page.rows))
                 bar.set_postfix(rejects=tally.rejected, refresh=False)
                 if may_end:
@@ -139,8 +143,10 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
     }
 
 
-def _score_page(scorer: Scorer, query: Query, tables: Tables, page: Page, tally: Tally) -> None:
-    chunk = score_rows(scorer, Rows(page.rows, len(page.rows), first=tally.rows + 1), query.keep)
+def _score_page(
+    scorer: Scorer, query: Query, tables: Tables, page: Page, tally: Tally, writer: ReasonWriter | None
+) -> None:
+    chunk = score_rows(scorer, Rows(page.rows, len(page.rows), first=tally.rows + 1), query.keep, writer)
     tables.scores.append(chunk.scores)
     tables.rejects.append(chunk.rejects)
     tally.add(chunk.scored)
@@ -166,6 +172,7 @@ def _essence(scorer: Scorer, job: SqlJob, query: Query) -> dict[str, Any]:
         "source": open_database(job.url).name,
         "key": query.key,
         "keep": list(query.keep),
+        "reasons": job.reasons,
         "model_version": scorer.version,
         "manifest_sha256": scorer.manifest.content["manifest_sha256"],
     }

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PAGE_ROWS = 32_768
 """Number of rows that are read, scored and written together."""
 
+SLOW_PAGE_ROWS = 1024
+"""The same where each row takes milliseconds."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
@@ -37,7 +40,9 @@ class Page:
     last: Any
 
 
-def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
+def read_by_copy(
+    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None
+) -> Generator[Page, None, None]:
     """Yield the rows after `done` with PostgreSQL's ``COPY … TO STDOUT``; pyarrow parses the text.
 
     Kept values remain PostgreSQL's text, so that COPY writes them back unchanged, whatever their type.
@@ -46,6 +51,10 @@ def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Gen
     ----------
     connection : sqlalchemy.Connection
         A connection of psycopg 3 that is used for nothing else.
+    query : Query
+    done : Position
+    page_rows : int, optional
+        Rows of a page. Defaults to `PAGE_ROWS`.
     """
     driver: Any = connection.connection
     for statement in _statements(query, done):
@@ -56,22 +65,26 @@ def read_by_copy(connection: sa.Connection, query: Query, done: Position) -> Gen
         copied = f"COPY ({text}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
         with driver.cursor() as cursor, cursor.copy(copied, compiled.params) as copy:
             rows = iter(copy)
-            while block := b"".join(islice(rows, PAGE_ROWS)):
+            while block := b"".join(islice(rows, page_rows or PAGE_ROWS)):
                 yield _make_page(query, _parse(block, names))
 
 
-def read_by_cursor(connection: sa.Connection, query: Query, done: Position) -> Generator[Page, None, None]:
+def read_by_cursor(
+    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None
+) -> Generator[Page, None, None]:
     """Yield the rows after `done` with a cursor, streamed by the server if the driver supports it.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         In SQLite this must be the connection of the writer.
+    query, done, page_rows
+        As of `read_by_copy`.
     """
     for statement in _statements(query, done):
-        result = connection.execute(statement, execution_options={"yield_per": PAGE_ROWS})
+        result = connection.execute(statement, execution_options={"yield_per": page_rows or PAGE_ROWS})
         names = list(result.keys())
-        for rows in result.partitions(PAGE_ROWS):
+        for rows in result.partitions(page_rows or PAGE_ROWS):
             columns = [_to_arrow(values) for values in zip(*rows, strict=True)]
             position = names.index(query.key)
             yield Page(pa.record_batch(columns, names=names), rows[0][position], rows[-1][position])

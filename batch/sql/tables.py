@@ -14,7 +14,7 @@ from churn.errors import TableError
 from churn.names import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from batch.sql.database import Database
     from batch.sql.query import Position, Query
@@ -37,6 +37,8 @@ class Tables:
     table : str
     rejects_table : str, optional
         Defaults to the name of `table` with ``_rejects`` appended.
+    reasons : sequence of tuple
+        Columns of the reasons, as `churn.reasons.columns.list_columns` lists them.
 
     Raises
     ------
@@ -45,7 +47,13 @@ class Tables:
     """
 
     def __init__(
-        self, database: Database, connection: sa.Connection, query: Query, table: str, rejects_table: str | None
+        self,
+        database: Database,
+        connection: sa.Connection,
+        query: Query,
+        table: str,
+        rejects_table: str | None,
+        reasons: Sequence[tuple[str, str]] = (),
     ) -> None:
         rejects_table = rejects_table or f"{table}_rejects"
         if rejects_table == table:
@@ -54,8 +62,10 @@ class Tables:
         passed: list[Column] = [] if query.has_identifier else [(ROW, sa.BigInteger())]
         names = [query.identifier, *query.keep] if query.has_identifier else query.keep
         passed += [(name, _choose_type(database, query, name)) for name in names]
-        types: tuple[sa.types.TypeEngine[Any], ...] = (sa.Double(), sa.Boolean(), sa.Text())
-        answer: list[Column] = list(zip(name_answer(query.identifier, query.keep), types, strict=True))
+        types: list[sa.types.TypeEngine[Any]] = [sa.Double(), sa.Boolean(), sa.Text()]
+        types += [sa.Double() if kind == "number" else sa.Text() for _, kind in reasons]
+        names = name_answer(query.identifier, query.keep, [name for name, _ in reasons])
+        answer: list[Column] = list(zip(names, types, strict=True))
         rejects: list[Column] = [(name, sa.BigInteger() if name == "row" else sa.Text()) for name in REJECTS.names]
         self._connection = connection
         self.scores = make(connection, table, [*passed, *answer])

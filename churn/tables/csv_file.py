@@ -40,6 +40,8 @@ class CsvFile:
         Whether `open_stream` can be called again; otherwise the table can be read only once.
     can_seek : bool
         Whether the stream supports ``seek``.
+    block_bytes : int, optional
+        Size of a block. Defaults to `BLOCK_BYTES`.
 
     Attributes
     ----------
@@ -62,9 +64,11 @@ class CsvFile:
         *,
         can_reopen: bool = True,
         can_seek: bool = True,
+        block_bytes: int | None = None,
     ) -> None:
         self._open = open_stream
         self._can_seek = can_seek
+        self._block_bytes = BLOCK_BYTES if block_bytes is None else block_bytes
         stream = open_stream()
         try:
             text = TextStream(stream)
@@ -81,7 +85,7 @@ class CsvFile:
         self._opened = None if can_reopen else (text, head)
 
     def blocks(self, offset: int = 0, *, counts_lines: bool = False) -> Iterator[PositionedBlock]:
-        """Yield blocks of about `BLOCK_BYTES` from an offset on; the blocks depend only on the offset.
+        """Yield blocks of about `block_bytes` from an offset on; the blocks depend only on the offset.
 
         Parameters
         ----------
@@ -108,17 +112,17 @@ class CsvFile:
         delimiter = self.form.delimiter.encode()
         line = self.form.line if counts_lines else 0
         # Blocks have the same boundaries wherever reading starts, so that a resumed job has the same blocks.
-        wanted = BLOCK_BYTES
+        wanted = self._block_bytes
         is_last = False
         while not is_last:
-            data += text.read(wanted - len(data))
+            data += text.read(max(0, wanted - len(data)))  # the head may be longer than a block
             is_last = len(data) < wanted
             cut = cut_records(data[:wanted], delimiter, is_last=is_last)
             if not cut.end:
-                wanted += BLOCK_BYTES
+                wanted += self._block_bytes
                 continue
             position += cut.end
             block = RecordBlock(data[: cut.end], cut.unclosed, line)
             line += count_lines(block.data) if line else 0
-            data, wanted = data[cut.end :], BLOCK_BYTES
+            data, wanted = data[cut.end :], self._block_bytes
             yield PositionedBlock(block, position)

@@ -16,6 +16,7 @@ from churn.tables.rows import Rows as TableRows
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from churn.reasons.strongest import ReasonWriter
     from churn.scorer import Scorer
 
 Rows = list[dict[str, Any]]
@@ -72,11 +73,13 @@ def read_rejects(path: Path) -> Rows:
     return list(table.to_pylist())
 
 
-def expect(scorer: Scorer, table: pd.DataFrame, keep: tuple[str, ...] = ()) -> tuple[Rows, Rows]:
+def expect(
+    scorer: Scorer, table: pd.DataFrame, keep: tuple[str, ...] = (), writer: ReasonWriter | None = None
+) -> tuple[Rows, Rows]:
     """Return what one call of the scorer makes of a table of text: scores and rejects."""
     columns = pa.Table.from_pandas(table.replace("", None), preserve_index=False)
     batch = columns.combine_chunks().to_batches()[0]
-    chunk = score_rows(scorer, TableRows(batch, len(batch)), keep)
+    chunk = score_rows(scorer, TableRows(batch, len(batch)), keep, writer)
     return chunk.scores.to_pylist(), chunk.rejects.to_pylist()
 
 

@@ -304,7 +304,7 @@ def test_a_packed_model_scores_as_its_folder_and_is_loaded_once(
     assert load_packed(packed) is loaded
     batch = pa.RecordBatch.from_pandas(customers, preserve_index=False)
     rows = Rows(batch, len(batch))
-    assert score_rows_of_table(loaded, rows).scores == score_rows_of_table(scorer, rows).scores
+    assert score_rows_of_table(loaded.scorer, rows).scores == score_rows_of_table(scorer, rows).scores
 
 
 def test_a_packed_model_that_changed_on_its_way_is_refused(models: Path) -> None:
