@@ -233,13 +233,14 @@ def test_spark_has_the_same_reasons(
 def test_a_packed_model_has_its_reasons_when_its_files_are_gone(root: Path, tmp_path: Path) -> None:
     from batch.spark.bundle import load_packed, pack_bundle
 
-    packed = pack_bundle(root / "1", reasons=2)
+    _, packed = pack_bundle(root / "1", reasons=2)
     assert [name for name, _ in packed.reason_columns] == name_columns(2)
     loaded = load_packed(packed)
     assert not loaded.scorer.folder.exists()
     assert loaded.writer is not None
     raw = bundles.draw_raw(loaded.scorer.schema, 2)
     assert loaded.writer.write(raw, loaded.scorer.score_raw(raw))[0][1][0].sentence
-    assert load_packed(pack_bundle(root / "1")).writer is None
+    _, plain = pack_bundle(root / "1")
+    assert load_packed(plain).writer is None
     with pytest.raises(MissingBackgroundError):
         pack_bundle(bundles.publish(tmp_path), reasons=1)

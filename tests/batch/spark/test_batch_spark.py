@@ -334,7 +334,7 @@ def test_executors_verify_the_signature_with_the_keys_of_the_driver(
     _, packed = pack_bundle(own_models / "1")
     monkeypatch.delenv(TRUSTED_KEYS)
     packed = pickle.loads(pickle.dumps(packed))  # noqa: S301  as Spark sends it
-    assert load_packed(packed).signers.keys == (key.identifier,)
+    assert load_packed(packed).scorer.signers.keys == (key.identifier,)
     other = {name: data for name, data in packed.files.items() if name != SIGNATURE}
     write_key_pair(tmp_path / "other")
     foreign = read_trusted_keys(tmp_path / "other.pub")
