@@ -46,7 +46,7 @@ from service.whatif import endpoint as whatif
 from service.wire.admission import Admission
 from service.wire.backlog import Backlog
 from service.wire.connection import Connection
-from service.wire.reading import Limits
+from service.wire.limits import limit_connections
 from service.wire.refusals import Refusals, Traffic
 from service.wire.ticket import TICKET, Ticket
 
@@ -120,16 +120,7 @@ class ChurnService(FastAPI):
         self.predict = PredictEndpoint(
             self.model_state, self.metrics, self.processor, bulk, self.tracing, settings.max_reasoned
         )
-        limits = Limits(
-            head=settings.head_seconds,
-            send=settings.send_seconds,
-            head_bytes=settings.max_head_bytes,
-            url_bytes=settings.max_url_bytes,
-            field_bytes=settings.max_field_bytes,
-            fields=settings.max_head_fields,
-            pipelined=settings.max_pipelined,
-            unread_bytes=settings.max_unread_bytes,
-        )
+        limits = limit_connections(settings)
         backlog = Backlog(Admission(settings.queue_seconds))
         self.overload = OverloadReport(self.metrics, backlog)
         refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_refused)

@@ -38,17 +38,13 @@ class LazyExplainer:
         Raises
         ------
         RequestProblem
-            409 if the model has no background or can't be explained; 503 if the model was replaced, and its files were
-            removed, before its explainer was made.
+            409 if the model has no background or can't be explained.
         """
         if self._explainer is None:
             try:
                 self._explainer = Explainer(self._scorer)
             except MissingBackgroundError:
                 raise RequestProblem.no_background(self._scorer.version) from None
-            except FileNotFoundError:
-                detail = f"version {self._scorer.version} was replaced before its reasons were computed; try again"
-                raise RequestProblem.not_ready(detail) from None
             except (EngineError, ValueError) as error:
                 raise RequestProblem.no_reasons(self._scorer.version, str(error)) from error
         return self._explainer

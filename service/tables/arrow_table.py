@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SLICE_ROWS = 8192
 """Maximum number of rows scored together."""
 
+JOINED_ROWS = 1024
+"""Batches without dictionaries are joined up to this number of rows."""
+
 SLICE_BYTES = 4 * 2**20
 """Maximum size in bytes of the texts in these rows, which may be stored once in the table."""
 
@@ -96,9 +99,16 @@ class ArrowReader:
         """
         self._waiting += data
         self._total += len(data)
+        small: list[pa.RecordBatch] = []
         while not self._is_ended and (message := self._take_message()) is not None:
             if message.kind == RECORD_BATCH:
-                yield from self._read_batch()
+                batch = self._read_batch()
+                # Small batches are scored together: each block costs as much as a few hundred rows.
+                if self._dictionaries or sum(map(len, small)) + len(batch) > JOINED_ROWS:
+                    yield from self._divide(small)
+                    small = []
+                small.append(batch)
+        yield from self._divide(small)
         if self._is_ended and self._waiting:
             end = self._total - len(self._waiting)
             raise _malformed(f"the stream ends at byte {end}, and more bytes follow; send one stream, with all batches")
@@ -195,13 +205,20 @@ class ArrowReader:
         if errors:
             raise RequestProblem.invalid(errors, more=False)
 
-    def _read_batch(self) -> Iterator[Rows]:
+    def _read_batch(self) -> pa.RecordBatch:
         assert self._reader is not None  # noqa: S101  a batch before the schema is rejected
         try:
             batch = self._reader.read_next_batch().rename_columns(self._names)
             self._validate(batch)
         except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
             raise _malformed(f"a batch can't be read: {error}") from None
+        return batch
+
+    def _divide(self, batches: list[pa.RecordBatch]) -> Iterator[Rows]:
+        """Yield the rows of batches in parts of limited size."""
+        if not batches:
+            return
+        batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
         for first in range(0, len(batch), SLICE_ROWS):
             part = batch.slice(first, SLICE_ROWS)
             part = pa.record_batch([compact(column) for column in part.columns], self._names)

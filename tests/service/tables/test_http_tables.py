@@ -178,7 +178,7 @@ def test_rejects_are_answered_beside_the_scores(client: TestClient) -> None:
     assert grown["churn_batch_size_sum"] == 5 + 60 + 2
     assert grown['churn_requests_total{method="POST",route="/predict",status="200"}'] == 3
     assert grown['churn_request_duration_seconds_count{route="/predict, table"}'] == 2
-    assert grown['churn_request_stage_duration_seconds_count{stage="inference"}'] == 1 + 9 + 1
+    assert grown['churn_request_stage_duration_seconds_count{stage="inference"}'] == 1 + 1 + 1  # small batches together
     assert after["churn_requests_in_flight"] == 0
 
 
