@@ -97,6 +97,9 @@ class Proposals:
     goal : Goal
     found : tuple of Counterfactual
         At most `MAX_FOUND`, the smallest first.
+    is_complete : bool
+        Whether all allowed values of all sets of up to `MAX_CHANGES` fields were tried, except for sets that contain an
+        answer's: then nothing smaller exists than what was found.
     reason : str
         Why nothing was found, as a sentence; empty if something was.
     """
@@ -104,6 +107,7 @@ class Proposals:
     probability: float
     goal: Goal
     found: tuple[Counterfactual, ...]
+    is_complete: bool = True
     reason: str = ""
 
 
@@ -132,23 +136,29 @@ def propose(schema: Schema, histograms: Mapping[str, Any], row: NDArray[np.float
     (probability,) = (yield row[None]).tolist()
     goal = Goal(target, is_ceiling=probability > target)
     if not any(feature.actionable for feature in schema.features):
-        return Proposals(probability, goal, (), "the schema of the model marks no field as actionable")
+        return Proposals(probability, goal, (), reason="the schema of the model marks no field as actionable")
     axes, fixed = make_axes(schema, histograms, row)
-    found = (yield from _search(row, axes, goal)) if axes else ()
-    return Proposals(probability, goal, found, "" if found else _explain(schema, axes, fixed, goal))
+    found, is_complete = (yield from _search(row, axes, goal)) if axes else ((), True)
+    reason = "" if found else _explain(schema, axes, fixed, goal, is_complete=is_complete)
+    return Proposals(probability, goal, found, is_complete, reason)
 
 
-def _explain(schema: Schema, axes: Sequence[Axis], fixed: Mapping[str, str], goal: Goal) -> str:
+def _explain(schema: Schema, axes: Sequence[Axis], fixed: Mapping[str, str], goal: Goal, *, is_complete: bool) -> str:
     kept = "; ".join(f"{name} {reason}" for name, reason in fixed.items())
     if not axes:
         return f"no actionable field of this customer can be changed: {kept}"
     names = ", ".join(schema.features[axis.position].name for axis in axes)
     side = f"to {goal.target:g} or below" if goal.is_ceiling else f"above {goal.target:g}"
     together = f", alone or up to {min(MAX_CHANGES, len(axes))} together," if len(axes) > 1 else ""
-    return f"no change of {names}{together} brings the probability {side}{'; ' * bool(kept)}{kept}"
+    verb = "brings" if is_complete else "was found that brings"
+    return f"no change of {names}{together} {verb} the probability {side}{'; ' * bool(kept)}{kept}"
 
 
-def _search(row: NDArray[np.float64], axes: Sequence[Axis], goal: Goal) -> Steps[tuple[Counterfactual, ...]]:
+def _search(
+    row: NDArray[np.float64], axes: Sequence[Axis], goal: Goal
+) -> Steps[tuple[tuple[Counterfactual, ...], bool]]:
+    """Return the counterfactuals, the smallest first, and whether the search was complete."""
+    is_complete = True
     reaches: list[float] = []
     favourites: list[NDArray[np.int64]] = []
     found: list[tuple[tuple[int, ...], Counterfactual]] = []
@@ -156,6 +166,7 @@ def _search(row: NDArray[np.float64], axes: Sequence[Axis], goal: Goal) -> Steps
     for size in range(1, min(MAX_CHANGES, len(axes)) + 1):
         if size == 2:
             reaches, favourites = yield from _try_alone(row, axes, goal)
+        is_complete &= len(axes) <= MAX_AXES[size]
         combined = sorted(np.argsort(reaches, kind="stable")[: MAX_AXES[size]]) if size > 1 else range(len(axes))
         sets = [
             chosen
@@ -168,6 +179,7 @@ def _search(row: NDArray[np.float64], axes: Sequence[Axis], goal: Goal) -> Steps
             mine = [axes[i] for i in chosen]
             levels = [favourites[i] if favourites else np.arange(len(axes[i].values)) for i in chosen]
             subset = Subset(row, mine, limit, levels)
+            is_complete &= subset.is_complete
             if starts := (yield from subset.start(goal)):
                 candidates.append((starts[0].distance, chosen, subset, starts))
         candidates.sort(key=lambda candidate: candidate[:2])
@@ -179,7 +191,7 @@ def _search(row: NDArray[np.float64], axes: Sequence[Axis], goal: Goal) -> Steps
         found += sorted(level, key=lambda entry: (entry[1].distance, entry[0]))
         if len(found) >= MAX_FOUND:
             break
-    return tuple(one for _, one in found[:MAX_FOUND])
+    return tuple(one for _, one in found[:MAX_FOUND]), is_complete
 
 
 def _try_alone(

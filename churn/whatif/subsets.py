@@ -90,8 +90,12 @@ class Subset:
     ) -> None:
         self._row = row
         self._axes = axes
-        self._positions = [axis.position for axis in axes]
         self._choices, self._spacing = _choose_grid(axes, limit, favourites)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all combinations of allowed values are points of the grid."""
+        return all(len(places) == len(axis.values) for places, axis in zip(self._choices, self._axes, strict=True))
 
     def fill(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the changed customers, shape (n, features), for places of shape (n, fields)."""

@@ -59,6 +59,9 @@ class CounterfactualAnswer(BaseModel):
         max_length=MAX_FOUND,
         description="Those with the fewest fields first, then the nearest. None has all fields of another one.",
     )
+    complete: bool = Field(
+        description=f"Whether all allowed values of up to {MAX_CHANGES} fields were tried: then nothing smaller exists."
+    )
     reason: str = Field("", description="Why none was found; omitted if one was.")
     evaluations: int = Field(ge=1, description="Changed customers that were scored.")
 

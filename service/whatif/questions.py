@@ -29,8 +29,6 @@ class Question(Protocol):
 
     Attributes
     ----------
-    evaluations : int
-        Customers scored so far.
     outcome : str
         Of a question that has been answered, for metrics.
     """
@@ -82,6 +80,7 @@ class CounterfactualQuestion:
             "prediction": msgspec.Raw(self._model.answers.encode_single(self._request, found.probability)),
             "target": found.goal.target,
             "goal": "at most" if found.goal.is_ceiling else "above",
+            "complete": found.is_complete,
             "counterfactuals": [self._describe(one) for one in found.found],
         }
         if found.reason:

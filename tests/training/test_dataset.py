@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -591,3 +592,14 @@ def test_the_known_table_marks_what_the_bank_can_change_and_nothing_else(tmp_pat
     marks = {feature.name: feature.actionable for feature in schema.features if feature.actionable}
     expected = {"NumOfProducts": "any", "HasCrCard": "increase", "IsActiveMember": "increase"}
     assert marks == {name: mark for name, mark in expected.items() if mark == "any" or name not in category}
+
+
+def test_a_schemas_marks_are_kept_whatever_the_known_table_says(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bank.csv", draw_customers(200))
+    inferred = load_dataset(path).schema
+    features = [
+        replace(feature, actionable="decrease" if feature.name == "Balance" else "") for feature in inferred.features
+    ]
+    marked = replace(inferred, features=tuple(features))
+    kept = load_dataset(path, schema=marked).schema
+    assert [feature.actionable for feature in kept.features] == [feature.actionable for feature in features]

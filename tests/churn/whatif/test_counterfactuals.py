@@ -194,6 +194,7 @@ def test_it_is_as_good_as_a_search_of_everything(seed: int) -> None:
         else:
             mine = found.found[0]
             assert len(mine.changes) == best[0]
+            assert found.is_complete or len(mine.changes) > 1
             assert mine.distance == pytest.approx(best[1])
 
 
@@ -265,6 +266,21 @@ def test_whatever_is_proposed_is_allowed_reaches_the_goal_and_repeats(
         assert one.distance == pytest.approx(sum(change.distance for change in one.changes))
         assert one.probability == score(changed[None]).round(6)[0]
         assert one.probability <= target if found.goal.is_ceiling else one.probability > target
+
+
+def test_a_search_that_leaves_nothing_out_says_so() -> None:
+    few = Schema(tuple(Feature(f"f{i}", "flag", actionable="any") for i in range(5)), "left")
+    schema, raw, histograms = draw_table(few, 50, 0)
+    found = find(schema, histograms, raw[0], lambda rows: np.full(len(rows), 0.9))
+    assert found.is_complete
+    assert found.reason == (
+        "no change of f0, f1, f2, f3, f4, alone or up to 4 together, brings the probability to 0.5 or below"
+    )
+    many = Schema((Feature("money", "number", actionable="any"), *schema.features), "left")
+    schema, raw, histograms = draw_table(many, 50, 0)
+    found = find(schema, histograms, raw[0], lambda rows: np.full(len(rows), 0.9))
+    assert not found.is_complete
+    assert "no change of money, f0, f1, f2, f3, f4, alone or up to 4 together, was found that brings" in found.reason
 
 
 def test_a_point_that_misses_the_goal_alone_is_moved_on() -> None:
