@@ -19,6 +19,9 @@ Steps = Generator[NDArray[np.float64], NDArray[np.float64], T]
 SLICE = 1024
 """Customers that are scored between two pauses, about; they take 1 to 2 ms."""
 
+CALL_COST = 128
+"""What a matrix costs besides its customers, in customers: to choose it, and to call the engine."""
+
 
 class Run(Generic[T]):
     """Scores what steps ask for.
@@ -46,14 +49,15 @@ class Run(Generic[T]):
         self.evaluations = 0
 
     def advance(self) -> bool:
-        """Go on until about `SLICE` customers have been scored; return whether the steps have ended."""
-        pause = self.evaluations + SLICE
+        """Go on for about as long as it takes to score `SLICE` customers; return whether the steps have ended."""
+        cost = 0
         try:
-            while self.evaluations < pause:
+            while cost < SLICE:
                 # The first call starts the generator.
                 raw = next(self._steps) if self._probabilities is None else self._steps.send(self._probabilities)
                 self._probabilities = self._score(raw)
                 self.evaluations += len(raw)
+                cost += len(raw) + CALL_COST
         except StopIteration as end:
             self.result = end.value
             return True

@@ -15,12 +15,13 @@ from made import draw_table, find, make_network, run, search_at_random, search_e
 from churn.schema import Feature, Schema
 from churn.whatif.axes import make_axes
 from churn.whatif.counterfactuals import GRID_EVALUATIONS, MAX_CHANGES, MAX_FOUND, propose
-from churn.whatif.steps import SLICE, Run
+from churn.whatif.steps import CALL_COST, SLICE, Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.whatif.counterfactuals import Proposals
+    from churn.whatif.steps import Steps
 
 LEVELS = ("a", "b", "c", "d")
 MIXED = Schema(
@@ -315,10 +316,22 @@ def test_a_run_pauses_after_each_slice() -> None:
     before = 0
     while not work.advance():
         pauses += 1
-        assert SLICE <= work.evaluations - before < 2 * SLICE
+        assert SLICE // 2 <= work.evaluations - before < 2 * SLICE
         before = work.evaluations
     assert pauses > 3
     assert work.result.found == ()
+
+
+def test_small_parts_count_for_more_than_their_customers() -> None:
+    def ask() -> Steps[int]:
+        for _ in range(50):
+            yield np.zeros((2, 1))
+        return 7
+
+    work: Run[Any] = Run(_Stuck(), ask())  # type: ignore[arg-type]
+    assert not work.advance()
+    assert work.evaluations == 2 * math.ceil(SLICE / (CALL_COST + 2))
+    assert work.finish() == 7
 
 
 class _Stuck:

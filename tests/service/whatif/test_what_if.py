@@ -258,6 +258,17 @@ def test_requests_and_evaluations_are_counted_and_customers_are_not(tmp_path: Pa
     assert metrics["churn_requests_in_flight"] == 0
 
 
+def test_the_documents_examples_are_answered_and_its_fields_are_the_models(marked: TestClient) -> None:
+    paths = marked.get("/openapi.json").json()["paths"]
+    for path, query in (("/counterfactuals", {}), ("/sensitivity", {"fields": "Age"})):
+        operation = paths[path]["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        assert marked.post(path, params=query, json=example).status_code == 200
+        assert {"400", "413", "415", "422", "503", "504"} < operation["responses"].keys()
+    (fields,) = [one for one in paths["/sensitivity"]["post"]["parameters"] if one["name"] == "fields"]
+    assert fields["schema"]["items"]["enum"] == list(MARKED.names)
+
+
 class Brake:
     """Holds the first slice of a search until it is released."""
 
