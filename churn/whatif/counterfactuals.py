@@ -37,8 +37,8 @@ MAX_CHANGES = 4
 GRID_EVALUATIONS = {1: 40_000, 2: 80_000, 3: 60_000, 4: 60_000}
 """Points of the first grids of all sets of fields together, by the number of fields; `_MAX_GRID` limits each."""
 
-MAX_AXES = {1: 1000, 2: 20, 3: 10, 4: 7}
-"""Fields that are combined, by the number of fields: those that reach farthest alone, if there are more."""
+MAX_AXES = {2: 20, 3: 10, 4: 7}
+"""Fields that are combined, by the number of fields in a set: those that reach farthest alone, if there are more."""
 
 _MAX_GRID = 4096
 
@@ -166,12 +166,12 @@ def _search(
     for size in range(1, min(MAX_CHANGES, len(axes)) + 1):
         if size == 2:
             reaches, favourites = yield from _try_alone(row, axes, goal)
-        is_complete &= len(axes) <= MAX_AXES[size]
-        combined = sorted(np.argsort(reaches, kind="stable")[: MAX_AXES[size]]) if size > 1 else range(len(axes))
+        combined = list(range(len(axes)))
+        if size > 1:
+            combined = sorted(np.argsort(reaches, kind="stable")[: MAX_AXES[size]].tolist())
+        is_complete &= len(combined) == len(axes)
         sets = [
-            chosen
-            for chosen in combinations(map(int, combined), size)
-            if not any(enough <= {*chosen} for enough in sufficient)
+            chosen for chosen in combinations(combined, size) if not any(enough <= {*chosen} for enough in sufficient)
         ]
         limit = min(_MAX_GRID, GRID_EVALUATIONS[size] // max(1, len(sets)))
         candidates: list[tuple[float, tuple[int, ...], Subset, list[Point]]] = []
