@@ -6,7 +6,7 @@ every coalition of the features that the network hears, and is what errors are m
 about all features, as one would who does not know what the network hears, and about those that it hears.
 
 `--all` explains the whole table and prints the largest deviation from additivity; `--rows` are explained for the
-memory.
+memory. `--http` measures the service instead: requests with and without reasons, and others beside them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from reasons_http import measure_http
 
 from churn.bundle import Bundle
 from churn.registry import Registry
@@ -199,8 +200,15 @@ def main() -> None:
     parser.add_argument("--background", type=int, default=100, help="background customers")
     parser.add_argument("--customers", type=int, default=20, help="customers that all explain")
     parser.add_argument("--rows", type=int, default=2000, help="customers that ours explains for the memory")
+    parser.add_argument(
+        "--http", type=int, metavar="N", help="measure the service instead, with N requests of each kind"
+    )
     parser.add_argument("--all", action="store_true", help="explain the whole table")
     options = parser.parse_args()
+    if options.http is not None:
+        scorer, raw = load(options.models, options.data, options.background)
+        measure_http(scorer, raw, options.http)
+        return
     # One core for all libraries; NumPy has counted them already.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     scorer, raw = load(options.models, options.data, options.background)

@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
+from churn.runtime.switching import yield_often
 from service.errors import RequestProblem
 from service.guard.content_encoding import decode
 from service.guard.deadline import ClientLeftError
@@ -149,7 +150,8 @@ class RequestProcessor:
             nonlocal has_begun
             deadline.check(has_waited=not has_begun and perf_counter() - submitted > NOTICEABLE_WAIT)
             has_begun = True
-            return next(steps, self) is not self
+            with yield_often():
+                return next(steps, self) is not self
 
         self._metrics.in_flight.inc()
         try:

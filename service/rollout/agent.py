@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn.errors import ChurnError
+from churn.runtime.switching import yield_often
 from churn.trust.signatures import Trust
 from service.guard.json_limits import JsonLimits
 from service.observe.shadow import Shadow
 from service.observe.shadow_metrics import Comparison
 from service.predict.served_model import Canary
-from service.rollout.loading import load_model, yield_often
+from service.rollout.loading import load_model
 from service.rollout.messages import (
     Abort,
     Admit,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +13,6 @@ from service.predict.served_model import ServedModel
 from service.settings import MAX_CUSTOMERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from churn.engines import EngineChoice
@@ -23,10 +20,6 @@ if TYPE_CHECKING:
 
 WARM_UP_ROWS = (1, 1_000, 1, 10_000)
 """Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request."""
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread that loads a model may keep the interpreter from the event loop, instead of Python's 5 ms. The loop
-gives the interpreter up at every system call, so that each of them would take that long."""
 
 
 def load_model(
@@ -70,14 +63,3 @@ def load_model(
         scorer.score_raw(np.zeros((rows, len(scorer.schema.features))))
     scorer.score_row([0.0] * len(scorer.schema.features))
     return model
-
-
-@contextmanager
-def yield_often() -> Iterator[None]:
-    """Let the event loop run at once whenever it can, while another thread loads a model."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
