@@ -29,7 +29,8 @@ from churn.bundle import read_bundle
 from churn.registry import Registry
 from churn.runtime.cpus import count_cpus
 from service.observe.access_log import AccessLog
-from service.oip.tensors import OUTPUTS, encode_answer, read_request
+from service.oip.outputs import OUTPUTS, encode_answer
+from service.oip.tensors import read_request
 from service.predict.endpoint import PATH
 from service.predict.parse import SingleRequest
 from service.predict.scoring import score_batch, score_single
@@ -104,9 +105,9 @@ def time_open_inference(model: ServedModel, customers: list[dict[str, Any]], sec
         request = read_request(schema, body, size, len(customers))
         probabilities = model.scorer.score_raw(request.raw)
         decisions = model.scorer.decide(probabilities)
-        request = type(request)(request.raw, dict.fromkeys(OUTPUTS, form == "binary"), None)
         reading = partial(read_request, schema, body, size, len(customers))
-        writing = partial(encode_answer, request, model.scorer.version, probabilities, decisions)
+        outputs = dict.fromkeys(OUTPUTS, form == "binary")
+        writing = partial(encode_answer, outputs, None, model.scorer.version, probabilities, decisions)
         found[f"read tensors, {form}"] = time_call(reading, seconds)
         found[f"write tensors, {form}"] = time_call(writing, seconds)
     return found

@@ -285,6 +285,12 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def too_many_reasons(cls, limit: int) -> RequestProblem:
+        """Report that as many requests with reasons are in progress as may be."""
+        detail = f"{limit} requests with reasons are in progress, and more would only wait; retry later"
+        return cls(503, "overloaded", "The service is overloaded", detail, headers=RETRY_AFTER)
+
+    @classmethod
     def queue_full(cls, seconds: float) -> RequestProblem:
         """Report that more requests wait than can be scored within the longest wait, in seconds."""
         detail = f"more requests are waiting than can be scored in {seconds:g} s (CHURN_QUEUE_SECONDS); retry later"

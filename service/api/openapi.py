@@ -72,6 +72,7 @@ _PREDICT_PROBLEMS = {
     422: "Some values are invalid; the first 100 are listed.",
     500: "Internal error; see the log entry with the given identifier.",
     503: "No model is ready, or the service is overloaded; retry after Retry-After.",
+    504: "The request was not scored within its time limit.",
 }
 
 

@@ -41,6 +41,11 @@ MIN_BYTES_PER_SECOND = 500
 would occupy memory indefinitely."""
 
 
+MAX_STEPWISE = 64
+"""Maximum number of requests that are worked on in steps at the same time. They take turns, so that each waits for a
+step of all the others: the reasons of 64 customers take about as long as a request may wait by default."""
+
+
 class TimedReceive:
     """Wrap the `receive` callable of an ASGI request with time limits for the body.
 
@@ -95,7 +100,7 @@ class RequestProcessor:
         self._max_pending = settings.max_pending_bytes
         self._pause_seconds = settings.body_seconds
         self._timeout = settings.request_timeout
-        self._pending = 0
+        self._pending = self._stepwise = 0
         # One thread: because of the interpreter lock, a second one would only use more memory.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
@@ -137,10 +142,13 @@ class RequestProcessor:
         Raises
         ------
         RequestProblem
-            504 when the time of the request, or ``CHURN_REQUEST_TIMEOUT``, has passed.
+            503 if `MAX_STEPWISE` requests are worked on already; 504 when the time of the request, or
+            ``CHURN_REQUEST_TIMEOUT``, has passed.
         ClientLeftError
             If the client has left.
         """
+        if self._stepwise >= MAX_STEPWISE:
+            raise RequestProblem.too_many_reasons(MAX_STEPWISE)
         deadline.limit(self._timeout, "CHURN_REQUEST_TIMEOUT")
         deadline.watch()
         submitted = perf_counter()
@@ -154,6 +162,7 @@ class RequestProcessor:
                 return next(steps, self) is not self
 
         self._metrics.in_flight.inc()
+        self._stepwise += 1
         try:
             async with asyncio.timeout(deadline.remaining):
                 while await self.run(step):
@@ -161,6 +170,7 @@ class RequestProcessor:
         except TimeoutError:
             raise deadline.problem from None
         finally:
+            self._stepwise -= 1
             self._metrics.in_flight.dec()
 
     def limit(self, receive: Receive) -> TimedReceive:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.oip.tensors import MODEL_NAME, OUTPUTS, REASON_OUTPUTS
+from service.oip.outputs import MODEL_NAME, OUTPUTS, REASON_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -47,7 +47,7 @@ class TensorReasons:
             started = perf_counter()
 
     def make_tensors(self) -> Mapping[str, NDArray[Any]]:
-        """Return the outputs of `service.oip.tensors.REASON_OUTPUTS`, after `explain` has ended.
+        """Return the outputs of `service.oip.outputs.REASON_OUTPUTS`, after `explain` has ended.
 
         Where a customer has fewer reasons than columns, texts are empty and numbers are 0.
         """

@@ -38,15 +38,9 @@ from service.oip.contracts import (
     TensorMetadata,
     describe_errors,
 )
+from service.oip.outputs import MODEL_NAME, describe_outputs, encode_answer
 from service.oip.reasons import TensorReasons
-from service.oip.tensors import (
-    MODEL_NAME,
-    describe_inputs,
-    describe_outputs,
-    encode_answer,
-    invalid_tensors,
-    read_request,
-)
+from service.oip.tensors import describe_inputs, invalid_tensors, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -211,7 +205,12 @@ class InferEndpoint:
                 await self._processor.run_each(deadline, reasons.explain(asked.wanted))
                 decisions = model.scorer.decide(scored.probabilities)
                 body, json_size = encode_answer(
-                    asked, model.scorer.version, scored.probabilities, decisions, reasons.make_tensors()
+                    asked.outputs,
+                    asked.id,
+                    model.scorer.version,
+                    scored.probabilities,
+                    decisions,
+                    reasons.make_tensors(),
                 )
                 reasons.count(self._metrics)
         except ClientLeftError:
@@ -243,7 +242,8 @@ class InferEndpoint:
         def encode(request: TensorRequest, probabilities: NDArray[np.float64]) -> tuple[bytes, int | None]:
             if request.wanted is not None:
                 return b"", None
-            return encode_answer(request, scorer.version, probabilities, scorer.decide(probabilities))
+            decisions = scorer.decide(probabilities)
+            return encode_answer(request.outputs, request.id, scorer.version, probabilities, decisions)
 
         response, probabilities, stamps = run_stages(
             scorer.prepare, scorer.infer, encode, request.raw, request, received, perf_counter()

@@ -1,4 +1,4 @@
-"""Decode tensors of the Open Inference Protocol to the raw matrix, and encode responses. Independent of HTTP.
+"""Decode tensors of the Open Inference Protocol to the raw matrix. Independent of HTTP.
 
 A request has one input tensor per feature with one element per customer, as JSON or as binary data after the JSON (the
 extension `binary_tensor_data`). docs/open-inference.md describes the protocol.
@@ -10,7 +10,6 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +22,7 @@ from churn.reasons.strongest import ALLOWED as ALLOWED_REASONS
 from churn.reasons.strongest import read_wanted
 from service.errors import Problem, RequestProblem, shorten
 from service.guard.json_limits import JsonLimits, check_json
+from service.oip.outputs import OUTPUTS, REASON_OUTPUTS, REASONS
 from service.predict.parse import parse_json
 
 if TYPE_CHECKING:
@@ -33,22 +33,6 @@ if TYPE_CHECKING:
     from churn.errors import Violation
     from churn.reasons.strongest import Wanted
     from churn.schema import Feature, Schema
-
-MODEL_NAME = "churn"
-PROBABILITY, CHURN = "probability", "churn"
-OUTPUTS: dict[str, str] = {PROBABILITY: "FP64", CHURN: "BOOL"}
-
-REASONS = "reasons"
-"""Parameter of a request with the number of reasons, and the output with their fields."""
-
-REASON_OUTPUTS: dict[str, str] = {
-    "base": "FP64",
-    REASONS: "BYTES",
-    "reason_points": "FP64",
-    "reason_sentences": "BYTES",
-    "reason_standard_errors": "FP64",
-}
-"""Outputs that are produced if the request has the parameter."""
 
 FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 INTEGERS = {f"{sign}{bits}": f"<{code}{bits // 8}" for sign, code in (("INT", "i"), ("UINT", "u"))
@@ -121,7 +105,6 @@ class Request:
 
 
 _decode = msgspec.json.Decoder(Inference).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def read_request(
@@ -175,58 +158,9 @@ def read_request(
     return Request(raw, outputs, inference.id, wanted)
 
 
-def encode_answer(
-    request: Request,
-    version: str,
-    probabilities: NDArray[np.float64],
-    decisions: NDArray[np.bool_],
-    reasons: Mapping[str, NDArray[Any]] = MappingProxyType({}),
-) -> tuple[bytes, int | None]:
-    """Return the body of the response, and the length of its JSON part if binary data follow.
-
-    Parameters
-    ----------
-    request : Request
-    version : str
-        Of the model.
-    probabilities : ndarray of float64, shape (customers,)
-    decisions : ndarray of bool, shape (customers,)
-    reasons : mapping of str to ndarray, optional
-        The outputs of `REASON_OUTPUTS`, of shape (customers,) or (customers, reasons).
-    """
-    values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions, **reasons}
-    outputs, tail = [], []
-    for name, is_binary in request.outputs.items():
-        datatype = (OUTPUTS | REASON_OUTPUTS)[name]
-        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(values[name].shape)}
-        if is_binary:
-            tail.append(_write_binary(values[name], datatype))
-            output["parameters"] = {"binary_data_size": len(tail[-1])}
-        else:
-            output["data"] = values[name].reshape(-1).tolist()
-        outputs.append(output)
-    answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": version, "outputs": outputs}
-    if request.id is not None:
-        answer["id"] = request.id
-    head = _encode(answer)
-    return (b"".join([head, *tail]), len(head)) if tail else (head, None)
-
-
-def _write_binary(values: NDArray[Any], datatype: str) -> bytes:
-    if datatype != "BYTES":
-        return values.astype("<f8" if datatype == "FP64" else "?").tobytes()
-    texts = [text.encode() for text in values.reshape(-1).tolist()]
-    return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
-
-
 def describe_inputs(schema: Schema) -> list[dict[str, Any]]:
     """Return name, preferred datatype and shape of each input tensor."""
     return [{"name": f.name, "datatype": _preferred_datatype(f), "shape": [-1]} for f in schema.features]
-
-
-def describe_outputs() -> list[dict[str, Any]]:
-    """Return name, datatype and shape of each output tensor."""
-    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()]
 
 
 def invalid_tensors(detail: str) -> Problem:

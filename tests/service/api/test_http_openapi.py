@@ -56,7 +56,7 @@ def test_it_has_exactly_the_fields_of_the_schema(name: str, schema: Schema, requ
     assert customer["required"] == [feature.name for feature in schema.features if not feature.nullable]
     assert customer["additionalProperties"] is False
     assert {"/health/live", "/health/ready", "/model", "/metrics", "/predict"} <= document["paths"].keys()
-    statuses = {"200", "400", "409", "413", "415", "422", "500", "503"}
+    statuses = {"200", "400", "409", "413", "415", "422", "500", "503", "504"}
     assert set(document["paths"]["/predict"]["post"]["responses"]) == statuses
 
 

@@ -212,6 +212,36 @@ def test_a_request_whose_time_is_over_is_not_explained_further(
     assert len(explained) == 1
 
 
+def test_more_requests_in_progress_than_may_be_are_asked_to_try_again(
+    bank_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    write = ReasonWriter.write
+
+    def wait(self: Any, *arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return write(self, *arguments)
+
+    monkeypatch.setattr(ReasonWriter, "write", wait)
+    monkeypatch.setattr("service.guard.request_body.MAX_STEPWISE", 1)
+    answers = []
+    with start(bank_models) as client:
+        first = threading.Thread(target=lambda: answers.append(client.post("/predict?reasons=1", json=OTHER)))
+        first.start()
+        assert begun.wait(60)
+        refused = client.post("/predict?reasons=1", json=OTHER)
+        plain = client.post("/predict", json=OTHER)
+        go_on.set()
+        first.join()
+        problem = assert_problem(refused, 503, "overloaded")
+        assert problem["detail"].startswith("1 requests with reasons are in progress")
+        assert refused.headers["retry-after"] == "1"
+        assert plain.status_code == 200
+        assert answers[0].status_code == 200
+        assert client.post("/predict?reasons=1", json=OTHER).status_code == 200
+
+
 def test_each_customer_has_the_reasons_of_the_model_that_scored_it(tmp_path: Path) -> None:
     publish(tmp_path, background=4)
     publish(tmp_path, background=5, seed=8)
