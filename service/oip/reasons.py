@@ -35,6 +35,11 @@ class TensorReasons:
         self._reasons: list[list[Reason]] = []
         self._seconds, self._evaluations = 0.0, 0
 
+    @property
+    def explained(self) -> int:
+        """Number of customers explained so far."""
+        return len(self._reasons)
+
     def explain(self, wanted: Wanted) -> Iterator[None]:
         """Explain one customer with each step."""
         started = perf_counter()

@@ -202,7 +202,10 @@ class InferEndpoint:
             )
             if asked.wanted is not None:
                 reasons = TensorReasons(model, scored)
-                await self._processor.run_each(deadline, reasons.explain(asked.wanted))
+                try:
+                    await self._processor.run_each(deadline, reasons.explain(asked.wanted))
+                finally:  # the work was done, also if its result is dropped
+                    charge(request.scope, reasons.explained)
                 decisions = model.scorer.decide(scored.probabilities)
                 body, json_size = encode_answer(
                     asked.outputs,
@@ -219,7 +222,8 @@ class InferEndpoint:
         except Problem as problem:
             self._metrics.count_rejection(problem.kind, problem.limit)
             raise
-        charge(request.scope, len(scored.raw))
+        if asked.wanted is None:
+            charge(request.scope, len(scored.raw))
         self._metrics.count_block(scored.recorder.counts, scored.raw, scored.probabilities, 0, scored.stamps)
         self._metrics.count_batch(len(scored.raw))
         if json_size is None:

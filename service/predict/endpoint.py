@@ -104,12 +104,16 @@ class PredictEndpoint:
                 score = partial(score_body, model, leniency=leniency)
                 body, plain = await self._processor.process(announced, receive, score, deadline, encoding)
                 plain.record()
+                charge(scope, plain.customers)
                 scored: Timed = plain
             else:
                 model.explainer.check()
                 work = partial(score_reasoned, model, leniency=leniency, max_customers=self._max_reasoned)
                 reasoned = await self._processor.process(announced, receive, work, deadline, encoding)
-                await self._processor.run_each(deadline, reasoned.explain(wanted))
+                try:
+                    await self._processor.run_each(deadline, reasoned.explain(wanted))
+                finally:  # the work was done, also if its result is dropped
+                    charge(scope, reasoned.explained)
                 body = reasoned.encode()
                 reasoned.record(self._metrics)
                 self._metrics.count_request(PATH, "POST", 200, perf_counter() - started, REASONS_LABEL)
@@ -122,7 +126,6 @@ class PredictEndpoint:
         except Exception as error:  # noqa: BLE001  logged by `refuse`
             status, fields, body = self.refuse(error, perf_counter() - started)
         else:
-            charge(scope, scored.customers)
             status, fields = 200, [(b"content-type", JSON)]
             if self._tracing is not None:
                 self._tracing.add_stages(scored)

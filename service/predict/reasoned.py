@@ -66,6 +66,11 @@ class ReasonedRequest:
         Times of the scoring.
     is_single : bool
         Whether the request is one customer, not a list.
+
+    Attributes
+    ----------
+    explained : int
+        Customers explained so far.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class ReasonedRequest:
         self._predictions: list[Any] = [None] * len(sent)
         self._seconds, self._evaluations = 0.0, 0
         self._stamps = stamps
+        self.explained = 0
 
     @property
     def stamps(self) -> Stamps:
@@ -114,6 +120,7 @@ class ReasonedRequest:
                 prediction[name_results(["base"], [schema.identifier])[0]] = writer.base
                 prediction["reasons"] = list_reasons(schema, reasons, self._sent[row])
                 self._predictions[row] = msgspec.Raw(_encode(prediction))
+                self.explained += 1
                 self._evaluations += evaluations
                 self._seconds += perf_counter() - started
                 yield

@@ -247,15 +247,22 @@ class BulkEndpoint:
 
         The next piece is received, and the next block is scored, while the current block is counted and held or sent.
         """
-        rows = 0
-        async with read_ahead(self._work(job, body, response, hold, deadline)) as blocks:
-            async for block in blocks:
-                if (scored := block.scored) is not None:
-                    self._metrics.count_block(counts, scored.raw, scored.probabilities, scored.rejected, block.stamps)
-                    rows += scored.total
-                    charge(scope, scored.total)
-                await response.put(block.answer, rows)
-                await pace(scope)
+        rows = accepted = 0
+        try:
+            async with read_ahead(self._work(job, body, response, hold, deadline)) as blocks:
+                async for block in blocks:
+                    if (scored := block.scored) is not None:
+                        self._metrics.count_block(
+                            counts, scored.raw, scored.probabilities, scored.rejected, block.stamps
+                        )
+                        rows += scored.total
+                        accepted += len(scored.raw)
+                        charge(scope, scored.total)
+                    await response.put(block.answer, rows)
+                    await pace(scope)
+        finally:
+            if job.reasons is not None:  # those of a block that was dropped took as long
+                charge(scope, job.reasons.customers - accepted)
 
     async def _work(
         self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None], deadline: Deadline

@@ -1,7 +1,8 @@
 """Routes of the questions about one customer: `POST /counterfactuals` and `POST /sensitivity`.
 
 They are answered in the scoring thread, in slices of some milliseconds between which tables and large requests get
-their turn. The customers that are tried are not counted as scored: nobody sent them.
+their turn. The customers that are tried are not counted as scored, since nobody sent them;
+the one that was sent counts to the rate limit of the caller.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from churn.names import BATCH
 from service.errors import RETRY_AFTER, Problem, RequestProblem
+from service.guard.caller import charge
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
 from service.observe.responses import STATUS_DISCONNECTED
@@ -130,6 +132,7 @@ class WhatIfEndpoint:
         encoding = find_encoding(request.scope["headers"])
         begin = partial(_begin, model, leniency, ask)
         question = await self._processor.process(announced, request.receive, begin, deadline, encoding)
+        charge(request.scope, 1)
         deadline.limit(self._timeout_seconds, "CHURN_REQUEST_TIMEOUT")
         route = request.scope["path"]
         try:

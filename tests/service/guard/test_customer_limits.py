@@ -11,12 +11,15 @@ from keyed import add_key
 from running import start
 from table_requests import ARROW, CSV, post, read_csv, to_arrow, to_csv
 
+from churn.reasons.strongest import ReasonWriter
+from service.errors import RequestProblem
 from service.guard import caller as caller_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from httpx2 import Response
     from starlette.testclient import TestClient
 
 RATE = 100.0
@@ -84,6 +87,52 @@ def test_tensors_count_as_customers(limited: TestClient) -> None:
     refused = limited.post(path, json=v2_request(1))
     assert refused.status_code == 429
     assert "100 customers a second" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/counterfactuals", "/sensitivity?fields=Age"])
+def test_a_question_counts_as_one_customer(path: str, limited: TestClient) -> None:
+    answers = [limited.post(path, json=CUSTOMER) for _ in range(int(RATE) + 1)]
+    assert [answer.status_code for answer in answers] == [200] * int(RATE) + [429]
+
+
+SENT_WITH_REASONS: dict[str, Callable[[TestClient, int], Response]] = {
+    "json": lambda client, count: client.post("/predict?reasons=1", json={"customers": [CUSTOMER] * count}),
+    "csv": lambda client, count: post(client, to_csv([CUSTOMER] * count), query="?reasons=1"),
+    "tensors": lambda client, count: client.post(
+        "/v2/models/churn/infer", json=v2_request(count) | {"parameters": {"reasons": 1}}
+    ),
+}
+
+
+@pytest.mark.parametrize("send", SENT_WITH_REASONS.values(), ids=SENT_WITH_REASONS)
+def test_a_customer_with_reasons_counts_once(
+    send: Callable[[TestClient, int], Response], limited: TestClient, clock: Clock
+) -> None:
+    assert send(limited, 150).status_code == 200
+    waited = sum(clock.pauses)
+    refused = limited.post("/predict", json=CUSTOMER)
+    if waited:  # a table has waited itself
+        assert waited == pytest.approx(0.5, abs=0.02)
+    else:
+        assert refused.headers["ratelimit"] == '"customers";r=0;t=1'
+
+
+@pytest.mark.parametrize("send", SENT_WITH_REASONS.values(), ids=SENT_WITH_REASONS)
+def test_customers_whose_reasons_were_dropped_count(
+    send: Callable[[TestClient, int], Response], limited: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = ReasonWriter.write, [120]
+
+    def write_in_time(*arguments: Any) -> Any:
+        if not left[0]:
+            raise RequestProblem(504, "deadline-exceeded", "The request was not scored in time", "in a test")
+        left[0] -= 1
+        return write(*arguments)
+
+    monkeypatch.setattr(ReasonWriter, "write", write_in_time)
+    assert send(limited, 400).status_code == 504
+    assert left == [0]
+    assert limited.post("/predict", json=CUSTOMER).headers["ratelimit"] == '"customers";r=0;t=1'
 
 
 def test_what_is_not_scored_is_no_customer(limited: TestClient) -> None:
