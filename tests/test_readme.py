@@ -1,7 +1,8 @@
-"""README, docs/getting-started.md and docs/http.md: their commands run, their responses and figures are true."""
+"""README, docs/getting-started.md and the pages on requests: commands run, responses and figures are true."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -47,6 +48,46 @@ def test_an_example_gets_the_answer_it_shows(client: TestClient, request_body: s
         # Another processor may add up in another order.
         assert scored["probability"] == pytest.approx(expected["probability"], abs=2e-6)
         assert {**scored, "probability": 0} == {**expected, "probability": 0}
+
+
+def is_close(found: Any, shown: Any) -> bool:
+    """Compare JSON values; another processor may add up in another order."""
+    if isinstance(shown, dict):
+        return list(found) == list(shown) and all(is_close(found[key], shown[key]) for key in shown)
+    if isinstance(shown, list):
+        return len(found) == len(shown) and all(map(is_close, found, shown))
+    return bool(found == (pytest.approx(shown, abs=4e-6) if isinstance(shown, float) else shown))
+
+
+def test_the_reasons_are_those_shown(client: TestClient) -> None:
+    (shown,) = re.findall(r"reasons=2'.*?```\n(\{.*?\})\n```", HTTP, re.DOTALL)
+    (customer,) = re.findall(r"predict -H.*? -d '(\{[^']*\})'\n", HTTP)
+    assert is_close(client.post("/predict?reasons=2", json=json.loads(customer)).json(), json.loads(shown))
+
+
+def test_the_reasons_of_a_table_are_those_shown(client: TestClient) -> None:
+    page = (REPOSITORY / "docs" / "http-tables.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\$ cat customers.csv\n(.*?)\n\$", page, re.DOTALL)
+    (shown,) = re.findall(r"reasons=1'\n(.*?)```", page, re.DOTALL)
+    answer = client.post("/predict?reasons=1", content=table, headers={"content-type": "text/csv"}).text
+    found, expected = (list(csv.DictReader(text.splitlines())) for text in (answer, shown))
+    assert len(found) == len(expected) == 2
+    for row, as_shown in zip(found, expected, strict=True):
+        assert is_close(*({key: read_cell(cell) for key, cell in one.items()} for one in (row, as_shown)))
+
+
+def read_cell(cell: str) -> float | str:
+    return float(cell) if re.fullmatch(r"-?\d+\.\d+", cell) else cell
+
+
+def test_the_questions_get_the_answers_shown(client: TestClient) -> None:
+    page = (REPOSITORY / "docs" / "what-if.md").read_text(encoding="utf-8")
+    (customer,) = re.findall(r"-d '(\{[^'…]*\})'", page)
+    changes, curves = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (query,) = re.findall(r"/sensitivity\?[^' ]+", page)
+    for path, shown in (("/counterfactuals", changes), (query, curves)):
+        found = client.post(path, content=customer, headers={"content-type": "application/json"}).json()
+        assert is_close(found, json.loads(shown)), path
 
 
 def test_the_first_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
