@@ -107,13 +107,20 @@ def list_points(feature: Feature, own: float, points: int) -> NDArray[np.float64
     low, high = feature.trained_minimum, feature.trained_maximum
     if low is None or high is None:
         return np.array(given, dtype=np.float64)
-    even = np.linspace(low, high, room)
     decimals = 0
     if feature.kind == "number" and high > low:
         decimals = 1 - math.floor(math.log10((high - low) / points))
+    even = _space_evenly(low, high, points, decimals)
+    if own not in even:
+        even = _space_evenly(low, high, room, decimals)
+    return np.union1d(even, given)
+
+
+def _space_evenly(low: float, high: float, count: int, decimals: int) -> NDArray[np.float64]:
+    even = np.linspace(low, high, count)
     # The ends are not rounded: training saw nothing beyond them.
     even[1:-1] = np.clip(np.round(even[1:-1], decimals), low, high)
-    return np.union1d(even[:room], given)
+    return even
 
 
 def find_trained_levels(feature: Feature, histogram: Mapping[str, Any]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from churn.names import BATCH
 from service.api.contracts import ProblemDocument, make_example, make_request_models, make_response_models
-from service.api.tables import PARAMETERS, describe_answers, describe_requests
+from service.api.tables import DECIMAL, PARAMETERS, describe_answers, describe_requests
 from service.api.whatif import ANSWER, ANSWERS, PROBLEMS, describe_what_if
 from service.errors import MEDIA_TYPE
 from service.predict.endpoint import PATH
@@ -104,7 +104,7 @@ def build_document(app: FastAPI, schema: Schema) -> dict[str, Any]:
     schemas |= _schemas_of(list(ANSWERS.values()), "serialization")
     for model in ANSWERS.values():
         schemas[model.__name__]["properties"]["prediction"] = {"$ref": ANSWER}
-    document["paths"] |= describe_what_if(schema, LENIENCY, describe_problems(PROBLEMS))
+    document["paths"] |= describe_what_if(schema, [*LENIENCY, DECIMAL], describe_problems(PROBLEMS))
     example = make_example(schema)
     document["paths"][PATH] = {
         "post": {

@@ -14,6 +14,14 @@ from service.query import ALLOWED
 if TYPE_CHECKING:
     from churn.schema import Schema
 
+DECIMAL: dict[str, Any] = {
+    "name": "decimal",
+    "in": "query",
+    "description": "Decimal separator of numbers in text; with a comma, points may separate thousands. Detected in "
+    "the first rows of a CSV by default.",
+    "schema": {"type": "string", "enum": list(ALLOWED["decimal"])},
+}
+
 PARAMETERS = [
     {
         "name": "on_error",
@@ -23,13 +31,7 @@ PARAMETERS = [
         "request is always scored completely or not at all.",
         "schema": {"type": "string", "enum": list(ALLOWED["on_error"]), "default": ALLOWED["on_error"][0]},
     },
-    {
-        "name": "decimal",
-        "in": "query",
-        "description": "Decimal separator of numbers in text; with a comma, points may separate thousands. Detected in "
-        "the first rows of a CSV by default.",
-        "schema": {"type": "string", "enum": list(ALLOWED["decimal"])},
-    },
+    DECIMAL,
 ]
 
 

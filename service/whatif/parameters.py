@@ -44,7 +44,7 @@ def read_target(scope: Scope) -> float | None:
         raise RequestProblem.parameter("target", text, allowed) from None
     if not 0 <= target < 1:
         raise RequestProblem.parameter("target", text, allowed)
-    return target
+    return target + 0.0  # no negative zero
 
 
 def read_points(scope: Scope) -> int:

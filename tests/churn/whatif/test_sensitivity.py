@@ -68,6 +68,15 @@ def test_the_points_are_those_of_the_kind() -> None:
     assert city.values.tolist() == [*range(100), 250]
 
 
+def test_an_own_value_among_the_even_ones_takes_no_place() -> None:
+    row = ROW.copy()
+    row[[0, 1]] = 11.58, 55
+    money, age = trace_all(row, points=3).curves[:2]
+    assert money.values.tolist() == [11.58, 100_000, 199_992.48]
+    assert age.values.tolist() == [18, 55, 92]
+    assert trace_all(row, points=2).curves[0].values.tolist() == [11.58, 199_992.48]
+
+
 def test_a_value_outside_the_range_of_training_extends_the_curve() -> None:
     row = ROW.copy()
     row[1] = 101

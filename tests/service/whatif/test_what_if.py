@@ -183,6 +183,18 @@ def test_too_many_fields_are_refused(tmp_path: Path) -> None:
         assert [curve["field"] for curve in answer["curves"]] == list(schema.names[:20])
 
 
+def test_a_negative_zero_is_zero(marked: TestClient) -> None:
+    answer = marked.post("/counterfactuals?target=-0", json=CUSTOMER)
+    assert '"target":0.0,' in answer.text
+    assert "-0" not in answer.json().get("reason", "")
+
+
+@pytest.mark.parametrize("path", ["/counterfactuals", "/sensitivity"])
+def test_every_parameter_that_relaxes_the_validation_is_described(path: str, marked: TestClient) -> None:
+    operation = marked.get("/openapi.json").json()["paths"][path]["post"]
+    assert {"extra", "texts", "decimal"} <= {parameter["name"] for parameter in operation["parameters"]}
+
+
 def test_a_curve_is_what_predict_answers_along_the_field(marked: TestClient) -> None:
     response = marked.post("/sensitivity?fields=Age,Geography&fields=Balance&points=12", json=CUSTOMER)
     answer = response.json()
