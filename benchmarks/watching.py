@@ -102,6 +102,9 @@ def watch(port: int, folder: Path, windows: Mapping[str, str], patience: str) ->
     own = find_free_port()
     configuration = (SHIPPED / "prometheus.yml").read_text(encoding="utf-8").replace("interval: 15s", "interval: 1s")
     configuration = configuration.replace("churn:8000", f"127.0.0.1:{port}").replace(":9090", f":{own}")
+    # The service has no keys and ignores this one, but without the file Prometheus does not scrape.
+    (folder / "key").write_text("none", encoding="utf-8")
+    configuration = configuration.replace("/run/churn/prometheus.key", str(folder / "key"))
     (folder / "prometheus.yml").write_text(configuration, encoding="utf-8")
     command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                f"--web.listen-address=127.0.0.1:{own}", "--query.lookback-delta=10s"]  # fmt: skip
