@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tampering import forge_manifest
 
+from churn.registry import Registry
 from cli.main import main
 
 if TYPE_CHECKING:
@@ -38,6 +41,18 @@ def churn(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return Answer(ended.value.code or 0, out, err)
 
     return run
+
+
+@pytest.fixture
+def two_models(own_models: Path) -> Path:
+    """Two versions, the second one current."""
+
+    def write(folder: Path, version: int) -> None:
+        shutil.copytree(own_models / "1", folder, dirs_exist_ok=True)
+        forge_manifest(folder, lambda content: content.update(version=version))
+
+    Registry(own_models).publish(write)
+    return own_models
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,6 @@ from churn.registry import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def two_models(own_models: Path) -> Path:
-    """Two versions, the second one current."""
-
-    def write(folder: Path, version: int) -> None:
-        shutil.copytree(own_models / "1", folder, dirs_exist_ok=True)
-        forge_manifest(folder, lambda content: content.update(version=version))
-
-    Registry(own_models).publish(write)
-    return own_models
 
 
 def test_the_versions_are_listed_with_a_star_at_the_one_being_served(churn: Any, two_models: Path) -> None:

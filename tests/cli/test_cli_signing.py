@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from every_command import COMMANDS
-from tampering import contents, forge_manifest
+from tampering import contents
 
 from churn.bundle import read_bundle, sign_bundle
 from churn.registry import Registry
@@ -24,18 +23,6 @@ READ_NO_MODEL = {
     *("churn models keygen", "churn models sign", "churn simulate", "churn tune"),
 }
 """Commands that read no model, and the one that makes one trusted."""
-
-
-@pytest.fixture
-def two_models(own_models: Path) -> Path:
-    """Two versions, the second one current."""
-
-    def write(folder: Path, version: int) -> None:
-        shutil.copytree(own_models / "1", folder, dirs_exist_ok=True)
-        forge_manifest(folder, lambda content: content.update(version=version))
-
-    Registry(own_models).publish(write)
-    return own_models
 
 
 @pytest.fixture

@@ -86,8 +86,8 @@ class ServiceProcess:
         assert found
         return int(found[1])
 
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+    def connect(self, port: int | None = None) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=DEADLINE)
 
     def send_part(self, part: bytes) -> socket.socket:
         """Send the beginning of a request to score; return its connection once the service is reading it."""
@@ -96,10 +96,14 @@ class ServiceProcess:
         wait_until(lambda: self.metrics()["churn_requests_in_flight"] == 1, "the request")
         return connection
 
-    def request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-        connection = self.connect()
+    def request(
+        self, method: str, path: str, body: str | None = None, *, port: int | None = None, key: str = ""
+    ) -> tuple[int, str]:
+        """Return the status and the body of a response; by default on the port of the service."""
+        connection = self.connect(port)
+        headers = ({"Content-Type": "application/json"} if body else {}) | ({"X-API-Key": key} if key else {})
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

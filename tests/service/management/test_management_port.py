@@ -45,13 +45,7 @@ class Managed(ServiceProcess):
         super().__init__(models, folder, 2, variables, **more)
 
     def manage(self, method: str, path: str, key: str = "") -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.management, timeout=DEADLINE)
-        try:
-            connection.request(method, path, headers={"X-API-Key": key} if key else {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return self.request(method, path, port=self.management, key=key)
 
     def is_managed_ready(self) -> bool:
         with suppress(OSError, http.client.HTTPException):

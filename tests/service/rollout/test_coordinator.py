@@ -99,13 +99,6 @@ class Service:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    root = tmp_path / "models"
-    publish(root)
-    return root
-
-
-@pytest.fixture
 def service(models: Path) -> Iterator[Service]:
     with open_staging(models) as staging:
         coordinator = Coordinator(Settings(models=models), staging, 60)

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    root = tmp_path / "models"
-    publish(root)
-    return root
-
-
-@pytest.fixture
 def keys(tmp_path: Path) -> Path:
     """The folder of the trusted keys."""
     folder = tmp_path / "keys"

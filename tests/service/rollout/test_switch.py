@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    root = tmp_path / "models"
-    publish(root)
-    return root
-
-
-@pytest.fixture
 def client(models: Path) -> Iterator[TestClient]:
     with start(models, admin=True) as client:
         yield client
