@@ -11,7 +11,7 @@ import click
 
 from churn.errors import ChurnError, RegistryError
 from churn.registry import Registry
-from cli.options import engine_option, models_option
+from cli.options import engine_option, make_engine_option, models_option
 from cli.signing import keygen, sign
 
 if TYPE_CHECKING:
@@ -120,15 +120,7 @@ def rollback(models: Path, engine: EngineChoice) -> None:
 @models.command()
 @click.argument("version", type=int, required=False)
 @models_option
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "onnx", "tensorflow"], case_sensitive=False),
-    default="auto",
-    show_default=True,
-    envvar="CHURN_ENGINE",
-    show_envvar=True,
-    help="Inference engine. auto: each one that is installed, which are then compared.",
-)
+@make_engine_option("each one that is installed, which are then compared.")
 @click.option(
     "--trusted-keys",
     type=click.Path(exists=True, path_type=Path),

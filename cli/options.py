@@ -21,15 +21,22 @@ models_option = click.option(
     show_envvar=True,
     help="Folder of the model versions.",
 )
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["auto", "onnx", "tensorflow"], case_sensitive=False),
-    default="auto",
-    show_default=True,
-    envvar="CHURN_ENGINE",
-    show_envvar=True,
-    help="Inference engine. auto: TensorFlow if it finds a GPU, otherwise ONNX Runtime.",
-)
+
+
+def make_engine_option(auto: str) -> Callable[..., Any]:
+    """Return the option ``--engine``; `auto` says what that value means."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "onnx", "tensorflow"], case_sensitive=False),
+        default="auto",
+        show_default=True,
+        envvar="CHURN_ENGINE",
+        show_envvar=True,
+        help=f"Inference engine. auto: {auto}",
+    )
+
+
+engine_option = make_engine_option("TensorFlow if it finds a GPU, otherwise ONNX Runtime.")
 
 _COSTS = {
     "customer_value": click.option(

@@ -12,14 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from churn import __version__
 from churn.registry import Registry
 from service.api import admin, docs, health, metrics, model
-from service.errors import Problem, RequestProblem, respond_to_failure, respond_to_http_exception
+from service.api.exceptions import EXCEPTION_HANDLERS
+from service.errors import Problem, RequestProblem
 from service.guard.caller import CALLER
 from service.guard.json_limits import JsonLimits
 from service.guard.jwks import JwksError
@@ -28,7 +27,7 @@ from service.guard.protection import is_protected, make_gate, refuse_from_elsewh
 from service.guard.request_body import RequestProcessor
 from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
 from service.observe.audit import AuditLog
-from service.observe.logs import bind_caller, bind_request_id, choose_format
+from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
 from service.observe.overload import OverloadReport
 from service.observe.responses import ObservedResponse
@@ -46,7 +45,7 @@ from service.whatif import endpoint as whatif
 from service.wire.admission import Admission
 from service.wire.backlog import Backlog
 from service.wire.connection import Connection
-from service.wire.limits import limit_connections
+from service.wire.reading import Limits
 from service.wire.refusals import Refusals, Traffic
 from service.wire.ticket import TICKET, Ticket
 
@@ -97,11 +96,7 @@ class ChurnService(FastAPI):
             openapi_url=None,
             openapi_tags=[{"name": tag} for tag in TAGS],
             lifespan=_live,
-            exception_handlers={
-                HTTPException: respond_to_http_exception,
-                RequestValidationError: admin.respond_to_invalid_request,
-                Exception: respond_to_failure,
-            },
+            exception_handlers=EXCEPTION_HANDLERS,
         )
         self.metrics = Metrics()
         self.audit = AuditLog(settings.audit_log)
@@ -120,7 +115,7 @@ class ChurnService(FastAPI):
         self.predict = PredictEndpoint(
             self.model_state, self.metrics, self.processor, bulk, self.tracing, settings.max_reasoned
         )
-        limits = limit_connections(settings)
+        limits = Limits.of(settings)
         backlog = Backlog(Admission(settings.queue_seconds))
         self.overload = OverloadReport(self.metrics, backlog)
         refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_refused)
@@ -206,21 +201,16 @@ class ChurnService(FastAPI):
         """Return why a request may not be handled: before its body is read, and before it is routed."""
         if self.gate is None:
             return refuse_from_elsewhere(scope) if self._is_local_only else None
-        try:
-            await self.gate.admit(scope)
-        except Problem as problem:
-            return problem
-        finally:
-            if (caller := scope.get(CALLER)) is not None:
-                response.caller = caller.name
-                bind_caller(caller.name)
-        return None
+        problem = await self.gate.find_objection(scope)
+        if (caller := scope.get(CALLER)) is not None:
+            response.caller = caller.name
+        return problem
 
     async def _refuse(
         self, problem: Problem, seconds: float, scope: Scope, receive: Receive, send: Send, timed_as: str = PATH
     ) -> None:
         """Respond to a request that is not scored, whatever its route."""
-        self.metrics.count_rejection(problem.kind, problem.limit)
+        self.metrics.count_rejection(problem)
         if scope["path"] == PATH and scope["method"] == "POST":  # others are counted when the response begins
             self.metrics.count_request(PATH, "POST", problem.status, seconds, timed_as)
         respond = oip.respond if f"{scope['path']}/".startswith(f"{oip.ROOT}/") else Problem.respond
@@ -228,7 +218,7 @@ class ChurnService(FastAPI):
 
     def _count_refusal(self, problem: Problem) -> tuple[bytes, bytes]:
         """Count and log a request that is rejected before routing; return the header with its identifier."""
-        self.metrics.count_rejection(problem.kind, problem.limit)
+        self.metrics.count_rejection(problem)
         self.metrics.count_request("other", "other", problem.status, 0.0)
         request_id = find_request_id({})
         if self.access is not None:

@@ -28,14 +28,10 @@ def renew(started: Settings, found: Settings) -> Settings:
 
     A warning names each setting that has changed and needs a restart of the service.
     """
-    for name in sorted(START_ONLY):
-        if getattr(started, name) != getattr(found, name):
+    changed = [name for name in type(found).model_fields if getattr(started, name) != getattr(found, name)]
+    for name in changed:
+        if name in START_ONLY:
             _log.warning("%s%s has changed, which takes effect when the service is started again", PREFIX, name.upper())
-    changed = [
-        f"{PREFIX}{name.upper()}"
-        for name in type(found).model_fields
-        if name not in START_ONLY and getattr(started, name) != getattr(found, name)
-    ]
-    if changed:
-        _log.info("settings that differ from those at the start: %s", ", ".join(changed))
+    if taken := [f"{PREFIX}{name.upper()}" for name in changed if name not in START_ONLY]:
+        _log.info("settings that differ from those at the start: %s", ", ".join(taken))
     return found.model_copy(update={name: getattr(started, name) for name in START_ONLY})

@@ -155,10 +155,10 @@ def _open_management(
     settings: Settings, status: _Status, coordinator: Coordinator, buckets: Path, host: str, take_over: bool
 ) -> ManagementServer:
     from service.management.app import ManagementApp  # FastAPI takes 30 MB
-    from service.management.requests import ChangeRequests
+    from service.management.requests import ManagementRequests
     from service.management.server import ManagementServer
 
-    app = ManagementApp(settings, status, ChangeRequests(coordinator.wish), buckets)
+    app = ManagementApp(settings, status, ManagementRequests(coordinator.wish), buckets)
     try:
         return ManagementServer(app, settings, host, waits=take_over)
     except OSError as error:

@@ -72,6 +72,11 @@ class Caller:
         self.source = source
         self.meter = meter
 
+    def charge(self, customers: int) -> None:
+        """Count scored customers to the rate limit."""
+        if self.meter is not None:
+            self.meter.charge(customers)
+
 
 NOBODY = Caller("-", "-", ())
 """Sends no credential."""
@@ -180,8 +185,8 @@ def _describe_policy(quota: str, rate: float) -> str:
 def charge(scope: Mapping[str, Any], customers: int) -> None:
     """Count scored customers to the rate limit of the caller of an ASGI request."""
     caller: Caller | None = scope.get(CALLER)
-    if caller is not None and caller.meter is not None:
-        caller.meter.charge(customers)
+    if caller is not None:
+        caller.charge(customers)
 
 
 async def pace(scope: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from churn.errors import ChurnError
+from service.errors import Problem
 from service.guard.attempts import Attempts
 from service.guard.caller import (
     CALLER,
@@ -25,11 +26,11 @@ from service.guard.caller import (
 )
 from service.guard.scopes import OPEN, find_scope
 from service.guard.verified import Checked, digest_of
+from service.observe.logs import bind_caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
-    from service.errors import Problem
     from service.guard.caller import Caller
     from service.guard.verifier import Verifier
     from service.observe.audit import AuditLog
@@ -151,6 +152,17 @@ class Gate:
             self._refuse(error.reason, NOBODY, address, error.problem)
         scope[CALLER] = caller
         self.allow(caller, needed, client)
+
+    async def find_objection(self, scope: MutableMapping[str, Any]) -> Problem | None:
+        """Return why a request to an application may not be handled; None if it may. Its caller is in its log lines."""
+        try:
+            await self.admit(scope)
+        except Problem as problem:
+            return problem
+        finally:
+            if (caller := scope.get(CALLER)) is not None:
+                bind_caller(caller.name)
+        return None
 
     async def _identify(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Caller:
         credential = read_credential(headers)

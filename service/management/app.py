@@ -7,21 +7,18 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 
 from churn import __version__
 from churn.registry import Registry
 from service.api import admin, health, metrics
-from service.errors import Problem, respond_to_failure, respond_to_http_exception
-from service.guard.caller import CALLER
+from service.api.exceptions import EXCEPTION_HANDLERS
 from service.guard.protection import make_gate
 from service.observe.access_log import find_request_id
 from service.observe.audit import AuditLog
 from service.observe.exposition import expose_workers
 from service.observe.guard_metrics import GuardMetrics
-from service.observe.logs import bind_caller, bind_request_id
+from service.observe.logs import bind_request_id
 from service.observe.responses import ObservedResponse
 
 if TYPE_CHECKING:
@@ -70,11 +67,7 @@ class ManagementApp(FastAPI):
             version=__version__,
             openapi_url=None,
             lifespan=_live,
-            exception_handlers={
-                HTTPException: respond_to_http_exception,
-                RequestValidationError: admin.respond_to_invalid_request,
-                Exception: respond_to_failure,
-            },
+            exception_handlers=EXCEPTION_HANDLERS,
         )
         self.audit = AuditLog(settings.audit_log)
         self.gate = make_gate(settings, GuardMetrics(CollectorRegistry()), self.audit, buckets)
@@ -96,15 +89,10 @@ class ManagementApp(FastAPI):
         method = scope["method"]
         routed = {**scope, "method": "GET"} if method == "HEAD" else scope
         response = ObservedResponse(send, request_id, method, lambda: "management", None, None)
-        try:
-            if self.gate is not None:
-                await self.gate.admit(routed)
-        except Problem as problem:
+        problem = None if self.gate is None else await self.gate.find_objection(routed)
+        if problem is not None:
             await problem.respond()(routed, receive, response)
             return
-        finally:
-            if (caller := routed.get(CALLER)) is not None:
-                bind_caller(caller.name)
         # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
         with suppress(Exception):
             await super().__call__(routed, receive, response)
@@ -113,11 +101,14 @@ class ManagementApp(FastAPI):
 @asynccontextmanager
 async def _live(app: ManagementApp) -> AsyncIterator[None]:
     """Follow the files of keys."""
-    watching = None if app.gate is None else asyncio.create_task(app.gate.watch())
-    yield
-    if watching is not None and app.gate is not None:
+    gate = app.gate
+    if gate is None:
+        yield
+    else:
+        watching = asyncio.create_task(gate.watch())
+        yield
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        app.gate.close()
+        gate.close()
     app.audit.close()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import count
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from service.rollout.messages import Change, decode_for_worker
+from service.rollout.requests import ChangeRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     from service.rollout.messages import Wish
 
 
-class ChangeRequests:
-    """Passes requests to the coordinator, and its answers back.
+class ManagementRequests:
+    """Passes requests to the coordinator, which takes it for a worker that has them, and its answers back.
 
     Parameters
     ----------
@@ -27,39 +25,20 @@ class ChangeRequests:
 
     is_alive = True
 
-    def __init__(self, wish: Callable[[Wish, ChangeRequests], None]) -> None:
-        self._wish = wish
-        self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Change]] = {}
+    def __init__(self, wish: Callable[[Wish, ManagementRequests], None]) -> None:
+        self._requests = ChangeRequests(lambda wanted: wish(wanted, self))
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, wish: Wish, seconds: float) -> Change:
-        """Request a change, and wait until it has been made or has failed.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `seconds`; it may still be made.
-        """
+        """Request a change; see `ChangeRequests.ask`."""
         self._loop = asyncio.get_running_loop()
-        number = next(self._numbers)
-        future = self._waiting[number] = self._loop.create_future()
-        self._wish(msgspec.structs.replace(wish, number=number), self)
-        try:
-            return await asyncio.wait_for(future, seconds)
-        finally:
-            del self._waiting[number]
+        return await self._requests.ask(wish, seconds)
 
     def send(self, message: bytes) -> None:
         """Take an answer of the coordinator, in its thread."""
         if self._loop is not None and isinstance(change := decode_for_worker(message), Change):
-            self._loop.call_soon_threadsafe(self._answer, change)
+            self._loop.call_soon_threadsafe(self._requests.answer, change)
 
     def take_messages(self) -> list[bytes]:
         """Return nothing: requests are passed at once."""
         return []
-
-    def _answer(self, change: Change) -> None:
-        future = self._waiting.get(change.number)
-        if future is not None and not future.done():
-            future.set_result(change)

@@ -18,8 +18,8 @@ from service.observe.access_log import REQUEST_ID, find_request_id
 from service.wire.admission import Admission
 from service.wire.backlog import Backlog
 from service.wire.connection import Connection
-from service.wire.limits import limit_connections
 from service.wire.listening import bind, describe_address
+from service.wire.reading import Limits
 from service.wire.refusals import Refusals, Traffic
 from service.wire.spread import CLOSED, Spread
 from service.wire.uvicorn_internals import TickingServer
@@ -138,7 +138,7 @@ def _make_server(app: FastAPI, settings: Settings) -> TickingServer:
     policy = _Policy(settings.queue_seconds)
     refusals = Refusals(settings.queue_seconds, b"", lambda *_: None)
     traffic = Traffic(Backlog(Admission(settings.queue_seconds)), refusals, policy.count_left)
-    protocol: Any = partial(Connection, traffic, limit_connections(settings), _note_refusal)
+    protocol: Any = partial(Connection, traffic, Limits.of(settings), _note_refusal)
     config = uvicorn.Config(
         app,
         log_config=None,

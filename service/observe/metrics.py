@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from churn.scorer import Scorer
+    from service.errors import Problem
 
 DURATIONS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
@@ -224,11 +225,11 @@ class Metrics:
         self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
         self._durations.labels(timed_as or route).observe(seconds)
 
-    def count_rejection(self, reason: str, limit: str = "") -> None:
-        """Count a rejected request; `reason` is the `Problem.kind`, `limit` the `Problem.limit`."""
-        self._rejected.labels(reason).inc()
-        if limit:
-            self._limited.labels(limit).inc()
+    def count_rejection(self, problem: Problem) -> None:
+        """Count a rejected request, by the kind of its problem and the limit that it exceeds."""
+        self._rejected.labels(problem.kind).inc()
+        if problem.limit:
+            self._limited.labels(problem.limit).inc()
 
     def count_unparsed(self, reason: str | None, status: int, seconds: Sequence[float]) -> None:
         """Count requests to `POST /predict` that were refused or left before they were parsed.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn.reasons.strongest import ReasonWriter
+from service.observe.reason_metrics import ReasonWork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ class TensorReasons:
     def __init__(self, model: ServedModel, scored: ScoredBatch) -> None:
         self._model, self._scored = model, scored
         self._reasons: list[list[Reason]] = []
-        self._seconds, self._evaluations = 0.0, 0
+        self._work = ReasonWork()
 
     @property
     def explained(self) -> int:
@@ -42,14 +42,13 @@ class TensorReasons:
 
     def explain(self, wanted: Wanted) -> Iterator[None]:
         """Explain one customer with each step."""
-        started = perf_counter()
+        return self._work.watch(self._explain_each(wanted))
+
+    def _explain_each(self, wanted: Wanted) -> Iterator[tuple[None, int]]:
         self._writer = ReasonWriter(self._model.explainer.open(), self._model.scorer.schema, wanted)
         for reasons, evaluations in self._writer.write_each(self._scored.raw, self._scored.probabilities):
             self._reasons.append(reasons)
-            self._evaluations += evaluations
-            self._seconds += perf_counter() - started
-            yield
-            started = perf_counter()
+            yield None, evaluations
 
     def make_tensors(self) -> Mapping[str, NDArray[Any]]:
         """Return the outputs of `service.oip.outputs.REASON_OUTPUTS`, after `explain` has ended.
@@ -74,4 +73,4 @@ class TensorReasons:
 
     def count(self, metrics: Metrics) -> None:
         """Count the reasons."""
-        metrics.reasons.count(self._seconds, len(self._reasons), self._evaluations)
+        metrics.reasons.count(self._work)

@@ -220,7 +220,7 @@ class InferEndpoint:
             deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
-            self._metrics.count_rejection(problem.kind, problem.limit)
+            self._metrics.count_rejection(problem)
             raise
         if asked.wanted is None:
             charge(request.scope, len(scored.raw))

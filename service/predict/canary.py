@@ -81,9 +81,8 @@ def choose_rows(
 
 def _read_again(canary: Canary, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest | None:
     """Parse a body with the schema of the canary; None if it is not valid there."""
-    parser = canary.model.parser
     try:
-        return parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
+        return canary.model.parser.parse_as(body, leniency)
     except RequestProblem:
         return None
 

@@ -172,7 +172,7 @@ class PredictEndpoint:
         """Count a failed request and return the error response; unexpected errors are logged."""
         if isinstance(error, Problem):
             problem = error
-            self._metrics.count_rejection(problem.kind, problem.limit)
+            self._metrics.count_rejection(problem)
         else:
             problem = report_failure("POST", PATH)
         self._metrics.count_request(PATH, "POST", problem.status, seconds, timed_as)

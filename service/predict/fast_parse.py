@@ -115,6 +115,10 @@ class FastParser:
             request = None
         return request or parse(self._schema, body, self._max_customers, limits=self._limits)
 
+    def parse_as(self, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest:
+        """Parse a request's body as its query parameters, which may relax validation, say."""
+        return self.parse(body) if leniency == STRICT else self.parse_leniently(body, leniency)
+
     def parse_leniently(self, body: bytes, leniency: Leniency) -> SingleRequest | BatchRequest:
         """Parse a request's body with query parameters that relax validation."""
         if len(body) > PART_BYTES:

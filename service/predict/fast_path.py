@@ -122,8 +122,8 @@ class FastPath:
             model = self._endpoint.find_model(headers)
             request = model.parser.parse(body)
             parsed = perf_counter()
-            if caller is not None and caller.meter is not None:
-                caller.meter.charge(1 if isinstance(request, SingleRequest) else len(request.raw))
+            if caller is not None:
+                caller.charge(1 if isinstance(request, SingleRequest) else len(request.raw))
             if isinstance(request, SingleRequest):
                 if model.canary is not None:
                     model, request = divert(model, request, body)

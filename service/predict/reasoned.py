@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +12,13 @@ import numpy as np
 from churn.names import BATCH, name_results, normalize_keys
 from churn.reasons.strongest import ReasonWriter
 from service.errors import RequestProblem, shorten
+from service.observe.reason_metrics import ReasonWork
 from service.observe.stages import run_stages
 from service.predict.answers import describe_unusual
 from service.predict.canary import choose_rows, divert
 from service.predict.leniency import STRICT
 from service.predict.parse import SingleRequest, parse_json
+from service.predict.parts import PART_BYTES, divide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,11 +69,6 @@ class ReasonedRequest:
         Times of the scoring.
     is_single : bool
         Whether the request is one customer, not a list.
-
-    Attributes
-    ----------
-    explained : int
-        Customers explained so far.
     """
 
     def __init__(
@@ -85,9 +83,13 @@ class ReasonedRequest:
         self._shares, self._sent, self._identifiers = shares, sent, identifiers
         self._is_single = is_single
         self._predictions: list[Any] = [None] * len(sent)
-        self._seconds, self._evaluations = 0.0, 0
+        self._work = ReasonWork()
         self._stamps = stamps
-        self.explained = 0
+
+    @property
+    def explained(self) -> int:
+        """Customers explained so far."""
+        return self._work.customers
 
     @property
     def stamps(self) -> Stamps:
@@ -109,8 +111,10 @@ class ReasonedRequest:
         """
         for share in self._shares:
             share.model.explainer.check()
+        yield from self._work.watch(self._explain_each(wanted))
+
+    def _explain_each(self, wanted: Wanted) -> Iterator[tuple[None, int]]:
         for share in self._shares:
-            started = perf_counter()
             schema = share.model.scorer.schema
             writer = ReasonWriter(share.model.explainer.open(), schema, wanted)
             unusual = describe_unusual(schema, share.raw)
@@ -120,11 +124,7 @@ class ReasonedRequest:
                 prediction[name_results(["base"], [schema.identifier])[0]] = writer.base
                 prediction["reasons"] = list_reasons(schema, reasons, self._sent[row])
                 self._predictions[row] = msgspec.Raw(_encode(prediction))
-                self.explained += 1
-                self._evaluations += evaluations
-                self._seconds += perf_counter() - started
-                yield
-                started = perf_counter()
+                yield None, evaluations
 
     def _describe(self, share: _Share, place: int, warnings: list[dict[str, Any]] | None) -> dict[str, Any]:
         """Return the fields of a prediction as without reasons, in the same order."""
@@ -155,7 +155,7 @@ class ReasonedRequest:
             counts = share.model.recorder.counts
             metrics.count_block(counts, share.raw, share.probabilities, 0, self._stamps)
         metrics.count_batch(self.customers)
-        metrics.reasons.count(self._seconds, self.customers, self._evaluations)
+        metrics.reasons.count(self._work)
 
 
 def list_reasons(schema: Schema, reasons: Sequence[Reason], sent: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -192,19 +192,17 @@ def score_reasoned(model: ServedModel, body: bytes, max_customers: int, leniency
         If the body is invalid (see `service.predict.parse.parse`), or 413 if it has too many customers.
     """
     received = perf_counter()
-    parser = model.parser
-    request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
+    request = model.parser.parse_as(body, leniency)
     parsed = perf_counter()
-    data = parse_json(body)
     if isinstance(request, SingleRequest):
         model, request = divert(model, request, body, leniency)
         raw = np.array([request.row], dtype=np.float64)
         models, raws, rows = [model], [raw], [np.zeros(1, int)]
-        sent, identifiers = [data], [request.identifier]
+        sent, identifiers = [parse_json(body)], [request.identifier]
     else:
-        sent = data[BATCH]
-        if len(sent) > max_customers:
+        if len(request.raw) > max_customers:
             raise RequestProblem.too_many_reasoned(max_customers)
+        sent = _list_sent(body)
         identifiers = request.identifiers or [None] * len(sent)
         models, raws, rows = [model], [request.raw], [np.arange(len(sent))]
         if (found := choose_rows(model, request, body, leniency)) is not None and model.canary is not None:
@@ -230,3 +228,13 @@ def score_reasoned(model: ServedModel, body: bytes, max_customers: int, leniency
     ]
     named = [leniency.name_fields(normalize_keys(customer)) for customer in sent]
     return ReasonedRequest(shares, named, identifiers, stamps, is_single=isinstance(request, SingleRequest))
+
+
+def _list_sent(body: bytes) -> list[dict[str, Any]]:
+    """Return the customers of a valid list as they were sent; a large body is decoded in parts, as by its parser."""
+    parts = divide(body) if len(body) > PART_BYTES else None
+    if parts is not None:
+        with suppress(RequestProblem):  # a part was divided in a string; the parser has checked the limits of the whole
+            return [customer for part in parts for customer in parse_json(part)]
+    customers: list[dict[str, Any]] = parse_json(body)[BATCH]
+    return customers

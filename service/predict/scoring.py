@@ -49,8 +49,7 @@ def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> 
         If the body is invalid; see `service.predict.parse.parse`.
     """
     received = perf_counter()
-    parser = model.parser
-    request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
+    request = model.parser.parse_as(body, leniency)
     parsed = perf_counter()
     if isinstance(request, SingleRequest):
         if model.canary is not None:

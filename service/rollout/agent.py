@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from service.rollout.messages import (
     decode_for_worker,
     encode,
 )
+from service.rollout.requests import ChangeRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +79,7 @@ class ModelAgent:
         self._preparing: asyncio.Task[None] | None = None
         self._admission: asyncio.Future[Admit] | None = None
         self._shadow: Shadow | None = None
-        self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Change]] = {}
+        self._requests = ChangeRequests(lambda wish: self.send(encode(wish)))
         self.send: Callable[[bytes], None] = lambda _: None
 
     async def start(self, lineup: Lineup) -> None:
@@ -132,20 +131,8 @@ class ModelAgent:
         self._state.fail(reason)
 
     async def ask(self, wish: Wish, seconds: float) -> Change:
-        """Request a change, and wait until it has been made or has failed.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `seconds`; it may still be made.
-        """
-        number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self.send(encode(msgspec.structs.replace(wish, number=number)))
-        try:
-            return await asyncio.wait_for(future, seconds)
-        finally:
-            del self._waiting[number]
+        """Request a change; see `ChangeRequests.ask`."""
+        return await self._requests.ask(wish, seconds)
 
     def close(self) -> None:
         """Stop the shadow."""
@@ -168,9 +155,7 @@ class ModelAgent:
         self._state.last_change = msgspec.structs.replace(change, number=0, is_counted=False)
         if change.is_counted:
             self._metrics.count_change(change.outcome)
-        future = self._waiting.get(change.number)
-        if future is not None and not future.done():
-            future.set_result(change)
+        self._requests.answer(change)
 
     async def _prepare(self, message: Prepare) -> None:
         try:

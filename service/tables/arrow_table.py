@@ -100,14 +100,16 @@ class ArrowReader:
         self._waiting += data
         self._total += len(data)
         small: list[pa.RecordBatch] = []
+        count = 0  # of their rows
         while not self._is_ended and (message := self._take_message()) is not None:
             if message.kind == RECORD_BATCH:
                 batch = self._read_batch()
                 # Small batches are scored together: each block costs as much as a few hundred rows.
-                if self._dictionaries or sum(map(len, small)) + len(batch) > JOINED_ROWS:
+                if self._dictionaries or count + len(batch) > JOINED_ROWS:
                     yield from self._divide(small)
-                    small = []
+                    small, count = [], 0
                 small.append(batch)
+                count += len(batch)
         yield from self._divide(small)
         if self._is_ended and self._waiting:
             end = self._total - len(self._waiting)

@@ -205,7 +205,7 @@ class BulkEndpoint:
                 def count_all() -> None:
                     self._metrics.count_batch(job.counts.rows)
                     if (reasons := job.reasons) is not None:
-                        self._metrics.reasons.count(reasons.seconds, reasons.customers, reasons.evaluations)
+                        self._metrics.reasons.count(reasons.work)
                     count()
 
                 await self._finish(response, body, count_all)
@@ -262,7 +262,7 @@ class BulkEndpoint:
                     await pace(scope)
         finally:
             if job.reasons is not None:  # those of a block that was dropped took as long
-                charge(scope, job.reasons.customers - accepted)
+                charge(scope, job.reasons.work.customers - accepted)
 
     async def _work(
         self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None], deadline: Deadline

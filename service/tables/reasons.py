@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from churn.names import name_results
 from churn.reasons.columns import list_columns, list_fields, make_columns
+from service.observe.reason_metrics import ReasonWork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,28 +33,18 @@ class TableReasons:
         Columns of the reasons.
     max_customers : int
         Maximum number of rows of the table.
-    customers, evaluations : int
-        Customers explained so far, and mixtures of customers that the network scored for them.
-    seconds : float
-        Time that took.
+    work : ReasonWork
     """
 
     def __init__(self, writer: ReasonWriter, schema: Schema, max_customers: int) -> None:
         self._writer, self._schema = writer, schema
         self.fields = list_fields(writer, name_results([name for name, _ in list_columns(writer)], [schema.identifier]))
         self.max_customers = max_customers
-        self.customers = self.evaluations = 0
-        self.seconds = 0.0
+        self.work = ReasonWork()
 
     def explain(self, scored: ScoredRows) -> Iterator[list[Reason]]:
-        """Yield the reasons of each accepted row."""
-        started = perf_counter()
-        for reasons, evaluations in self._writer.write_each(scored.raw, scored.probabilities):
-            self.customers += 1
-            self.evaluations += evaluations
-            self.seconds += perf_counter() - started
-            yield reasons
-            started = perf_counter()
+        """Return an iterator over the reasons of each accepted row."""
+        return self.work.watch(self._writer.write_each(scored.raw, scored.probabilities))
 
     def make_columns(self, reasons: Sequence[Sequence[Reason]]) -> list[pa.Array]:
         """Return the columns `fields` for customers."""

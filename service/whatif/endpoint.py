@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from service.guard.deadline import ClientLeftError, Deadline
 from service.observe.responses import STATUS_DISCONNECTED
 from service.predict.canary import divert
 from service.predict.endpoint import JSON
-from service.predict.leniency import STRICT, choose_leniency
+from service.predict.leniency import choose_leniency
 from service.predict.parse import SingleRequest
 from service.query import read_parameters
 from service.whatif.parameters import COUNTERFACTUALS, SENSITIVITY, read_fields, read_points, read_target
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from service.predict.served_model import ModelHolder, ServedModel
     from service.whatif.questions import Question
 
-    Ask = Callable[[ServedModel, SingleRequest], Question]
+    Ask = Callable[[ServedModel, SingleRequest], Question[Any]]
 
 MAX_QUESTIONS = 32
 """Questions that one worker answers at the same time, in turn; further ones are rejected with 503."""
@@ -109,7 +109,7 @@ class WhatIfEndpoint:
                 deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
         except Problem as problem:
-            self._metrics.count_rejection(problem.kind)
+            self._metrics.count_rejection(problem)
             return problem.respond()
 
     @contextmanager
@@ -147,10 +147,9 @@ class WhatIfEndpoint:
         return Response(answer, media_type="application/json")
 
 
-def _begin(model: ServedModel, leniency: Leniency, ask: Ask, body: bytes) -> Question:
+def _begin(model: ServedModel, leniency: Leniency, ask: Ask, body: bytes) -> Question[Any]:
     """Read the customer, and return the question for the model that scores that customer."""
-    parser = model.parser
-    request = parser.parse(body) if leniency == STRICT else parser.parse_leniently(body, leniency)
+    request = model.parser.parse_as(body, leniency)
     if not isinstance(request, SingleRequest):
         wrong = {"customer": None, "field": BATCH, "reason": "is not accepted here", "sent": "a list"}
         raise RequestProblem.invalid([wrong | {"allowed": "one customer as an object"}], more=False)

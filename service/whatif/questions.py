@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,16 +17,38 @@ from service.whatif.parameters import find_positions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from churn.whatif.counterfactuals import Counterfactual, Proposals
     from churn.whatif.sensitivity import Curve, Sensitivity
+    from churn.whatif.steps import Steps
     from service.predict.parse import SingleRequest
     from service.predict.served_model import ServedModel
 
 _DISTANCE_DECIMALS = 6
 
 
-class Question(Protocol):
+class Answer(Protocol):
+    """What is worked out to answer a question."""
+
+    @property
+    def probability(self) -> float:
+        """Probability of the customer as sent."""
+
+
+T = TypeVar("T", bound=Answer)
+
+
+class Question(ABC, Generic[T]):
     """A question whose answer is worked out in slices.
+
+    Parameters
+    ----------
+    model : ServedModel
+    request : SingleRequest
+        The customer, as the model reads it.
+    steps : Steps
+        Work the answer out.
 
     Attributes
     ----------
@@ -33,37 +56,11 @@ class Question(Protocol):
         Of a question that has been answered, for metrics.
     """
 
-    outcome: str
-
-    @property
-    def evaluations(self) -> int:
-        """Customers scored so far."""
-
-    def advance(self) -> bytes | None:
-        """Work for some milliseconds; return the answer as JSON once it is found."""
-
-
-class CounterfactualQuestion:
-    """Asks for the smallest changes of a customer that reach a target.
-
-    Parameters
-    ----------
-    target : float or None
-        None for the model's threshold.
-    model : ServedModel
-    request : SingleRequest
-        The customer, as the model reads it.
-    """
-
-    def __init__(self, target: float | None, model: ServedModel, request: SingleRequest) -> None:
+    def __init__(self, model: ServedModel, request: SingleRequest, steps: Steps[T]) -> None:
         self.outcome = ""
         self._model = model
         self._request = request
-        scorer = model.scorer
-        histograms = scorer.manifest.content["histograms"]
-        goal = scorer.threshold if target is None else target
-        row = np.array(request.row, dtype=np.float64)
-        self._run: Run[Proposals] = Run(scorer, propose(scorer.schema, histograms, row, goal))
+        self._run: Run[T] = Run(model.scorer, steps)
 
     @property
     def evaluations(self) -> int:
@@ -71,21 +68,44 @@ class CounterfactualQuestion:
         return self._run.evaluations
 
     def advance(self) -> bytes | None:
-        """Score a slice; return the answer as JSON once it is found."""
+        """Work for some milliseconds; return the answer as JSON once it is found."""
         if not self._run.advance():
             return None
         found = self._run.result
+        prediction = msgspec.Raw(self._model.answers.encode_single(self._request, found.probability))
+        return msgspec.json.encode({"prediction": prediction, **self._answer(found), "evaluations": self.evaluations})
+
+    @abstractmethod
+    def _answer(self, found: T) -> dict[str, Any]:
+        """Return what the answer has besides the prediction, and set the outcome."""
+
+
+class CounterfactualQuestion(Question["Proposals"]):
+    """Asks for the smallest changes of a customer that reach a target.
+
+    Parameters
+    ----------
+    target : float or None
+        None for the model's threshold.
+    model, request
+        See `Question`.
+    """
+
+    def __init__(self, target: float | None, model: ServedModel, request: SingleRequest) -> None:
+        scorer = model.scorer
+        goal = scorer.threshold if target is None else target
+        histograms = scorer.manifest.content["histograms"]
+        super().__init__(model, request, propose(scorer.schema, histograms, _make_row(request), goal))
+
+    def _answer(self, found: Proposals) -> dict[str, Any]:
         self.outcome = "found" if found.found else "none"
         answer: dict[str, Any] = {
-            "prediction": msgspec.Raw(self._model.answers.encode_single(self._request, found.probability)),
             "target": found.goal.target,
             "goal": "at most" if found.goal.is_ceiling else "above",
             "complete": found.is_complete,
             "counterfactuals": [self._describe(one) for one in found.found],
         }
-        if found.reason:
-            answer["reason"] = found.reason
-        return msgspec.json.encode(answer | {"evaluations": self.evaluations})
+        return answer | {"reason": found.reason} if found.reason else answer
 
     def _describe(self, one: Counterfactual) -> dict[str, Any]:
         features, row = self._model.scorer.schema.features, self._request.row
@@ -105,7 +125,7 @@ class CounterfactualQuestion:
         }
 
 
-class SensitivityQuestion:
+class SensitivityQuestion(Question["Sensitivity"]):
     """Asks for the probability along fields of a customer.
 
     Parameters
@@ -114,9 +134,8 @@ class SensitivityQuestion:
         As they were sent.
     points : int
         Maximum number of points of a curve.
-    model : ServedModel
-    request : SingleRequest
-        The customer, as the model reads it.
+    model, request
+        See `Question`.
 
     Raises
     ------
@@ -125,31 +144,14 @@ class SensitivityQuestion:
     """
 
     def __init__(self, fields: Sequence[str], points: int, model: ServedModel, request: SingleRequest) -> None:
-        self.outcome = ""
-        self._model = model
-        self._request = request
-        scorer = model.scorer
-        positions = find_positions(scorer.schema, list(fields))
-        row = np.array(request.row, dtype=np.float64)
-        self._run: Run[Sensitivity] = Run(scorer, trace(scorer.schema, row, positions, points))
+        schema = model.scorer.schema
+        positions = find_positions(schema, list(fields))
+        super().__init__(model, request, trace(schema, _make_row(request), positions, points))
 
-    @property
-    def evaluations(self) -> int:
-        """Customers scored so far."""
-        return self._run.evaluations
-
-    def advance(self) -> bytes | None:
-        """Score a slice; return the answer as JSON once it is complete."""
-        if not self._run.advance():
-            return None
-        found = self._run.result
+    def _answer(self, found: Sensitivity) -> dict[str, Any]:
         self.outcome = "found"
-        return msgspec.json.encode({
-            "prediction": msgspec.Raw(self._model.answers.encode_single(self._request, found.probability)),
-            "threshold": self._model.scorer.threshold,
-            "curves": [self._describe(curve) for curve in found.curves],
-            "evaluations": self.evaluations,
-        })  # fmt: skip
+        curves = [self._describe(curve) for curve in found.curves]
+        return {"threshold": self._model.scorer.threshold, "curves": curves}
 
     def _describe(self, curve: Curve) -> dict[str, Any]:
         feature = self._model.scorer.schema.features[curve.position]
@@ -160,3 +162,7 @@ class SensitivityQuestion:
             "own": curve.own,
         }
         return described if curve.missing is None else described | {"missing": curve.missing}
+
+
+def _make_row(request: SingleRequest) -> NDArray[np.float64]:
+    return np.array(request.row, dtype=np.float64)

@@ -10,6 +10,8 @@ from service.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from service.settings import Settings
+
 
 class Limits(NamedTuple):
     """Limits of a connection; uvicorn's ``timeout_keep_alive`` limits idle connections. Times are in seconds."""
@@ -37,6 +39,20 @@ class Limits(NamedTuple):
 
     unread_bytes: int = 64 * 1024
     """Size of the responses that wait for the client, above which nothing more is read from it."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Return the limits that are set."""
+        return cls(
+            head=settings.head_seconds,
+            send=settings.send_seconds,
+            head_bytes=settings.max_head_bytes,
+            url_bytes=settings.max_url_bytes,
+            field_bytes=settings.max_field_bytes,
+            fields=settings.max_head_fields,
+            pipelined=settings.max_pipelined,
+            unread_bytes=settings.max_unread_bytes,
+        )
 
 
 class ReadState(Enum):

@@ -22,8 +22,10 @@ from churn.reasons.rounding import round_points
 from churn.reasons.strongest import ReasonWriter
 from churn.registry import Registry
 from churn.scorer import Scorer, load_scorer
+from service.predict import reasoned
 from service.predict.canary import is_chosen
 from service.predict.lazy_explainer import LazyExplainer
+from service.predict.parts import PART_BYTES
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -345,3 +347,25 @@ def test_the_document_shows_them(client: TestClient) -> None:
 
 def test_the_default_limit_is_stated() -> None:
     assert json.loads(Settings().model_dump_json())["max_reasoned"] == 1000
+
+
+@pytest.mark.parametrize("text", ["x" * 3000, "x" * 2000 + "}, {"])
+def test_a_large_list_is_decoded_in_parts_unless_they_are_divided_in_a_string(
+    bank_models: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    sizes = []
+    decode = reasoned.parse_json
+
+    def watch(body: bytes) -> Any:
+        sizes.append(len(body))
+        return decode(body)
+
+    monkeypatch.setattr(reasoned, "parse_json", watch)
+    customers = [OTHER | {"Age": 18 + number % 60, "note": text} for number in range(300)]
+    with start(bank_models) as client:
+        found = client.post("/predict?reasons=all&extra=ignore", json={"customers": customers}).json()["predictions"]
+        alone = client.post("/predict?reasons=all&extra=ignore", json=customers[299]).json()
+    assert found[299]["reasons"] == alone["reasons"]
+    assert [one["reasons"][0] for one in found].count(None) == 0
+    is_divided = "}" not in text
+    assert (max(sizes) <= 2 * PART_BYTES + 2) == is_divided

@@ -340,3 +340,11 @@ def test_a_search_ends_with_the_time_of_its_request(marked: TestClient, brake: B
     brake.released.set()
     assert_problem(response, 504, "deadline-exceeded")
     assert marked.post("/counterfactuals", json=CUSTOMER).status_code == 200
+
+
+def test_a_body_beyond_a_limit_counts_for_that_limit(tmp_path: Path) -> None:
+    publish_marked(tmp_path)
+    with start(tmp_path, max_body_bytes=1000) as client:
+        response = client.post("/counterfactuals", json={"padding": "x" * 1000})
+        assert_problem(response, 413, "body-too-large")
+        assert read_metrics(client)['churn_limited_requests_total{limit="max_body_bytes"}'] == 1
