@@ -25,6 +25,7 @@ COPY requirements/build.txt .
 RUN python -m venv /venv && /venv/bin/python -m pip install --quiet --require-hashes --no-deps -r build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY churn churn
+COPY records records
 COPY batch batch
 COPY service service
 COPY training training
@@ -40,7 +41,7 @@ RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptoo
  && rm -rf "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" /usr/share/python-wheels /usr/local/bin/pip* \
  && groupadd --gid 10001 churn \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin churn \
- && install -d /app && install -d -o churn -g churn /data \
+ && install -d /app && install -d -o churn -g churn /data /records \
  && python -m venv --without-pip /opt/churn \
  && /opt/churn/bin/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/app\n')"
 # The root file system may be read-only: bytecode is in the image, and libraries write caches to /tmp.

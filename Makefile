@@ -81,7 +81,7 @@ lint: $(DEV)/.ready ## ruff, mypy --strict and bandit
 	$(DEV)/bin/ruff format --check
 	$(DEV)/bin/mypy
 	$(DEV)/bin/mypy --config-file tests/mypy.ini
-	$(DEV)/bin/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive churn training service batch cli
+	$(DEV)/bin/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive churn records training service batch cli
 
 format: $(DEV)/.ready ## format the code with ruff
 	$(DEV)/bin/ruff check --fix

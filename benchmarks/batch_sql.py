@@ -29,7 +29,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 from postgresql import run_postgresql, why_not  # noqa: E402  the server of the tests
 
-from batch.sql.database import open_database  # noqa: E402
+from churn.database import open_database  # noqa: E402
 from training.simulate import simulate_chunks  # noqa: E402
 
 COLUMNS = """"CustomerId" bigint PRIMARY KEY, "Surname" text, "CreditScore" integer, "Geography" text, "Gender" text,

@@ -1,7 +1,8 @@
 """Compare this checkout with another one, side by side in one run: requests, tables over HTTP, and files.
 
 ``git worktree add ../before COMMIT``, ``make setup`` there, then ``python benchmarks/before_after.py ../before``. Both
-services score with the same model and alternate for each load, so that load on the machine affects both equally.
+services score with the same model, unless --models-before names another one for the other checkout, and alternate for
+each load, so that load on the machine affects both equally.
 Ratios are medians of the ratios of a round; above 1, this checkout is faster. Needs wrk; Linux only.
 """
 
@@ -87,6 +88,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="folder of the other checkout, with its .venv/dev")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the model versions")
+    parser.add_argument(
+        "--models-before", type=Path, help="folder of those of the other checkout, if it is another one"
+    )
     parser.add_argument("--rows", type=int, default=100_000, help="customers in a table")
     parser.add_argument("--rounds", type=int, default=7, help="rounds per load")
     parser.add_argument("--seconds", type=float, default=2, help="seconds per load")
@@ -105,11 +109,12 @@ def main() -> None:
     loads += [("CSV over HTTP", "/predict", CSV, 0, 1), ("… on_error=reject", "/predict?on_error=reject", CSV, 0, 1)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        models = (options.models_before or options.models, options.models)
         places = (options.before.absolute() / ".venv" / "dev" / "bin", BIN)
         first = draw_customers(schema, 1)
         services = [
-            stack.enter_context(launch(ours("onnx", options.models, folder=place), first, folder / f"{number}.log"))
-            for number, place in enumerate(places)
+            stack.enter_context(launch(ours("onnx", where, folder=place), first, folder / f"{number}.log"))
+            for number, (place, where) in enumerate(zip(places, models, strict=True))
         ]
         sys.stdout.write("| load | wall before, ms | after | ratio | CPU before, ms | after | ratio |\n")
         sys.stdout.write("|---" * 7 + "|\n")
@@ -124,7 +129,10 @@ def main() -> None:
         memory = [measure_memory(service.pid)[0] for service in services]
         file = folder / "table.csv"
         file.write_bytes(table)
-        ways = [partial(measure_file, place / "churn", file, options.models, folder / "scores.csv") for place in places]
+        ways = [
+            partial(measure_file, place / "churn", file, where, folder / "scores.csv")
+            for place, where in zip(places, models, strict=True)
+        ]
         compare(f"churn score, {options.rows:,} rows", ways, options.rounds)
     sys.stdout.write(f"\nmemory of the services at the end, MB: {memory[0]:.0f} before, {memory[1]:.0f} after\n")
 

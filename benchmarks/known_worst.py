@@ -42,6 +42,10 @@ def list_known() -> Iterator[tuple[str, bytes, int]]:
         "short rows of a CSV": (REJECT, CSV, repeat(HEADER, b",\n", size=2**20)),
         "comments of a CSV": (REJECT, CSV, repeat(b"", b"#\n")),
         "wrong cells of a CSV": (REJECT, CSV, repeat(HEADER, b"\xff" + b",?" * 10 + b"\n", size=2**19)),
+        "rows that are not UTF-8": (REJECT, CSV, repeat(HEADER, b"\xff," * 10 + b"\xff\n", size=2**20)),
+        "short wrong rows of a CSV": (REJECT, CSV, repeat(HEADER, b"?," * 10 + b"?\n", size=2**20)),
+        "half a text in a CSV": (REJECT, CSV, repeat(HEADER + b"N\xb5", b"?," * 10 + b"?\n", size=900_000)),
+        "an open quote before short rows": (REJECT, CSV, repeat(HEADER + b'"a\n', b"?," * 10 + b"?\n", size=5 * 2**19)),
         "columns of a CSV": (REJECT, CSV, repeat(b"", b"a,", b"\n1\n", 2**20)),
         "a long shared text": (PREDICT, ARROW, write_table(Table(10_000, 1, ((3, 1, 10**6),)), is_file=False)),
         "a long shared identifier": (

@@ -25,9 +25,10 @@ from matplotlib.figure import Figure
 from peers import PEERS
 from tqdm import tqdm
 
+from churn.measures.shares import calibration_error
 from training.dataset import Dataset, load_dataset
 from training.default.config import Config
-from training.evaluate import calibration_error, score
+from training.evaluate import score
 from training.split import split_rows
 
 if TYPE_CHECKING:

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn.engines import OnnxEngine
-from churn.reasons.explainer import BUDGET, Explainer
+from churn.reasons.explainer import BUDGET, Explained, Explainer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 BACKGROUND = 100
@@ -39,11 +41,20 @@ class RandomNetwork:
     version: str = "1"
 
     @property
+    def support(self) -> None:
+        """None: how rare a customer is, is not asked."""
+
+    @property
+    def network(self) -> bytes:
+        """The ONNX file."""
+        return (self.folder / "model.onnx").read_bytes()
+
+    @property
     def sources(self) -> NDArray[np.int64]:
         """Each input is a feature."""
         return np.arange(self.background.shape[1])
 
-    def prepare(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
+    def prepare_rows(self, _: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features are the inputs."""
         return raw.astype(np.float32)
 
@@ -90,7 +101,7 @@ def compare(features: int, customers: int, folder: Path) -> None:
 
     write(folder, features, 0)
     background, raw = draw_customers(BACKGROUND, features, 1), draw_customers(customers, features, 2)
-    scorer: Any = RandomNetwork(folder, background)
+    scorer: Explained = RandomNetwork(folder, background)
     truth = Explainer(scorer, budget=LONG * BUDGET, seed=99).explain(raw)
     print(f"\n{features} features, {customers} customers, a background of {BACKGROUND}\n")
     print("| explainer | ms a customer | true error, rms | largest | stated error, rms |\n|---|---|---|---|---|")

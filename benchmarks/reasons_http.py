@@ -21,9 +21,9 @@ import numpy as np
 from servers import launch, ours
 
 from churn.bundle import MANIFEST, write_manifest
+from churn.columns import as_customers
 from churn.registry import Registry
 from churn.trust.background import BACKGROUND_FILE
-from training.golden import as_customers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ import re
 import selectors
 import socket
 import time
+from array import array
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -40,8 +41,11 @@ class Outcome:
     """Of each request without a response of status 200, except refused ones: time (`time.monotonic`), outcome, and when
     its connection was opened."""
 
-    latencies: list[tuple[float, float]] = field(default_factory=list)
-    """Time of the response and latency in seconds, of answered requests."""
+    moments: array[float] = field(default_factory=lambda: array("d"))
+    """When each answered request was answered (`time.monotonic`). Half an hour has tens of millions of them."""
+
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+    """Their latencies in seconds."""
 
     versions: Counter[str] = field(default_factory=Counter)
     """Answered requests by model version."""
@@ -50,6 +54,7 @@ class Outcome:
         """Add the outcome of another client."""
         self.counts += other.counts
         self.failures += other.failures
+        self.moments += other.moments
         self.latencies += other.latencies
         self.versions += other.versions
 
@@ -120,7 +125,8 @@ class _Client:
         status = head[9:12].decode()
         outcome.counts[status] += 1
         if status == "200":
-            outcome.latencies.append((now, now - self.due))
+            outcome.moments.append(now)
+            outcome.latencies.append(now - self.due)
             outcome.versions[body.rpartition(b'"model_version":')[2].strip(b'"}').decode()] += 1
         else:
             outcome.failures.append((now, status, self._opened_at))

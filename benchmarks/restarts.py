@@ -214,7 +214,7 @@ def measure(service: Service, event: Callable[[Service], float], times: int, bod
         outcome: Outcome = load.stop()
     counts = outcome.counts
     other = sum(count for kind, count in counts.items() if kind not in ("200", "lost", "refused"))
-    slowest = max((latency for _, latency in outcome.latencies), default=0.0)
+    slowest = max(outcome.latencies, default=0.0)
     return (
         f"{times} | {counts['200']:,} | {counts['lost']} | {other} | {counts['refused']:,} "
         f"| {slowest:.2f} | {sum(whole) / len(whole):.1f} | {max(whole):.1f}"

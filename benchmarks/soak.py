@@ -1,8 +1,9 @@
 """Serve for half an hour at 70 % of the throughput, while models change, workers die and clients misbehave.
 
-``python benchmarks/soak.py [--minutes 30]``. A copy of the models is used, with another version, and the loopback
-interface only. Well-formed requests may fail only if a worker that was killed held them: on connections that were open
-when it was killed.
+``python benchmarks/soak.py [--minutes 30]``. The capacity is measured first, and again at the end: the same clients on
+the same connections send back to back, beside those that misbehave. A copy of the models is used, with another version,
+and the loopback interface only. Well-formed requests may fail only if a worker that was killed held them: on
+connections that were open when it was killed.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from reconnecting import Clients, Outcome
-from restarts import Service, stop_cleanly
+from restarts import Service, stop_cleanly, wait_until
 from servers import BIN
 
 from churn.bundle import MANIFEST, read_bundle, write_manifest
 from churn.registry import Registry
+from churn.runtime.cpus import count_cpus
 from service.api.contracts import make_example
 
-LOAD_SHARE = 0.7
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WARM_SECONDS = 3.0
+CALIBRATIONS = 3
 CALIBRATION_SECONDS = 5.0
 SWAP_SECONDS = 20.0
 KILL_SECONDS = 60.0
@@ -59,12 +66,20 @@ class Faults:
         """Note an event."""
         self.done.append((time.monotonic(), what))
 
-    def find_cause(self, when: float, opened: float = 0.0) -> bool:
+    def find_cause(self, when: float, opened: float) -> bool:
         """Return whether a worker was killed or stopped shortly before, when a connection was already open."""
         return any(
             what in ("kill", "stop") and 0 <= when - at <= HELD_SECONDS and opened <= at + DEATH_SECONDS
             for at, what in self.done
         )
+
+    def cover(self, moments: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return for each moment whether a worker was killed or stopped shortly before."""
+        covered = np.zeros(len(moments), dtype=bool)
+        for at, what in self.done:
+            if what in ("kill", "stop"):
+                covered |= (moments >= at) & (moments <= at + HELD_SECONDS)
+        return covered
 
     def count(self, what: str) -> int:
         """Return how often something was done."""
@@ -151,14 +166,26 @@ def _measure_process(pid: int) -> tuple[float, ...]:
 
 
 def calibrate(service: Service, body: bytes, clients: int) -> float:
-    """Return the throughput of a closed loop in requests per second."""
+    """Return the capacity: what the same clients reach back to back, in answers per second; the median of the rounds.
+
+    Clients that misbehave are to be there already: what they send takes its share.
+    """
     load = Clients(service.port, body, clients)
-    time.sleep(1)
-    begun = time.monotonic()
-    time.sleep(CALIBRATION_SECONDS)
-    ended = time.monotonic()
+    time.sleep(WARM_SECONDS)
+    marks = [time.monotonic()]
+    for _ in range(CALIBRATIONS):
+        time.sleep(CALIBRATION_SECONDS)
+        marks.append(time.monotonic())
     outcome = load.stop()
-    return sum(begun <= at < ended for at, _ in outcome.latencies) / (ended - begun)
+    rates = np.histogram(np.array(outcome.moments), marks)[0] / np.diff(marks)
+    refused = sum(count for kind, count in outcome.counts.items() if kind != "200")
+    each = ", ".join(f"{rate:,.0f}" for rate in rates)
+    print(
+        f"capacity on {clients} connections: {np.median(rates):,.0f}/s ({each}); "
+        f"not answered: {refused}; load average {os.getloadavg()[0]:.1f} on {count_cpus()} CPUs",
+        flush=True,
+    )
+    return float(np.median(rates))
 
 
 def publish_copy(models: Path, folder: Path) -> int:
@@ -225,15 +252,15 @@ def report(outcome: Outcome, faults: Faults, samples: list[list[float]], rate: f
     """Print the figures; return whether no request failed that no dead worker held."""
     held = [failure for failure in outcome.failures if faults.find_cause(failure[0], failure[2])]
     unexplained = [failure for failure in outcome.failures if not faults.find_cause(failure[0], failure[2])]
-    latencies = np.array([latency for _, latency in outcome.latencies]) * 1000
-    quiet = np.array([latency for at, latency in outcome.latencies if not faults.find_cause(at)]) * 1000
+    latencies = np.array(outcome.latencies) * 1000
+    quiet = latencies[~faults.cover(np.array(outcome.moments))]
     print(f"\nload {rate:.0f}/s; answered {outcome.counts['200']:,}, by version {dict(outcome.versions)}")
     print(f"swaps {faults.count('swap')}, workers killed {faults.count('kill')}, stopped {faults.count('stop')}")
     print(f"failed while a killed or stopped worker held them: {len(held)}; failed otherwise: {len(unexplained)}")
     if unexplained:  # 503: refused because more requests came at once than can be scored in time
         print(f"  by outcome: {dict(Counter(kind for _, kind, _ in unexplained))}")
     for at, kind, _ in unexplained[:10]:
-        print(f"  {kind} at {at - outcome.latencies[0][0]:.1f} s")
+        print(f"  {kind} at {at - outcome.moments[0]:.1f} s")
     print(f"connections refused: {outcome.counts['refused']}")
     for name, values in (("all", latencies), ("apart from kills and stops", quiet)):
         if len(values):
@@ -258,7 +285,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=64, help="well-behaved connections; one ninth more misbehave")
-    parser.add_argument("--rate", type=float, help="requests per second; default: 70 %% of what a closed loop reaches")
+    parser.add_argument(
+        "--share", type=float, default=0.7, help="load as a share of the capacity that is measured first"
+    )
+    parser.add_argument("--rate", type=float, help="requests per second, instead of that share")
     parser.add_argument("--signals", action="store_true", help="send SIGHUP after each change of the model")
     parser.add_argument("--log", type=Path, default=Path("build/soak.log"), help="log of the service")
     options = parser.parse_args()
@@ -274,17 +304,24 @@ def main() -> None:
         try:
             while not service.is_whole():
                 time.sleep(0.05)
-            rate = options.rate or LOAD_SHARE * calibrate(service, body, options.clients)
             misbehaving = Misbehaving(service.port, body, max(1, options.clients // 9))
             misbehaving.start()
+            rate = options.rate or options.share * calibrate(service, body, options.clients)
             load = Clients(service.port, body, options.clients, rate)
+            begun = time.monotonic()
             swaps = Swaps(models, other, service, signals=options.signals)
             samples = disturb(service, options.minutes * 60, swaps, faults)
+            seconds = time.monotonic() - begun
             outcome = load.stop()
+            wait_until(service.is_whole, "that all workers serve after the last fault")
+            last = calibrate(service, body, options.clients)
             misbehaving.stop()
         finally:
             service.kill()
     is_fine = report(outcome, faults, samples, rate)
+    ended = outcome.counts["200"] + len(outcome.failures)
+    print(f"requests that ended: {ended / seconds:,.0f}/s, {ended / seconds / rate:.0%} of the intended rate")
+    print(f"the intended rate is {rate / last:.0%} of the capacity at the end")
     print(f"misbehaving connections: {misbehaving.opened}")
     sys.exit(not is_fine)
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from checking_clients import FAILED, WRONG, Job, run_client
 from load import Target
-from servers import Running, find_family, launch, measure_memory, ours
+from servers import Running, find_family, find_free_port, launch, measure_memory, ours
 from variants import publish_variants
 
 from churn.bundle import KERAS_FILE, ONNX_FILE, read_bundle
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 SHIFTS = (0.0, 0.7, -0.7, 1.4)
 """Shifts of the output bias of the versions; the last one is damaged afterwards."""
 
-LOOK_SECONDS = 0.05
-WARM_SECONDS = 3.0
+LOOK_SECONDS = 0.2
+"""Interval of questions whether a change was made; each of them takes as long as ten requests."""
+
+WARM_SECONDS = 5.0
 CLIENTS = 2
 
 
@@ -65,15 +67,17 @@ class Service:
     Parameters
     ----------
     running : Running
+    management : int
+        Port for changes, so that no worker has to deal with them besides.
     models : Path
     workers : int
     limit : float
         End of the benchmark, from `time.monotonic`.
     """
 
-    def __init__(self, running: Running, models: Path, workers: int, limit: float) -> None:
+    def __init__(self, running: Running, management: int, models: Path, workers: int, limit: float) -> None:
         self.pid = running.pid
-        self._port = running.port
+        self._port, self._management = running.port, management
         self._registry = Registry(models)
         self._workers = workers
         self._limit = limit
@@ -81,7 +85,8 @@ class Service:
 
     def ask(self, method: str, path: str) -> tuple[int, Any]:
         """Return the status and the JSON of a response."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        port = self._management if path.startswith("/admin/") else self._port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -191,6 +196,12 @@ class Clients:
             found += [np.concatenate(parts) for parts in zip(*(one.result() for one in running), strict=True)]
 
 
+def measure_rate(ended: NDArray[np.float64]) -> float:
+    """Return the requests per second: the median over seconds, since processes begin and pause."""
+    counts = np.histogram(ended, np.arange(ended.min() + 0.5, ended.max(), 1.0))[0]
+    return float(np.median(counts)) if len(counts) else len(ended) / (ended.max() - ended.min())
+
+
 def make_swaps(service: Service, versions: list[int], damaged: int, options: argparse.Namespace) -> list[Swap]:
     """Make the changes, with a pause between them; print the memory now and then."""
     swaps: list[Swap] = []
@@ -279,16 +290,18 @@ def main() -> None:
         Registry(models).promote(versions[0])
         answers = find_answers(models, versions, customer, options.engine)
         server = ours(options.engine, models, options.workers)
-        server = replace(server, environment={**server.environment, "CHURN_ADMIN": "true", "CHURN_ACCESS_LOG": "false"})
+        management = find_free_port()
+        settings = {"CHURN_ADMIN": "true", "CHURN_ACCESS_LOG": "false", "CHURN_MANAGEMENT_PORT": str(management)}
+        server = replace(server, environment={**server.environment, **settings})
         running = stack.enter_context(launch(server, [customer], folder / "log"))
         limit = time.monotonic() + options.limit
-        service = Service(running, models, options.workers, limit)
+        service = Service(running, management, models, options.workers, limit)
         request = Target(running.port, "/predict", json.dumps(customer).encode()).request()
         job = Job(running.port, request, answers, options.connections, None, "", options.limit)
         clients = stack.enter_context(contextlib.closing(Clients(job, folder)))
         with clients.run(None) as found:
             time.sleep(WARM_SECONDS)
-        capacity = len(found[0]) / (found[0].max() - found[0].min())
+        capacity = measure_rate(found[0])
         for _ in versions:  # what the first changes allocate is no leak
             service.promote(next(version for version in versions if version != service.served))
         with clients.run(options.share * capacity) as found:
@@ -300,6 +313,7 @@ def main() -> None:
             swaps = make_swaps(service, versions, damaged, options)
             memory.append(measure_memory(service.pid)[0])
         bad = report(swaps, found, answers, memory)
+        print(f"load: {measure_rate(found[0]) / capacity:.0%} of the capacity on the same connections")
         print(f"processes of the service: {len(find_family(service.pid))}")
     sys.exit(bad > 0)
 

@@ -35,6 +35,7 @@ from churn.trust.signatures import (
     read_signature,
     write_signature,
 )
+from churn.trust.support import read_support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from churn.support import SupportData
     from churn.trust.keys import SigningKey
 
 MANIFEST = "manifest.json"
@@ -49,6 +51,7 @@ KERAS_FILE = "model.keras"
 ONNX_FILE = "model.onnx"
 PREPROCESSOR_FILE = "preprocessor.joblib"
 REPORT_FILE = "report.html"
+MODEL_CARD_FILE = "model_card.md"
 REQUIRED_FILES = (KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE)
 
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -94,6 +97,8 @@ class Bundle:
     manifest : Manifest
     background : ndarray of float64, shape (m, features), or None
         Customers that predictions are explained against, as a raw matrix; bundles of older programs have none.
+    support : SupportData or None
+        What the version knows of its training customers; versions of older programs have none.
     signers : Signers
         Whose signatures were verified, and whether one was required.
     """
@@ -101,6 +106,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     background: NDArray[np.float64] | None = None
+    support: SupportData | None = None
     signers: Signers = UNCHECKED
 
 
@@ -173,7 +179,8 @@ def read_bundle(folder: Path, trust: Trust | None = None) -> Bundle:
     manifest, files = _parse_manifest(folder, data)
     _verify_files(folder, files)
     background = _read_background(folder, manifest.schema) if BACKGROUND_FILE in files else None
-    return Bundle(folder, manifest, background, signature.signers)
+    support = read_support(folder, manifest.content, manifest.schema, files)
+    return Bundle(folder, manifest, background, support, signature.signers)
 
 
 @contextmanager
@@ -315,12 +322,9 @@ def _verify_files(folder: Path, files: Mapping[str, tuple[str, int]], shown: Pat
 
 def _read_background(folder: Path, schema: Schema) -> NDArray[np.float64]:
     path = folder / BACKGROUND_FILE
-    if (size := measure(path)) > limit_size(schema):
-        raise BundleError(f"{path}: has {size:,} bytes; allowed: at most {limit_size(schema):,}")
+    data = read_regular(path, limit_size(schema))
     try:
-        return decode_background(path.read_bytes(), schema)
-    except OSError as error:
-        raise BundleError(f"{path}: can't be read: {error.strerror}") from error
+        return decode_background(data, schema)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.dates import write_date
 from churn.errors import InvalidCustomersError, Violation
 from churn.schema import LARGEST, Feature, InvalidValueError, Schema
 
@@ -194,3 +195,30 @@ def find_unusual(schema: Schema, raw: NDArray[np.float64]) -> list[tuple[int, in
     low = np.array([-np.inf if f.trained_minimum is None else f.trained_minimum for f in schema.features])
     high = np.array([np.inf if f.trained_maximum is None else f.trained_maximum for f in schema.features])
     return [(int(row), int(position)) for row, position in np.argwhere((raw < low) | (raw > high))]
+
+
+def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Convert a raw matrix to customers in the form of a request.
+
+    Parameters
+    ----------
+    schema : Schema
+    raw : ndarray of float64, shape (n, features)
+        The raw matrix of `churn.columns`.
+    """
+    return [
+        {feature.name: _as_value(feature, number) for feature, number in zip(schema.features, row, strict=True)}
+        for row in raw.tolist()
+    ]
+
+
+def _as_value(feature: Feature, number: float) -> Any:  # noqa: ANN401  a JSON value
+    if np.isnan(number):
+        return None
+    if feature.kind == "date":
+        return write_date(number)
+    return feature.levels[int(number)] if feature.kind == "category" else _plain(number)
+
+
+def _plain(number: float) -> float:
+    return int(number) if number.is_integer() else number

@@ -45,8 +45,11 @@ class Engine(Protocol):
     device: str
     width: int | None
 
-    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return the probabilities, shape (n,), of a matrix of shape (n, width), in the type of the network: float64.
+
+        Networks of earlier versions return float32.
+        """
         ...
 
 
@@ -80,14 +83,14 @@ class OnnxEngine:
         self._options = import_onnxruntime().RunOptions()
         self.device = "CPU"
 
-    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
         if len(matrix) <= BLOCK_ROWS:
             return self._run(matrix)
         return np.concatenate([self._run(block) for block in split_into_blocks(matrix)])
 
-    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: NDArray[np.float32] = self._session.run(self._outputs, {self._input: matrix}, self._options)[0]
+    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.floating]:
+        answer: NDArray[np.floating] = self._session.run(self._outputs, {self._input: matrix}, self._options)[0]
         return answer.reshape(-1)
 
 
@@ -159,7 +162,7 @@ class TensorFlowEngine:
         # Calling the function directly would cost several times as much: each call would first try another signature
         # and format the matrix into an error message that is discarded (see docs/performance.md).
         self._call = tensorflow.raw_ops.PartitionedCall
-        self._types = [tensorflow.float32]
+        self._types = [tensorflow.as_dtype(model.outputs[0].dtype)]
         self.width: int | None = model.inputs[0].shape[-1]
         _replace_silu(model)
         try:
@@ -167,20 +170,21 @@ class TensorFlowEngine:
         except Exception as error:  # TensorFlow raises the errors of its operations
             raise EngineError(f"TensorFlow can't run {path}: {in_one_line(error)}") from error
 
-    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return the probabilities, shape (n,), of a matrix of shape (n, width)."""
         if len(matrix) <= BLOCK_ROWS or self.device != "CPU":
             return self._run(matrix)
         return np.concatenate([self._run(block) for block in split_into_blocks(matrix)])
 
-    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: NDArray[np.float32] = self._call(args=[matrix], Tout=self._types, f=self._function)[0].numpy()
+    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.floating]:
+        answer: NDArray[np.floating] = self._call(args=[matrix], Tout=self._types, f=self._function)[0].numpy()
         return answer.reshape(-1)
 
 
 def _describe_form(ends: Any) -> list[tuple[str, tuple[Any, ...]]]:  # noqa: ANN401  Keras tensors
     """Return type and shape of the inputs or outputs of a model, as ONNX Runtime names them; none if it has none."""
-    return [(f"tensor({each.dtype})".replace("float32", "float"), tuple(each.shape)) for each in ends or ()]
+    names = {"float32": "float", "float64": "double"}
+    return [(f"tensor({names.get(each.dtype, each.dtype)})", tuple(each.shape)) for each in ends or ()]
 
 
 def _replace_silu(model: Any) -> None:  # noqa: ANN401  Keras model

@@ -22,7 +22,7 @@ def in_one_line(error: Exception) -> str:
 def check_form(
     path: Path, inputs: Sequence[tuple[str, Sequence[Any]]], outputs: Sequence[tuple[str, Sequence[Any]]]
 ) -> None:
-    """Raise an error unless a network takes one float32 matrix and returns one float32 number for each of its rows.
+    """Raise an error unless a network takes one float32 matrix and returns one number for each of its rows.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ def check_form(
     EngineError
         If it does not; the message has the types and shapes, as ONNX Runtime names them.
     """
-    kinds = {kind for kind, _ in (*inputs, *outputs)}
     shapes = [tuple(shape) for _, shape in (*inputs, *outputs)]
     if (
         (len(inputs), len(outputs)) != (1, 1)
-        or kinds != {"tensor(float)"}
+        or inputs[0][0] != "tensor(float)"
+        or outputs[0][0] not in ("tensor(float)", "tensor(double)")
         or len(shapes[0]) != 2
         or not (len(shapes[1]) == 1 or (len(shapes[1]) == 2 and shapes[1][1] == 1))
         or not all(isinstance(shape[0], str | None) for shape in shapes)
@@ -49,6 +49,6 @@ def check_form(
             for ends, name in ((inputs, "as input"), (outputs, "as output"))
         )
         raise EngineError(
-            f"{path}: the network has {shown}; allowed: one float32 matrix of any number of rows, and one float32 "
-            "number for each row"
+            f"{path}: the network has {shown}; allowed: one float32 matrix of any number of rows, and one float32 or "
+            "float64 number for each row"
         )

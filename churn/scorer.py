@@ -47,6 +47,8 @@ class Scorer:
     ----------
     background : ndarray of float64, shape (m, features), or None
         Customers that predictions are explained against (`churn.reasons`).
+    support : SupportData or None
+        What the version knows of its training customers.
     folder : Path
         Where the version was read, which may be a private copy that is gone.
     network : bytes
@@ -58,6 +60,7 @@ class Scorer:
         self.manifest = bundle.manifest
         self.signers = bundle.signers
         self.background = bundle.background
+        self.support = bundle.support
         # Read now, as the folder may be a private copy that is removed.
         self.network = b"" if self.background is None else (bundle.folder / ONNX_FILE).read_bytes()
         self.schema = bundle.manifest.schema
@@ -123,7 +126,7 @@ class Scorer:
 
     def infer(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the rounded probabilities, shape (n,), for the input of the network."""
-        probabilities: NDArray[np.float64] = self.engine.predict(matrix).astype(np.float64)
+        probabilities: NDArray[np.float64] = self.engine.predict(matrix).astype(np.float64, copy=False)
         return probabilities.round(PROBABILITY_DECIMALS)
 
     def infer_row(self, matrix: NDArray[np.float32]) -> float:
@@ -137,8 +140,8 @@ class Scorer:
         # The same three operations as ndarray.round, so that ties are rounded equally.
         return round(float(self.engine.predict(matrix)[0]) * _ROUNDING) / _ROUNDING
 
-    def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the unrounded output of the network, shape (n,), for a validated raw matrix."""
+    def predict(self, raw: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return the unrounded output of the network, shape (n,), for a validated raw matrix, shape (n, features)."""
         return self.engine.predict(self.prepare(raw))
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from churn.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OURS = frozenset({"batch", "churn", "cli", "service", "training"})
+_OURS = frozenset({"batch", "churn", "cli", "records", "service", "training"})
 
 
 @contextmanager

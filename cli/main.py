@@ -15,6 +15,8 @@ from churn.runtime.cpus import limit_thread_pools
 from cli.evaluate import evaluate
 from cli.keys import keys
 from cli.models import models
+from cli.outcomes import outcomes
+from cli.records import records
 from cli.score import score
 from cli.serve import serve
 from cli.simulate import simulate
@@ -34,7 +36,7 @@ def churn() -> None:
     """
 
 
-for command in (train, tune, evaluate, serve, score, simulate, models, keys):
+for command in (train, tune, evaluate, serve, score, simulate, models, keys, outcomes, records):
     churn.add_command(command)
 
 

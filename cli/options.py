@@ -23,6 +23,21 @@ models_option = click.option(
 )
 
 
+def _make_store_option(name: str) -> Callable[..., Any]:
+    return click.option(
+        name,
+        required=True,
+        envvar="CHURN_RECORDS",
+        show_envvar=True,
+        help="Store of the records, as an SQLAlchemy URL. Use the variable to keep a password out of the process list.",
+    )
+
+
+store_option = _make_store_option("--url")
+records_option = _make_store_option("--records")
+"""The same where the command is not one of `churn records`."""
+
+
 def make_engine_option(auto: str) -> Callable[..., Any]:
     """Return the option ``--engine``; `auto` says what that value means."""
     return click.option(

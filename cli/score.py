@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from churn.errors import ChurnError
 from cli import score_files, score_spark, score_sql
+from cli.extras import require_extra
 from cli.options import engine_option, models_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from batch.job_options import RejectLimit
     from churn.engines import EngineChoice
     from churn.reasons.strongest import Wanted
@@ -62,6 +67,11 @@ def _parse_reasons(context: click.Context, parameter: click.Parameter, text: str
     show_default=True,
     help="What to do if the output exists.",
 )
+@click.option(
+    "--records",
+    metavar="URL",
+    help="Record the job in this store (SQLAlchemy URL), with the hashes of files that it reads and writes.",
+)
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write a JSON summary to this file.")
 def score(source: str | None, output: str | None, models: Path, engine: EngineChoice, **options: Any) -> None:  # noqa: ANN401
     """Score every customer in INPUT with the current model.
@@ -84,14 +94,40 @@ def score(source: str | None, output: str | None, models: Path, engine: EngineCh
                 "--sql reads from --url and writes to --table; it can't be combined with INPUT, --output or --spark"
             )
         _refuse(options, (*score_files.NAMES, "decimal"), "not allowed with --sql")
-        return score_sql.run(models, engine, options)
+        with _recording(options["records"], "sql") as record:
+            record(score_sql.run(models, engine, options))
+        return
     _refuse(options, ("table", "rejects_table", "key"), "allowed only with --sql")
     if options["spark"] is not None:
         _refuse(options, score_files.NAMES, "not allowed with --spark")
-        return score_spark.run(source, output, models, engine, options)
+        with _recording(options["records"], "spark") as record:
+            record(score_spark.run(source, output, models, engine, options))
+        return
     if source is None or output is None:
         raise click.UsageError("give INPUT and --output, or --sql with --url and --table")
-    return score_files.run(source, output, models, engine, options)
+    with _recording(options["records"], "files") as record:
+        record(score_files.run(source, output, models, engine, options))
+
+
+@contextmanager
+def _recording(url: str | None, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that records a finished job. The store is opened before the job begins."""
+    if url is None:
+        yield lambda _: None
+        return
+    with require_extra("records"):
+        from records.jobs import record_job
+        from records.store import open_store
+    store = open_store(url, create=True)
+
+    def record(summary: dict[str, Any]) -> None:
+        try:
+            entry = record_job(store, kind, summary)
+        except ChurnError as error:
+            raise ChurnError(f"the scores are complete, but the job could not be recorded: {error}") from None
+        click.echo(f"recorded as entry {entry.number} of the journal", err=True)
+
+    yield record
 
 
 def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str) -> None:

@@ -44,7 +44,7 @@ def add_options(command: Command) -> Command:
 
 
 @block_imports()
-def run(source: str, output: str, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+def run(source: str, output: str, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> dict[str, Any]:
     """Score files.
 
     Parameters
@@ -56,6 +56,11 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
         The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+
+    Returns
+    -------
+    dict
+        The summary.
 
     Raises
     ------
@@ -84,6 +89,7 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
         if_exists=options["if_exists"],
         resume=options["resume"],
         work=options["work"],
+        has_hashes=options["records"] is not None,
     )
     scorer = load_scorer(Registry(models).current_folder(), engine)
     if output == STANDARD:
@@ -95,3 +101,4 @@ def run(source: str, output: str, models: Path, engine: EngineChoice, options: M
     print_notes(summary)
     scores = "standard output" if output == STANDARD else summary["output"]
     click.echo(describe(summary, scores, summary["rejects"]), err=output == STANDARD)
+    return summary

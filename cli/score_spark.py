@@ -23,7 +23,9 @@ add_options = click.option(
 )
 
 
-def run(source: str | None, output: str | None, models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+def run(
+    source: str | None, output: str | None, models: Path, engine: EngineChoice, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """Score a table on Spark.
 
     Parameters
@@ -36,6 +38,11 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         Inference engine on the executors; auto means ONNX Runtime.
     options : mapping of str to object
         ``spark``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+
+    Returns
+    -------
+    dict
+        The summary.
 
     Raises
     ------
@@ -72,3 +79,4 @@ def run(source: str | None, output: str | None, models: Path, engine: EngineChoi
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
     print_notes(summary)
     click.echo(describe(summary, summary["output"], summary["rejects"]))
+    return summary

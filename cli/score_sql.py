@@ -45,7 +45,7 @@ def add_options(command: Command) -> Command:
 
 
 @block_imports()
-def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
+def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> dict[str, Any]:
     """Score the rows of ``--sql`` into ``--table``.
 
     Parameters
@@ -55,6 +55,11 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
         The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+
+    Returns
+    -------
+    dict
+        The summary.
 
     Raises
     ------
@@ -95,3 +100,4 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> None:
         replace_text(options["summary"], json.dumps(summary, indent=1) + "\n")
     print_notes(summary)
     click.echo(describe(summary, summary["table"], summary["rejects_table"]))
+    return summary

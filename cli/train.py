@@ -14,6 +14,7 @@ from churn.registry import Registry
 from cli.dataset import dataset_options, load_from_options, print_dataset
 from cli.extras import require_extra
 from cli.options import costs_options, models_option, pop_costs
+from cli.recorded import load_from_records, mask, pop_recorded_options, recorded_options
 from cli.signing import sign_key_type
 from cli.streaming import open_from_options, pop_streaming_options, streaming_options
 
@@ -28,7 +29,7 @@ FEW_FOUND = 0.1
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), required=False)
 @models_option
 @click.option(
     "--network",
@@ -70,6 +71,7 @@ FEW_FOUND = 0.1
     help="TOML file with hyperparameters of the default network in a table [network].",
 )
 @streaming_options
+@recorded_options
 @click.option("--quick", is_flag=True, help="Train in seconds: boosted trees of one depth and a linear model.")
 @click.option(
     "--best", is_flag=True, help="Try further configurations for --minutes and keep the best by out-of-fold log loss."
@@ -103,7 +105,7 @@ FEW_FOUND = 0.1
 @costs_options
 @require_extra("train,tensorflow")
 def train(
-    data: Path,
+    data: Path | None,
     models: Path,
     write_schema: Path | None,
     config_file: Path | None,
@@ -111,14 +113,23 @@ def train(
 ) -> None:
     """Train a network on DATA (.csv, .parquet or a folder of .parquet) and publish it as the next version.
 
-    Prints how each column is used and why a column is dropped.
+    Prints how each column is used and why a column is dropped. Instead of a table, --from-records trains on recorded
+    customers whose outcomes were loaded.
 
     Example: churn train mybank.csv --label left --id client_no
     """
     if config_file and chosen["network"] != "default":
         raise click.UsageError(f"--config needs the default network, not --network {chosen['network']}")
     _check_effort(chosen)
+    recorded = pop_recorded_options(data, write_schema, chosen)
     chosen["sign_key"] = _read_sign_key(chosen["sign_key"], promote=chosen["promote"])
+    if recorded is not None:
+        Registry(models).require_writable()
+        dataset = load_from_records(recorded, models, chosen)
+        print_dataset(dataset)
+        _train_in_memory(dataset, models, config_file, chosen, shlex.join(["churn", *mask(sys.argv[1:], recorded)]))
+        return
+    assert data is not None  # noqa: S101  `pop_recorded_options` has looked
     streaming = pop_streaming_options(data, chosen)
     if write_schema is None:
         Registry(models).require_writable()  # now, and not after hours of training
@@ -133,9 +144,15 @@ def train(
         return
     dataset = load_from_options(data, chosen)
     if not _stop_at_schema(dataset, write_schema):
-        from training import job
+        _train_in_memory(dataset, models, config_file, chosen, _command())
 
-        _report(job.train(dataset, models, _make_options(config_file, chosen), _command(), click.echo))
+
+def _train_in_memory(
+    dataset: Dataset, models: Path, config_file: Path | None, chosen: dict[str, Any], command: str
+) -> None:
+    from training import job
+
+    _report(job.train(dataset, models, _make_options(config_file, chosen), command, click.echo))
 
 
 def _read_sign_key(path: Path | None, *, promote: bool) -> SigningKey | None:

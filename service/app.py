@@ -16,20 +16,24 @@ from starlette.routing import Route
 
 from churn import __version__
 from churn.registry import Registry
-from service.api import admin, docs, health, metrics, model
+from service.api import admin, docs, evaluation, health, metrics, model, performance, records
 from service.api.exceptions import EXCEPTION_HANDLERS
+from service.api.small_body import BodyLimits
+from service.console import routes as console
 from service.errors import Problem, RequestProblem
 from service.guard.caller import CALLER
 from service.guard.json_limits import JsonLimits
 from service.guard.jwks import JwksError
 from service.guard.keys_file import KeysFileError
-from service.guard.protection import is_protected, make_gate, refuse_from_elsewhere
+from service.guard.protection import is_for_this_machine, make_gate, refuse_from_elsewhere, refuse_other_sites
 from service.guard.request_body import RequestProcessor
-from service.observe.access_log import REQUEST_ID, AccessLog, find_request_id
+from service.keeping.log import DecisionLog
+from service.observe.access_log import REQUEST, REQUEST_ID, AccessLog, find_request_id
 from service.observe.audit import AuditLog
 from service.observe.logs import bind_request_id, choose_format
 from service.observe.metrics import Metrics
 from service.observe.overload import OverloadReport
+from service.observe.performance import Performance
 from service.observe.responses import ObservedResponse
 from service.observe.tracing import Tracing
 from service.oip import routes as oip
@@ -56,7 +60,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from starlette.types import Receive, Scope, Send
 
-TAGS = ("scoring", "what if", "model", "admin", "health", "metrics", "open inference protocol")
+    from churn.scorer import Scorer
+
+TAGS = ("scoring", "what if", "model", "admin", "health", "metrics", "open inference protocol", "records")
 """Sections of the interactive documentation, in their order."""
 
 _log = logging.getLogger(__name__)
@@ -86,6 +92,8 @@ class ChurnService(FastAPI):
     protocol : callable
         Makes the protocol of a connection, as uvicorn calls it; it answers most requests before they come here.
     tracing : Tracing or None
+    decisions : DecisionLog or None
+        Records what is answered.
     """
 
     def __init__(self, settings: Settings, *, is_alone: bool = True, buckets: Path | None = None) -> None:
@@ -101,7 +109,8 @@ class ChurnService(FastAPI):
         self.metrics = Metrics()
         self.audit = AuditLog(settings.audit_log)
         self.gate = make_gate(settings, self.metrics.guard, self.audit, buckets)
-        self._is_local_only = is_alone and settings.auth != "none" and not is_protected(settings)
+        self._is_for_this_machine = is_for_this_machine(settings)
+        self._is_served_by_others = is_alone
         self.model_state = ModelState(self.metrics)
         self.models = ModelAgent(settings, self.model_state, self.metrics)
         self.alone = Alone(settings, self.model_state, self.models) if is_alone else None
@@ -111,18 +120,22 @@ class ChurnService(FastAPI):
         self._shutdown_seconds = settings.shutdown_seconds
         self.tracing = Tracing() if settings.tracing else None
         self._traced = self.tracing.wrap(self._answer) if self.tracing else None
-        bulk = BulkEndpoint(self.metrics, self.processor, settings)
+        self.decisions = DecisionLog(settings, self.metrics.records) if settings.records is not None else None
+        if self.decisions is not None:
+            self.metrics.buffers.add(self.decisions)
+        self.performance = None if settings.records is None else Performance(settings.records, self.metrics.performance)
+        bulk = BulkEndpoint(self.metrics, self.processor, settings, self.decisions)
         self.predict = PredictEndpoint(
-            self.model_state, self.metrics, self.processor, bulk, self.tracing, settings.max_reasoned
+            self.model_state, self.metrics, self.processor, bulk, self.tracing, settings.max_reasoned, self.decisions
         )
         limits = Limits.of(settings)
         backlog = Backlog(Admission(settings.queue_seconds))
         self.overload = OverloadReport(self.metrics, backlog)
-        refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_refused)
+        refusals = Refusals(settings.queue_seconds, f"POST {PATH} ".encode(), self.overload.count_growing)
         traffic = Traffic(backlog, refusals, self.overload.count_left)
         make: Callable[..., Connection] = Connection
         if not self.tracing:  # a trace has the span of an ASGI request, which the fast path never makes
-            fast_path = FastPath(self.predict, self.access, settings.max_body_bytes, self.gate)
+            fast_path = FastPath(self.predict, self.access, settings.max_body_bytes, self.gate, self.decisions)
             backlog.flush = fast_path.flush
             make = partial(FastConnection, fast_path)
         self.protocol: Callable[..., Connection] = partial(make, traffic, limits, self._count_refusal)
@@ -132,10 +145,14 @@ class ChurnService(FastAPI):
         routers = [
             health.make_router(self.model_state),
             model.make_router(self.model_state, self.metrics),
+            evaluation.make_router(self.model_state),
+            performance.make_router(self.performance),
             *([docs.make_router(self, self.model_state, is_protected=self.gate is not None)] if settings.docs else []),
             *([] if is_managed else self._make_management_routers(settings)),
             whatif.make_router(self.model_state, self.metrics, self.processor, settings.request_timeout),
             *([self._make_oip_router(settings)] if settings.v2 else []),
+            *([self._make_console_router(settings, is_managed=is_managed)] if settings.console else []),
+            *([self._make_records_router(settings)] if settings.records is not None else []),
         ]
         for router in routers:
             self.include_router(router)
@@ -148,12 +165,30 @@ class ChurnService(FastAPI):
         if settings.admin:
             changes = admin.Changes(self.models, settings.change_seconds, self.audit)
             registry = Registry(settings.models)
-            routers.append(admin.make_router(lambda: self.model_state.lineup, changes, registry, settings.body_seconds))
+            bodies = BodyLimits.of(settings, self.metrics.count_rejection)
+            routers.append(admin.make_router(lambda: self.model_state.lineup, changes, registry, bodies))
         return routers
+
+    def _make_console_router(self, settings: Settings, *, is_managed: bool) -> APIRouter:
+        return console.make_router(
+            has_metrics=settings.metrics and not is_managed,
+            has_admin=settings.admin and not is_managed,
+            has_records=settings.records is not None,
+            is_protected=self.gate is not None,
+        )
+
+    def _make_records_router(self, settings: Settings) -> APIRouter:
+        def list_scorers() -> list[Scorer]:
+            model = self.model_state.model
+            served = [] if model is None else [model, *([model.canary.model] if model.canary is not None else [])]
+            return [each.scorer for each in served]
+
+        bodies = BodyLimits.of(settings, self.metrics.count_rejection)
+        return records.make_router(records.RecordReader(settings, list_scorers), bodies)
 
     def _make_oip_router(self, settings: Settings) -> APIRouter:
         most = oip.Limits(settings.max_customers, settings.max_reasoned, JsonLimits.of(settings))
-        return oip.make_router(self.model_state, self.metrics, self.processor, most)
+        return oip.make_router(self.model_state, self.metrics, self.processor, most, self.decisions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""
@@ -167,6 +202,7 @@ class ChurnService(FastAPI):
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = find_request_id(dict(scope["headers"]))
         bind_request_id(request_id)
+        scope[REQUEST] = request_id
         method = scope["method"]
         scores = scope["path"] == PATH and method == "POST"
         routed = {**scope, "method": "GET"} if method == "HEAD" else scope
@@ -179,6 +215,8 @@ class ChurnService(FastAPI):
             None if scores else self.metrics.count_request,  # the endpoint counts what it scores
         )
         ticket: Ticket | None = scope.get(TICKET)
+        if self.decisions is not None and ticket is not None and ticket.client.has_due:
+            await self.decisions.settled()  # responses are sent in the order of the requests
         try:
             if ticket is not None and ticket.refusal is not None:
                 await self._refuse(ticket.refusal, perf_counter() - ticket.arrived, routed, receive, response)
@@ -200,7 +238,9 @@ class ChurnService(FastAPI):
     async def _find_objection(self, scope: Scope, response: ObservedResponse) -> Problem | None:
         """Return why a request may not be handled: before its body is read, and before it is routed."""
         if self.gate is None:
-            return refuse_from_elsewhere(scope) if self._is_local_only else None
+            if not self._is_for_this_machine:
+                return None
+            return (refuse_from_elsewhere(scope) if self._is_served_by_others else None) or refuse_other_sites(scope)
         problem = await self.gate.find_objection(scope)
         if (caller := scope.get(CALLER)) is not None:
             response.caller = caller.name
@@ -230,6 +270,8 @@ class ChurnService(FastAPI):
         path: str = scope["path"]
         if path.startswith(f"{docs.STATIC}/"):
             return docs.STATIC
+        if path.startswith(f"{console.FILES}/"):
+            return console.FILES
         template = getattr(scope.get("route"), "path", "")  # of a path with a parameter
         return next((name for name in (path, template) if name in self._known), "other")
 
@@ -259,6 +301,9 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
         _log.warning("unknown setting %s", name)
     running = [app.alone.run()] if app.alone is not None else []
     running += [app.gate.watch()] if app.gate is not None else []
+    running += [app.performance.run()] if app.performance is not None else []
+    if app.decisions is not None:
+        await app.decisions.start()
     tasks = [asyncio.create_task(each) for each in running]
     yield
     for task in tasks:
@@ -270,6 +315,8 @@ async def _live(app: Any) -> AsyncIterator[None]:  # noqa: ANN401  the ChurnServ
     app.audit.close()
     app.models.close()
     app.processor.close()
+    if app.decisions is not None:
+        await app.decisions.close()
     app.metrics.flush()
     if app.access is not None:
         app.access.flush()

@@ -285,9 +285,23 @@ class RequestProblem(Problem):
         )
 
     @classmethod
+    def not_recorded(cls, reason: str) -> RequestProblem:
+        """Report that an answer may not leave, since its record can't be kept."""
+        return cls(
+            503,
+            "not-recorded",
+            "The decision can't be recorded",
+            f"{reason}; no answer leaves without its record (CHURN_RECORDS_MODE=durable); retry later",
+            headers=RETRY_AFTER,
+        )
+
+    @classmethod
     def too_many_reasons(cls, limit: int) -> RequestProblem:
-        """Report that as many requests with reasons are in progress as may be."""
-        detail = f"{limit} requests with reasons are in progress, and more would only wait; retry later"
+        """Report that as many requests with reasons are in progress as may be, or too many of the same caller."""
+        detail = (
+            f"too many requests with reasons are in progress: at most {limit}, and no caller more than the places that "
+            "are left for others; retry later"
+        )
         return cls(503, "overloaded", "The service is overloaded", detail, headers=RETRY_AFTER)
 
     @classmethod

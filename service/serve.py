@@ -16,6 +16,7 @@ from churn.runtime.private_folder import private_folder
 from service import handover
 from service.guard.protection import describe_protection, require_protection
 from service.handover import ServedSocket
+from service.keeping.options import check_records
 from service.observe.audit import AuditLog
 from service.observe.logs import set_up_logging
 from service.observe.multiprocess import share_metrics
@@ -85,6 +86,8 @@ def serve(
         If a GPU is required and there is none.
     ServeError
         If the address can't be bound.
+    RecordsError
+        If the store of records can't be used, and answers may not leave without records or it never can.
     SupervisorError
         If workers repeatedly fail to start.
     OSError
@@ -98,6 +101,7 @@ def serve(
     _log.info("devices: %s", describe_devices(count_cpus()))
     if settings.require_gpu:
         require_gpu(settings.engine)
+    check_records(settings)
     AuditLog(settings.audit_log).close()  # a file that can't be written to is an error here, not one of each worker
     with open_staging(settings.models) as staging:
         coordinator = Coordinator(settings, staging, settings.worker_start_seconds)
@@ -157,7 +161,9 @@ def _open_management(
     from service.management.app import ManagementApp  # FastAPI takes 30 MB
     from service.management.requests import ManagementRequests
     from service.management.server import ManagementServer
+    from service.observe.prometheus_internals import name_metrics_of
 
+    name_metrics_of("management")  # this process has no others
     app = ManagementApp(settings, status, ManagementRequests(coordinator.wish), buckets)
     try:
         return ManagementServer(app, settings, host, waits=take_over)

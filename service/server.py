@@ -14,7 +14,7 @@ import uvicorn
 from churn.runtime.imports import block_imports
 from service.memory import return_large_blocks
 from service.observe.logs import set_up_logging
-from service.observe.prometheus_internals import name_metrics_of_worker
+from service.observe.prometheus_internals import name_metrics_of
 from service.rollout.staging import remove_staging
 from service.wire.spread import CLOSED, Spread
 from service.wire.uvicorn_internals import TickingServer
@@ -206,7 +206,7 @@ def work(
     set_up_logging(settings)
     with connect_supervisor(pipe) as supervisor:
         try:
-            name_metrics_of_worker(place)
+            name_metrics_of(place)
             return_large_blocks()
             spread = Spread(counts, place)
             server = _make_server(settings, buckets, supervisor, lineup, spread, is_inherited=is_inherited)

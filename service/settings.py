@@ -36,6 +36,7 @@ DAY = 86_400
 MAX_THREADS = 1024
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|password|(^|_)keys?$")
+_STORE = re.compile(r"(sqlite:///|postgres(ql)?(\+psycopg)?://).")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 _KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "nothing"}
 _BOUNDS = {
@@ -123,11 +124,35 @@ class Settings(BaseSettings):
     """File for the audit log, one JSON object per line: admin actions, refused credentials, changes of keys. By default
     these lines are in the log."""
 
+    records: str | None = None
+    """Store of records of every scored customer, as an SQLAlchemy URL: sqlite:////data/records.db or
+    postgresql://user@host/database. By default nothing is recorded (docs/records.md)."""
+
+    records_mode: Literal["behind", "durable"] = "behind"
+    """What an answer waits for: behind waits for nothing, and puts records into files that are loaded into the store;
+    durable answers only after the record is committed, and with 503 if it can't be."""
+
+    records_lag: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Seconds of records that may be lost in mode behind if the machine fails. A kill of the service loses those of a
+    twentieth of a second, or of a fifth of the lag if that is less."""
+
+    records_spill: Path | None = None
+    """Folder for records that are not in the store yet, in mode behind. By default beside the file of SQLite, otherwise
+    one for the database in the folder for temporary files."""
+
+    records_spill_bytes: NonNegativeInt = 2**30
+    """Maximum size in bytes of these files, of one worker; further records are lost, which the log and
+    churn_records_total say."""
+
     docs: bool = True
     """Serve /docs and /openapi.json, to everybody who can connect."""
 
     metrics: bool = True
     """Serve /metrics."""
+
+    console: bool = True
+    """Serve the page for people at / (docs/console.md), to everybody who can connect; it asks for a key if there are
+    any."""
 
     v2: bool = True
     """Serve the Open Inference Protocol, below /v2."""
@@ -159,6 +184,10 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 16 * 2**20
     """Maximum size in bytes of a JSON request body, as it is sent and decompressed, and of an Arrow batch; larger ones
     are rejected with 413. A table as a whole may have any size."""
+
+    max_admin_bytes: PositiveInt = 4096
+    """Maximum size in bytes of a request body below /admin and /records; larger ones are rejected with 413. The largest
+    that makes sense has a version and a share, or an identifier; they are held and decoded as a whole."""
 
     max_json_bytes: PositiveInt = 4 * 2**20
     """Maximum size in bytes of JSON that is decoded as a whole; more is rejected with 413. Customers are decoded in
@@ -308,6 +337,15 @@ class Settings(BaseSettings):
             raise ValueError(f"CHURN_JWT_ALGORITHMS has {unknown[0]!r}; allowed: {', '.join(JWT_ALGORITHMS)}")
         if "://" in self.jwks and not _is_safe_url(self.jwks):
             raise ValueError("CHURN_JWKS can't be used; allowed: a path, an https URL, or an http URL of this machine")
+        return self
+
+    @model_validator(mode="after")
+    def _records_have_a_store(self) -> "Settings":
+        # The text is not repeated, because it may contain a password.
+        if self.records is not None and not _STORE.match(self.records):
+            raise ValueError(
+                "CHURN_RECORDS can't be used; allowed: sqlite:/// and a path, or postgresql://user@host/database"
+            )
         return self
 
     @model_validator(mode="after")

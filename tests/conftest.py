@@ -134,7 +134,7 @@ def scorers(models: Path) -> dict[str, Scorer]:
 @pytest.fixture(scope="session")
 def columns(dataset: Dataset) -> dict[str, list[Any]]:
     """The table's customers as columns of plain values."""
-    from training.golden import as_customers
+    from churn.columns import as_customers
 
     customers = as_customers(dataset.schema, dataset.raw)
     return {name: [customer[name] for customer in customers] for name in dataset.schema.names}

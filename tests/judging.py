@@ -10,6 +10,7 @@ import numpy as np
 from mutating import Mutator, Sources
 
 from churn.bundle import sign_bundle
+from churn.columns import as_customers
 from churn.errors import ChurnError, InvalidCustomersError
 from churn.scorer import load_scorer
 from churn.trust.comparison import draw_raw
@@ -17,7 +18,6 @@ from churn.trust.keys import read_signing_key, read_trusted_keys, write_key_pair
 from churn.trust.signatures import Trust
 from service.observe.metrics import Metrics
 from service.predict.served_model import ServedModel
-from training.golden import as_customers
 
 if TYPE_CHECKING:
     from pathlib import Path

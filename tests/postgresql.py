@@ -37,32 +37,77 @@ def why_not() -> str | None:
     return None
 
 
+class _Server:
+    """A server in a folder of its own."""
+
+    def __init__(self, programs: Path, *, has_fsync: bool) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="churn-postgresql-"))
+        self._programs = programs
+        self._data = self.folder / "data"
+        self._owner: dict[str, Any] = {}
+        fsync = "on" if has_fsync else "off"
+        self._options = f"-k {self.folder} -c listen_addresses= -c fsync={fsync} -c max_connections=20"
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres")
+            self._owner = {"user": "postgres", "group": pwd.getpwnam("postgres").pw_gid, "extra_groups": []}
+
+    def _call(self, *command: object) -> None:
+        # The server inherits what it prints to, and would hold a pipe open.
+        with self._log.open("w") as log:
+            subprocess.run(  # noqa: S603
+                list(map(str, command)), check=True, cwd=self.folder, stdout=log, stderr=log, **self._owner
+            )
+
+    @property
+    def _log(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.log"
+
+    def create(self) -> None:
+        form = ("--auth=trust", f"--username={USER}", "--no-sync", "--locale=C.UTF-8")
+        self._call(self._programs / "initdb", "--pgdata", self._data, *form)
+
+    def start(self) -> None:
+        control = (self._programs / "pg_ctl", "--pgdata", self._data, "-o", self._options)
+        self._call(*control, "--log", self.folder / "server.log", "--wait", "start")
+
+    def stop(self) -> None:
+        self._call(self._programs / "pg_ctl", "--pgdata", self._data, "--mode=immediate", "--wait", "stop")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+        self._log.unlink()
+
+
+_running: dict[str, _Server] = {}
+
+
 @contextmanager
-def run_postgresql() -> Iterator[str]:
-    """Start a server, yield the URL of its database, and stop it."""
+def run_postgresql(*, has_fsync: bool = False) -> Iterator[str]:
+    """Start a server, yield the URL of its database, and stop it; with `has_fsync`, it waits for the disk."""
     programs = find_programs()
     assert programs is not None
-    folder = Path(tempfile.mkdtemp(prefix="churn-postgresql-"))
-    owner: dict[str, Any] = {}
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-        owner = {"user": "postgres", "group": pwd.getpwnam("postgres").pw_gid, "extra_groups": []}
-
-    def call(*command: object) -> None:
-        # The server inherits what it prints to, and would hold a pipe open.
-        with (folder.parent / f"{folder.name}.log").open("w") as log:
-            subprocess.run(list(map(str, command)), check=True, cwd=folder, stdout=log, stderr=log, **owner)  # noqa: S603
-
-    data = folder / "data"
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=20"
-    call(programs / "initdb", "--pgdata", data, "--auth=trust", f"--username={USER}", "--no-sync", "--locale=C.UTF-8")
-    call(programs / "pg_ctl", "--pgdata", data, "-o", options, "--log", folder / "server.log", "--wait", "start")
+    server = _Server(programs, has_fsync=has_fsync)
+    server.create()
+    server.start()
+    url = f"postgresql://{USER}:{PASSWORD}@/{DATABASE}?host={server.folder}"
+    _running[url] = server
     try:
-        yield f"postgresql://{USER}:{PASSWORD}@/{DATABASE}?host={folder}"
+        yield url
     finally:
-        call(programs / "pg_ctl", "--pgdata", data, "--mode=immediate", "--wait", "stop")
-        shutil.rmtree(folder)
-        (folder.parent / f"{folder.name}.log").unlink()
+        del _running[url]
+        server.stop()
+        server.remove()
+
+
+@contextmanager
+def stopped(url: str) -> Iterator[None]:
+    """Stop the server of a URL, at once, for the time of the block."""
+    server = _running[url]
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 def _has_user(name: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOCS = REPOSITORY / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
-HIDDEN = {"/v2/{rest:path}", "/docs-static"}
+HIDDEN = {"/v2/{rest:path}", "/docs-static", "/console/{digest}/{name:path}"}
 """Routes that answer no documented request: what is left of a protocol's paths, and the files of a page."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn.errors import TableError
+from churn.reasons.explainer import Explainer
 from churn.runtime.files import write_aside
 from churn.scorer import load_scorer
 from training.customers import read_customers
@@ -161,6 +162,7 @@ def evaluate(
         costs=choices.costs,
         scores={"test": scores},
         program=content["program"],
+        explainer=None if scorer.background is None else Explainer(scorer),
         is_backtest=True,
     )
     trained = content["metrics"].get("test", {})

@@ -67,6 +67,9 @@ class Result:
     out_of_fold : ndarray of float64, shape (n,), or None
         Of each row by a network that has not seen it, if the network is cross-validated. Where a student replaces the
         stack, they are those of students of the members that were not fitted on the row.
+    members : tuple of keras.Model
+        Networks like `model`, each of which was not fitted on the rows of one fold. They show how much the probability
+        of a customer depends on the training set. Empty if the network is not cross-validated, or the same for all.
     notes : tuple of str
         What a person should know of this network, a sentence each.
     warnings : tuple of str
@@ -78,6 +81,7 @@ class Result:
     model: keras.Model
     history: dict[str, list[float]]
     out_of_fold: NDArray[np.float64] | None = None
+    members: tuple[keras.Model, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

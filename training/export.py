@@ -1,4 +1,4 @@
-"""Write a network as `model.keras` and `model.onnx`, and verify that both give the same probabilities."""
+"""Write a network as `model.keras` and `model.onnx`, time it, and verify the numbers of its preprocessor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE
-from churn.engines import OnnxEngine, TensorFlowEngine
+from churn.engines import OnnxEngine
 from churn.errors import BundleError
 from training.onnx_network import write_onnx
 from training.preprocess import quiet_about_gaps
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TIMED_RUNS = 30
 EQUAL_TOLERANCE = 1e-6
-"""Maximum absolute difference of a probability between the two files."""
+"""Maximum difference of an entry between the two forms of the preprocessor."""
 
 
 def export_network(model: keras.Model, folder: Path) -> None:
@@ -37,38 +37,6 @@ def export_network(model: keras.Model, folder: Path) -> None:
     """
     model.save(folder / KERAS_FILE)
     write_onnx(model, folder / ONNX_FILE)
-
-
-def verify_equal(folder: Path, matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Score customers with both files and compare the probabilities.
-
-    Parameters
-    ----------
-    folder : Path
-        Contains both files.
-    matrix : ndarray of float32, shape (n, width)
-
-    Returns
-    -------
-    probabilities : ndarray of float32, shape (n,)
-        Probabilities from TensorFlow.
-    difference : float
-        Maximum absolute difference between the two.
-
-    Raises
-    ------
-    BundleError
-        If they differ by more than `EQUAL_TOLERANCE`, or a probability is not a number from 0 to 1.
-    """
-    expected = TensorFlowEngine(folder / KERAS_FILE).predict(matrix)
-    if not ((expected >= 0) & (expected <= 1)).all():
-        raise BundleError("the network returns values that are not probabilities: training has diverged")
-    difference = float(np.abs(OnnxEngine(folder / ONNX_FILE).predict(matrix) - expected).max())
-    if not difference <= EQUAL_TOLERANCE:
-        raise BundleError(
-            f"{KERAS_FILE} and {ONNX_FILE} differ by {difference:.2g}, allowed: {EQUAL_TOLERANCE:g}; not published"
-        )
-    return expected, difference
 
 
 def load_onnx(model: keras.Model) -> OnnxEngine:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn.dates import write_date
 from churn.trust.relations import MAX_COVERED_LEVELS
-from training.infer import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,26 +52,3 @@ def _choose_levels(feature: Feature, column: NDArray[np.float64]) -> NDArray[np.
     counts = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=len(feature.levels))
     levels = np.argsort(-counts, kind="stable")[:MAX_COVERED_LEVELS].astype(np.float64)
     return np.append(levels, np.nan) if feature.nullable else levels
-
-
-def as_customers(schema: Schema, raw: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Convert a raw matrix to customers in the form of a request.
-
-    Parameters
-    ----------
-    schema : Schema
-    raw : ndarray of float64, shape (n, features)
-        The raw matrix of `churn.columns`.
-    """
-    return [
-        {feature.name: _as_value(feature, number) for feature, number in zip(schema.features, row, strict=True)}
-        for row in raw.tolist()
-    ]
-
-
-def _as_value(feature: Any, number: float) -> Any:  # noqa: ANN401  a JSON value
-    if np.isnan(number):
-        return None
-    if feature.kind == "date":
-        return write_date(number)
-    return feature.levels[int(number)] if feature.kind == "category" else plain(number)

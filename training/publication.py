@@ -14,29 +14,34 @@ import joblib
 import numpy as np
 
 from churn import __version__
-from churn.bundle import MANIFEST, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
+from churn.bundle import MANIFEST, MODEL_CARD_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
+from churn.columns import as_customers
 from churn.preprocessing import Preprocessor
+from churn.reasons.explainer import Explainer
+from churn.reasons.networks import find_features
 from churn.runtime.files import sync
 from churn.scorer import PROBABILITY_DECIMALS
 from churn.trust.background import BACKGROUND_FILE
 from churn.trust.signatures import write_signature
-from training import background, evaluate, export, golden, histograms, provenance
+from churn.trust.support import read_support
+from training import agreement, background, evaluate, export, golden, histograms, provenance, support
+from training.precision import convert
 from training.preprocess import as_objects
-from training.report import ReportData, write_model_card, write_report
+from training.report import ReportData, describe_evaluation, write_model_card, write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    import keras
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from churn.engines import OnnxEngine
+    from churn.support import SupportData
     from churn.trust.keys import SigningKey
     from training.context import Result
     from training.dataset import Dataset
     from training.report import Costs
-
-MODEL_CARD_FILE = "model_card.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class FittedModel:
         The fitted scaler and encoder, as a scikit-learn pipeline and as arrays.
     result : Result
         The network and its training history.
+    served : keras.Model
+        The network as it is published, in float64.
 
     Raises
     ------
@@ -59,11 +66,13 @@ class FittedModel:
     transformer: Pipeline
     preprocessor: Preprocessor
     result: Result
+    served: keras.Model = field(init=False, repr=False, compare=False)
     _engine: OnnxEngine = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "served", convert(self.result.model, "float64"))
         # Not Keras, which takes fifty times as long a row: the report asks for every column shuffled.
-        object.__setattr__(self, "_engine", export.load_onnx(self.result.model))
+        object.__setattr__(self, "_engine", export.load_onnx(self.served))
 
     def predict(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probabilities of a raw matrix, shape (n,), rounded as the scorer rounds them."""
@@ -191,19 +200,36 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     """
     dataset, fitted = trained.dataset, trained.fitted
     preprocessor = fitted.preprocessor
-    export.export_network(fitted.result.model, folder)
+    export.export_network(fitted.served, folder)
     (folder / PREPROCESSOR_FILE).write_bytes(_pack_transformer(trained))
-    # The two formats are compared on the rows used for cross-validation and on the golden ones.
+    # The two formats are compared on the rows used for cross-validation, on made-up and on the golden ones.
     golden_raw = golden.draw_golden_rows(dataset.schema, dataset.raw, trained.settings["seed"])
-    compared = np.concatenate([dataset.raw[trained.rows["train"]], golden_raw])
-    probabilities, difference = export.verify_equal(folder, preprocessor.transform(compared))
+    sample = agreement.make_sample(dataset.raw[trained.rows["train"]], trained.settings["seed"])
+    compared = np.concatenate([sample, golden_raw])
+    probabilities, difference = agreement.verify_equal(folder, preprocessor.transform(compared))
     golden_probabilities = probabilities[-len(golden_raw) :]
-    chosen = background.choose_background(trained.parts["train"].raw, fitted.predict, trained.settings["seed"])
+    train = trained.parts["train"].raw
+    chosen = background.choose_background(train, fitted.predict, trained.settings["seed"])
     np.save(folder / BACKGROUND_FILE, chosen, allow_pickle=False)
-    report = _report_data(version, trained)
+    network = (folder / ONNX_FILE).read_bytes()
+    heard = find_features(network, preprocessor.sources)
+    members = tuple(convert(member, "float64") for member in fitted.result.members)
+    kept = support.write_support(
+        folder, dataset.schema, train, heard, members, preprocessor.transform, trained.settings["seed"]
+    )
+    entry = {} if kept is None else {"support": kept}
+    files = [path.name for path in folder.iterdir()]
+    draft = Draft(
+        str(version),
+        chosen,
+        read_support(folder, entry, dataset.schema, files),
+        network,
+        preprocessor,
+    )
+    report = _report_data(version, trained, Explainer(draft))
     write_report(folder / REPORT_FILE, report)
     write_model_card(folder / MODEL_CARD_FILE, report)
-    customers = golden.as_customers(dataset.schema, golden_raw)
+    customers = as_customers(dataset.schema, golden_raw)
     content = _describe(report, trained) | {
         "engine_difference": difference,
         "preprocessing": preprocessor.to_dict(),
@@ -211,6 +237,7 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
             {"customer": customer, "probability": float(probability)}
             for customer, probability in zip(customers, golden_probabilities, strict=True)
         ],
+        **entry,
     }
     write_manifest(folder, content)
     return difference
@@ -231,7 +258,27 @@ def _pack_transformer(trained: Trained) -> bytes:
     return buffer.getvalue()
 
 
-def _report_data(version: int, trained: Trained) -> ReportData:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version whose files are being written, as it is explained in the report; see `churn.scorer.Scorer`."""
+
+    version: str
+    background: NDArray[np.float64]
+    support: SupportData | None
+    network: bytes
+    preprocessor: Preprocessor
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Raw column of each input of the network, shape (width,)."""
+        return self.preprocessor.sources
+
+    def prepare_rows(self, rows: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:  # noqa: ARG002  alike
+        """Return the input of the network, shape (n, width), for a raw matrix; `rows` are the same as lists."""
+        return self.preprocessor.transform(raw)
+
+
+def _report_data(version: int, trained: Trained, explainer: Explainer) -> ReportData:
     return ReportData(
         version=version,
         created=trained.created,
@@ -253,6 +300,7 @@ def _report_data(version: int, trained: Trained) -> ReportData:
         program=_name_program(),
         details=trained.fitted.result.details,
         warnings=trained.fitted.result.warnings,
+        explainer=explainer,
     )
 
 
@@ -290,4 +338,5 @@ def _describe(report: ReportData, trained: Trained) -> dict[str, Any]:
         "libraries": dict(report.libraries),
         "histograms": whole.histograms,
         "score_histogram": whole.score_histogram,
+        "evaluation": describe_evaluation(report),
     }

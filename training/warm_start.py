@@ -14,6 +14,7 @@ import churn.layers  # noqa: F401  registers custom layers
 from churn.bundle import KERAS_FILE, open_bundle
 from churn.errors import BundleError
 from churn.libraries import check_library
+from training.precision import convert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,4 +65,4 @@ def load_earlier(folder: Path, schema: Schema, network: str) -> EarlierModel:
             raise BundleError(f"{folder}: no warm start: it contains the {name} network, but {network} is trained")
         check_library(manifest, "keras")
         model = keras.saving.load_model(bundle.folder / KERAS_FILE, compile=False, safe_mode=True)
-    return EarlierModel(manifest.preprocessor, model, manifest.content["network"].get("choice", {}))
+    return EarlierModel(manifest.preprocessor, convert(model, "float32"), manifest.content["network"].get("choice", {}))

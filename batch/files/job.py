@@ -62,6 +62,8 @@ class FileJob(JobOptions):
         Continue a killed job. If false, its remains are deleted.
     work : Path, optional
         Folder for unfinished files. Defaults to the folder of the output.
+    has_hashes : bool
+        Whether the result has the hashes of all files, as it does if there is a summary.
     """
 
     source: str
@@ -74,6 +76,12 @@ class FileJob(JobOptions):
     if_exists: IfExists = "fail"
     resume: bool = False
     work: Path | None = None
+    has_hashes: bool = False
+
+    @property
+    def needs_hashes(self) -> bool:
+        """Whether files are hashed."""
+        return self.has_hashes or self.summary is not None
 
 
 def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
@@ -110,7 +118,7 @@ def score_file(scorer: Scorer, job: FileJob) -> dict[str, Any]:
         journal = _begin(scorer, job, source, target, folder)
         if journal.summary is None:
             run = FileRun(scorer, source, target, folder, journal, started)
-            journal = run.run(job.max_rejects, has_hashes=job.summary is not None)
+            journal = run.run(job.max_rejects, has_hashes=job.needs_hashes)
         publish(folder.rejects, target.rejects)
         if job.summary is not None:
             replace_text(job.summary, json.dumps(journal.summary, indent=1) + "\n")

@@ -64,7 +64,7 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
     source = Source(job.source, scorer.schema, job.keep, job.input_format, job.decimal, writer)
     tally = Tally(Drift(scorer.manifest))
     output = HashedOutput(sys.stdout.buffer)
-    with hashing(source.files if job.summary else ()) as inputs, _open_rejects(job) as reject:
+    with hashing(source.files if job.needs_hashes else ()) as inputs, _open_rejects(job) as reject:
         scores = PipedFile(output, form, source.columns.scores, source.columns.distinct)
         blocks = score_in_order(scorer, source, scores.encode, Position(), 0)
         with closing(blocks), show_progress(0, is_silent=job.rejects is None) as bar:
@@ -78,7 +78,9 @@ def score_pipe(scorer: Scorer, job: FileJob) -> dict[str, Any]:
         scores.finish()
         if job.max_rejects:
             job.max_rejects.check(tally)
-        hashes = {"inputs": source.describe(inputs.result()), "output_sha256": output.sha256} if job.summary else {}
+        hashes: dict[str, Any] = {}
+        if job.needs_hashes:
+            hashes = {"inputs": source.describe(inputs.result()), "output_sha256": output.sha256}
     summary = {
         **summarize(tally, scorer, 0, started),
         "source": source.name,

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from batch.chunk import open_reasons, score_rows
 from batch.job_options import JobOptions
 from batch.read_ahead import read_ahead
-from batch.sql.database import Database, open_database
 from batch.sql.query import Position, Query
 from batch.sql.read import SLOW_PAGE_ROWS, look_ahead, read_by_copy, read_by_cursor
 from batch.sql.tables import Tables
 from batch.summary import summarize
+from churn.database import Database, open_database
 from churn.drift import Drift
 from churn.errors import TableError
 from churn.reasons.columns import list_columns

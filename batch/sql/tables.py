@@ -16,9 +16,9 @@ from churn.names import ROW
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batch.sql.database import Database
     from batch.sql.query import Position, Query
     from batch.sql.write import Column, IfExists
+    from churn.database import Database
     from churn.tables.tally import Tally
 
 LOCK_WAIT = "10s"

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn.reasons.exact import group_by_differences, own_entries
+from churn.reasons.exact import find_starts, group_by_differences
+from churn.reasons.protocol import Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.reasons.networks import Mixer, Network
+    from churn.reasons.protocol import Mixer, Network
 
 
 def count_least(features: int, customers: int) -> int:
@@ -63,40 +64,27 @@ class PathSampling:
         self._orders = draw.permuted(
             np.broadcast_to(np.arange(features), (customers, self._pairs, features)), axis=2
         )  # fmt: skip
-        self._owners = own_entries(network)
+        self._starts = find_starts(network)
 
-    def explain(
-        self, customer: NDArray[np.float32], probability: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:  # fmt: skip
-        """Return the values of a customer.
-
-        Parameters
-        ----------
-        customer : ndarray of float32, shape (entries,)
-        probability : float
-
-        Returns
-        -------
-        values, errors : ndarray of float64, shape (d,)
-            Estimates and their standard errors.
-        evaluations : int
-            Mixtures that were scored.
-        """
+    def explain(self, customer: NDArray[np.float32]) -> Values:
+        """Return the estimated values of a customer, shape (entries,), with their standard errors."""
+        probability = self._network.run(customer)
         found = np.zeros(self._orders.shape)
         mixer = self._network.meet(customer)
-        evaluations = 0
-        for rows, features in group_by_differences(self._background != customer, self._owners):
+        evaluations = 1
+        for rows, features in group_by_differences(self._background != customer, self._starts):
+            if not len(features):
+                continue
             orders = self._orders[rows]
             # What is equal needs no step: a random order of all features is one of any of them.
-            differs = (orders[..., None] == features[:, None, None]).any(axis=-1)
+            differs = (orders[..., None] == features.T[:, None, None]).any(axis=-1)
             orders = orders[differs].reshape(len(rows), self._pairs, -1)
             steps, scored = self._walk(mixer, orders, rows, probability)
             evaluations += scored
             spread = np.zeros((len(rows), *found.shape[1:]))
             np.put_along_axis(spread, orders, steps, axis=2)
             found[rows] = spread
-        values = found.mean(axis=(0, 1))
-        return values, self._estimate_errors(found), evaluations
+        return Values(probability, found.mean(axis=(0, 1)), self._estimate_errors(found), evaluations)
 
     def _walk(
         self, mixer: Mixer, orders: NDArray[np.int64], rows: NDArray[np.int64], probability: float

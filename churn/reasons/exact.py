@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.reasons.protocol import Cube, Values
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
-    from churn.reasons.networks import Network
-
-ROWS_TOGETHER = 2048
-"""Mixtures that are scored together, so that what is computed of them fits into the CPU cache."""
+    from churn.reasons.protocol import Network
 
 
 class Enumeration:
@@ -35,76 +36,86 @@ class Enumeration:
     def __init__(self, network: Network, background: NDArray[np.float32], scores: NDArray[np.float64]) -> None:
         self._network, self._background, self._scores = network, background, scores
         self._features = len(network.features)
-        self._owners = own_entries(network)
+        self._starts = find_starts(network)
         self._weights = [weigh_subsets(count) for count in range(self._features + 1)]
 
-    def explain(
-        self, customer: NDArray[np.float32], probability: float
-    ) -> tuple[NDArray[np.float64], None, int]:  # fmt: skip
-        """Return the values of a customer.
-
-        Parameters
-        ----------
-        customer : ndarray of float32, shape (entries,)
-        probability : float
-
-        Returns
-        -------
-        values : ndarray of float64, shape (d,)
-        None
-            In place of standard errors.
-        evaluations : int
-            Mixtures that were scored.
-        """
-        values = np.zeros(self._features)
+    def explain(self, customer: NDArray[np.float32]) -> Values:
+        """Return the values of a customer, shape (entries,)."""
+        cubes = group_by_differences(self._background != customer, self._starts)
+        probability: float | None = None
+        if cubes and not len(cubes[0].features):
+            # The score of an equal customer, so that base and values add up: another run may differ in the last bit.
+            probability = float(self._scores[cubes[0].rows[0]])
+            cubes = cubes[1:]
         mixer = self._network.meet(customer)
         evaluations = 0
-        for rows, features in group_by_differences(self._background != customer, self._owners):
-            count = features.shape[1]
-            together = max(1, ROWS_TOGETHER >> count)
-            for start in range(0, len(rows), together):
-                block = slice(start, start + together)
-                scores = np.empty((1 << count, len(rows[block])))
-                scores[0], scores[-1] = probability, self._scores[rows[block]]
-                if count > 1:
-                    scores[1:-1] = mixer.run_subsets(features[block], rows[block])
-                    evaluations += scores[1:-1].size
-                parts = self._weights[count] @ scores
-                values += np.bincount(features[block].T.reshape(-1), parts.reshape(-1), self._features)
-        return values / len(self._background), None, evaluations
+        features, parts = [], []
+        for batch in divide(cubes, self._network.together):
+            for cube, scores in zip(batch, mixer.run_cubes(batch), strict=True):
+                if probability is None:
+                    probability = float(scores[0, 0])
+                scores[0], scores[-1] = probability, self._scores[cube.rows]
+                parts.append((self._weights[len(cube.features)] @ scores).reshape(-1))
+                features.append(cube.features.reshape(-1))
+                evaluations += scores.size
+        if probability is None:
+            probability = self._network.run(customer)
+        if not parts:
+            return Values(probability, np.zeros(self._features))
+        values = np.bincount(np.concatenate(features), np.concatenate(parts), self._features)
+        return Values(probability, values / len(self._background), None, evaluations)
 
 
-def own_entries(network: Network) -> NDArray[np.float32]:
-    """Return 1 where an entry belongs to a feature, else 0, shape (entries, d)."""
-    owners: NDArray[np.bool_] = network.entry_feature[:, None] == np.arange(len(network.features))
-    return owners.astype(np.float32)
+def find_starts(network: Network) -> NDArray[np.int64]:
+    """Return the first entry of each feature, shape (d,)."""
+    return np.searchsorted(network.entry_feature, np.arange(len(network.features)))
 
 
-def group_by_differences(
-    differs: NDArray[np.bool_], owners: NDArray[np.float32]
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Group background customers by the number of features in which they differ from a customer.
-
-    Those who differ in none are left out.
+def group_by_differences(differs: NDArray[np.bool_], starts: NDArray[np.int64]) -> list[Cube]:
+    """Group background customers by the number of features in which they differ from a customer, ascending from 0.
 
     Parameters
     ----------
     differs : ndarray of bool, shape (m, entries)
-    owners : ndarray of float32, shape (entries, d)
-        Result of `own_entries`.
-
-    Returns
-    -------
-    list of (rows, features)
-        Arrays of int64, of shape (customers of the group,) and (customers of the group, features that differ).
+    starts : ndarray of int64, shape (d,)
+        Result of `find_starts`.
     """
-    by_feature = differs.astype(np.float32) @ owners > 0
+    if not len(starts):
+        return [Cube(np.arange(len(differs)), np.empty((0, len(differs)), np.int64))]
+    by_feature = np.logical_or.reduceat(differs, starts, axis=1)
     counts = by_feature.sum(axis=1)
-    groups = []
-    for count in np.unique(counts[counts > 0]):
-        rows = np.flatnonzero(counts == count)
-        groups.append((rows, np.nonzero(by_feature[rows])[1].reshape(len(rows), count)))
-    return groups
+    order = counts.argsort(kind="stable")
+    features = by_feature[order].nonzero()[1]
+    cubes, row, place = [], 0, 0
+    for count, size in enumerate(np.bincount(counts).tolist()):
+        if size:
+            chosen = features[place : place + count * size].reshape(size, count).T
+            cubes.append(Cube(order[row : row + size], chosen))
+            row, place = row + size, place + count * size
+    return cubes
+
+
+def divide(cubes: Sequence[Cube], together: int) -> Iterator[Sequence[Cube]]:
+    """Yield cubes, and parts of them, that have at most a number of mixtures together, or a single customer."""
+    if cubes and sum(len(cube.rows) << len(cube.features) for cube in cubes) <= together:
+        yield cubes
+        return
+    batch: list[Cube] = []
+    room = together
+    for cube in cubes:
+        count, start = len(cube.features), 0
+        while start < len(cube.rows):
+            taken = room >> count
+            if not taken and batch:
+                yield batch
+                batch, room = [], together
+                continue
+            part = slice(start, start + max(taken, 1))
+            batch.append(Cube(cube.rows[part], cube.features[:, part]))
+            start += len(batch[-1].rows)
+            room = max(0, room - (len(batch[-1].rows) << count))
+    if batch:
+        yield batch
 
 
 def weigh_subsets(features: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,11 +11,15 @@ from churn.errors import MissingBackgroundError
 from churn.reasons.estimate import PathSampling, count_least
 from churn.reasons.exact import Enumeration
 from churn.reasons.networks import open_network
+from churn.reasons.support import SupportFinder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from churn.scorer import Scorer
+    from churn.reasons.support import Support
+    from churn.support import SupportData
 
 EXACT_FEATURES = 12
 """Up to this number of features that the network hears, all coalitions are enumerated."""
@@ -39,12 +43,40 @@ class Explanation:
         Not rounded. They differ from the scorer's by at most 1e-6, as engines do, and by the scorer's rounding.
     evaluations : int
         Mixtures of customers that were scored.
+    inputs : ndarray of float32, shape (n, width)
+        What enters the network.
     """
 
     points: NDArray[np.float64]
     errors: NDArray[np.float64] | None
     probabilities: NDArray[np.float64]
     evaluations: int
+    inputs: NDArray[np.float32]
+
+
+class Explained(Protocol):
+    """What is explained: a `Scorer`, or a network that is not published yet.
+
+    Attributes are those of `Scorer`.
+    """
+
+    @property
+    def version(self) -> str: ...  # noqa: D102  see Scorer
+
+    @property
+    def background(self) -> NDArray[np.float64] | None: ...  # noqa: D102  see Scorer
+
+    @property
+    def support(self) -> SupportData | None: ...  # noqa: D102  see Scorer
+
+    @property
+    def network(self) -> bytes: ...  # noqa: D102  see Scorer
+
+    @property
+    def sources(self) -> NDArray[np.int64]: ...  # noqa: D102  see Scorer
+
+    def prepare_rows(self, rows: Sequence[Sequence[float]], raw: NDArray[np.float64]) -> NDArray[np.float32]:  # noqa: D102  see Scorer
+        ...
 
 
 class Explainer:
@@ -55,7 +87,7 @@ class Explainer:
 
     Parameters
     ----------
-    scorer : Scorer
+    scorer : Explained
         Its model version has a background.
     exact_features : int
         Up to this number of heard features the values are exact.
@@ -72,6 +104,8 @@ class Explainer:
     exact : bool
         Whether the values are exact.
     background : ndarray of float64, shape (m, features)
+    has_support, has_range : bool
+        Whether the version says how rare a customer is, and in which range the probability may be as well.
 
     Raises
     ------
@@ -84,7 +118,7 @@ class Explainer:
     """
 
     def __init__(
-        self, scorer: Scorer, *, exact_features: int = EXACT_FEATURES, budget: int | None = None, seed: int = 0
+        self, scorer: Explained, *, exact_features: int = EXACT_FEATURES, budget: int | None = None, seed: int = 0
     ) -> None:
         if scorer.background is None:
             raise MissingBackgroundError(
@@ -93,7 +127,7 @@ class Explainer:
             )
         self.background = scorer.background
         self._scorer = scorer
-        matrix = scorer.prepare(self.background)
+        matrix = scorer.prepare_rows(self.background.tolist(), self.background)
         network = open_network(scorer.network, scorer.sources, matrix)
         self._network = network
         entries = network.read(matrix)
@@ -109,6 +143,9 @@ class Explainer:
             self._method = PathSampling(
                 network, entries, scores, max(BUDGET, least) if budget is None else budget, seed
             )
+        data = scorer.support
+        self._finder = None if data is None else SupportFinder(data, matrix.shape[1])
+        self.has_support, self.has_range = data is not None, data is not None and data.members is not None
 
     @property
     def heard(self) -> NDArray[np.int64]:
@@ -127,11 +164,31 @@ class Explainer:
         errors = None if self.exact else np.zeros(raw.shape)
         probabilities = np.empty(len(raw))
         evaluations = 0
-        for row, customer in enumerate(self._network.read(self._scorer.prepare(raw)) if len(raw) else ()):
-            probabilities[row] = self._network.run(customer)
-            values, spread, count = self._method.explain(customer, probabilities[row])
-            points[row, self.heard] = values
+        if not len(raw):
+            return Explanation(points, errors, probabilities, 0, np.empty((0, len(self._scorer.sources)), np.float32))
+        inputs = self._scorer.prepare_rows(raw.tolist(), raw)
+        for row, customer in enumerate(self._network.read(inputs)):
+            found = self._method.explain(customer)
+            probabilities[row] = found.probability
+            points[row, self.heard] = found.values
             if errors is not None:
-                errors[row, self.heard] = spread
-            evaluations += 1 + count
-        return Explanation(points, errors, probabilities, evaluations)
+                errors[row, self.heard] = found.errors
+            evaluations += found.evaluations
+        return Explanation(points, errors, probabilities, evaluations, inputs)
+
+    def find_support(self, raw: NDArray[np.float64], found: Explanation) -> list[Support | None]:
+        """Return how far the probability of each customer can be trusted; None if the version does not know.
+
+        Parameters
+        ----------
+        raw : ndarray of float64, shape (n, features)
+        found : Explanation
+            Of the same customers.
+        """
+        if self._finder is None:
+            return [None] * len(raw)
+        rows = [slice(row, row + 1) for row in range(len(raw))]
+        return [
+            self._finder.find(raw[row], found.inputs[row], probability)
+            for row, probability in zip(rows, found.probabilities.tolist(), strict=True)
+        ]

@@ -19,6 +19,9 @@ NOUN_WORDS = 3
 SMALLEST = 0.05
 """Percentage points that are below 0.1 when they are rounded."""
 
+RARE, FEW = 0.01, 0.05
+"""Shares of customers up to which one has hardly any like it, and few."""
+
 UNKNOWN, OTHER_VALUE = "unknown", "other than the listed values"
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -43,6 +46,37 @@ def write_sentence(feature: Feature, value: float, points: float, *, is_exact: b
         Whether `points` is not an estimate.
     """
     return f"{_write_subject(feature, value)}: {_write_effect(points, is_exact=is_exact)}"
+
+
+def write_support_sentence(share: float, feature: Feature, low: float | None, high: float | None) -> str:
+    """Return how many customers are like one, and between which probabilities a network may say.
+
+    Parameters
+    ----------
+    share : float
+        Share of customers who are as far from their neighbours or farther.
+    feature : Feature
+        The one that adds most to the distance.
+    low, high : float or None
+        Probabilities from 0 to 1.
+    """
+    if share > FEW:
+        said = "Many training customers are like this one."
+    else:
+        count = "Hardly any" if share <= RARE else "Few"
+        percent = f"{100 * share:.1f} %"
+        said = (
+            f"{count} training customers are like this one: at most {percent} of customers are so far from all others, "
+            f"most of all by {_name(feature)}."
+        )
+    if low is None or high is None:
+        return said
+    return f"{said} Trained on other customers, the network would say {_write_range(low, high)} in nine of ten cases."
+
+
+def _write_range(low: float, high: float) -> str:
+    first, last = (f"{100 * end:.1f}" for end in (low, high))
+    return f"about {first} %" if first == last else f"{first} to {last} %"
 
 
 def _write_subject(feature: Feature, value: float) -> str:

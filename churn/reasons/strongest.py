@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from churn.reasons.rounding import DECIMALS, round_points
-from churn.reasons.sentences import write_sentence
+from churn.reasons.sentences import write_sentence, write_support_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.reasons.explainer import Explainer
+    from churn.reasons.support import Support
     from churn.schema import Schema
 
 Wanted = int | Literal["all"]
@@ -44,6 +45,24 @@ class Reason(NamedTuple):
     points: float
     sentence: str
     standard_error: float | None
+
+
+class Reasons(NamedTuple):
+    """What is said of one customer.
+
+    Attributes
+    ----------
+    listed : list of Reason
+        The strongest first; equally strong ones in the order of the schema.
+    support : Support or None
+        How far the probability can be trusted; None if the model version does not know.
+    support_sentence : str
+        The same in words; empty if there is no support.
+    """
+
+    listed: list[Reason]
+    support: Support | None
+    support_sentence: str
 
 
 def read_wanted(text: str) -> Wanted:
@@ -78,6 +97,8 @@ class ReasonWriter:
         Largest number of reasons that a customer can have.
     is_exact : bool
         Whether the points are not estimates.
+    has_support, has_range : bool
+        Whether the customers have support, and a range of the probability.
     """
 
     def __init__(self, explainer: Explainer, schema: Schema, wanted: Wanted) -> None:
@@ -87,16 +108,15 @@ class ReasonWriter:
         self.count = len(schema.features) if wanted == "all" else min(wanted, len(schema.features))
         self.base = round(explainer.base, DECIMALS)
         self.is_exact = explainer.exact
+        self.has_support, self.has_range = explainer.has_support, explainer.has_range
 
-    def write_each(
-        self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]
-    ) -> Iterator[tuple[list[Reason], int]]:
+    def write_each(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Iterator[tuple[Reasons, int]]:
         """Yield the results of `write` customer by customer, each explained when it is asked for."""
         for row in range(len(raw)):
             (reasons,), evaluations = self.write(raw[row : row + 1], probabilities[row : row + 1])
             yield reasons, evaluations
 
-    def write(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> tuple[list[list[Reason]], int]:
+    def write(self, raw: NDArray[np.float64], probabilities: NDArray[np.float64]) -> tuple[list[Reasons], int]:
         """Explain customers.
 
         Parameters
@@ -108,9 +128,8 @@ class ReasonWriter:
 
         Returns
         -------
-        reasons : list of list of Reason
-            Of each customer, the strongest first; equally strong ones in the order of the schema. Fields whose rounded
-            points are 0 are listed only if all are wanted.
+        reasons : list of Reasons
+            Of each customer. Fields whose rounded points are 0 are listed only if all are wanted.
         evaluations : int
             Mixtures of customers that were scored.
         """
@@ -118,24 +137,29 @@ class ReasonWriter:
         points, _ = round_points(found.points, probabilities, self._explainer.base)
         errors = None if found.errors is None else np.round(found.errors, DECIMALS).tolist()
         reasons = []
+        support = self._explainer.find_support(raw, found)
         for row, values in enumerate((points + 0.0).tolist()):  # no negative zeros
             positions = sorted(range(len(values)), key=lambda position: -abs(values[position]))
             if not self._lists_all:
                 positions = [position for position in positions[: self.count] if values[position]]
-            reasons.append(
-                [
-                    Reason(
-                        position,
+            listed = [
+                Reason(
+                    position,
+                    values[position],
+                    write_sentence(
+                        self._features[position],
+                        float(raw[row, position]),
                         values[position],
-                        write_sentence(
-                            self._features[position],
-                            float(raw[row, position]),
-                            values[position],
-                            is_exact=self.is_exact,
-                        ),
-                        None if errors is None else errors[row][position],
-                    )
-                    for position in positions
-                ]
-            )
+                        is_exact=self.is_exact,
+                    ),
+                    None if errors is None else errors[row][position],
+                )
+                for position in positions
+            ]
+            reasons.append(Reasons(listed, support[row], self._word(support[row])))
         return reasons, found.evaluations
+
+    def _word(self, support: Support | None) -> str:
+        if support is None:
+            return ""
+        return write_support_sentence(support.share, self._features[support.position], support.low, support.high)

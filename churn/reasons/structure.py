@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from churn.reasons.onnx_file import Node, OnnxFile
 
 _ALIKE = frozenset({
-    "Abs", "Add", "Clip", "Div", "Elu", "Erf", "Exp", "HardSigmoid", "Identity", "LeakyRelu", "Max", "Min", "Mul",
-    "Neg", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh",
+    "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Erf", "Exp", "HardSigmoid", "Identity", "LeakyRelu", "Max", "Min",
+    "Mul", "Neg", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh",
 })  # fmt: skip
 """Operations on each entry by itself, which broadcast as NumPy does."""
 

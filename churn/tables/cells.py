@@ -7,8 +7,10 @@ The result is the same.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,12 +19,12 @@ from pyarrow import compute, csv
 
 from churn.errors import Violation
 from churn.schema import MISSING_WORDS
-from churn.tables.encoding import NOT_UTF8, UNREADABLE
-from churn.tables.records import drop_lines, find_begins, find_lines, find_quoted
+from churn.tables.encoding import NOT_UTF8, UNREADABLE, is_utf8
+from churn.tables.records import count_lines, drop_lines, find_begins, find_lines, find_quoted
 from churn.tables.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from churn.schema import Feature
     from churn.tables.csv_format import CsvFormat
@@ -49,6 +51,17 @@ class RecordBlock(NamedTuple):
     data: bytes
     unclosed: tuple[tuple[int, int], ...] = ()
     line: int = 0
+
+
+def split_records(block: RecordBlock, delimiter: bytes, most: int) -> Iterator[RecordBlock]:
+    """Yield the records of a block in blocks of at most `most`."""
+    begins = find_begins(block.data, find_quoted(block.data, delimiter, is_last=True))
+    line = block.line
+    for start, end in pairwise([0, *begins[most::most].tolist(), len(block.data)]):
+        data = block.data[start:end]
+        unclosed = tuple((first - start, last - start) for first, last in block.unclosed if start <= first < end)
+        yield RecordBlock(data, unclosed, line)
+        line += count_lines(data) if line else 0
 
 
 class CellParser:
@@ -84,7 +97,7 @@ class CellParser:
     def parse(self, block: RecordBlock) -> Rows:
         """Parse a block."""
         data = drop_lines(block.data, block.unclosed)
-        is_readable = data.isascii() or _is_utf8(data)
+        is_readable = is_utf8(data)
         data = data if is_readable else data.decode("utf-8", "replace").encode()
         if data.isspace() and not data.strip(b"\r\n"):  # pyarrow raises an error for a block of blank lines
             data = b""
@@ -145,6 +158,8 @@ class CellParser:
         kinds = {name: kind if name in typed else self._as_text[name] for name, kind in self._types.items()}
         if not data:
             return _make_empty(pa.schema(list(kinds.items()))), ragged
+        if data.startswith(BOM_UTF8):  # pyarrow skips one, which is part of the first cell here
+            data = BOM_UTF8 + data
         table = csv.read_csv(
             pa.BufferReader(data),
             csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=self._names),
@@ -213,14 +228,6 @@ def _choose_type(feature: Feature | None, form: CsvFormat) -> pa.DataType:
 
 def _make_empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.record_batch([pa.array([], field.type) for field in schema], schema)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _has_nan(numbers: pa.Array) -> bool:

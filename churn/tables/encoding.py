@@ -125,3 +125,14 @@ def _read(stream: Any, count: int) -> bytes:  # noqa: ANN401
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Return whether all of some bytes can be decoded."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -31,6 +31,12 @@ def compact(column: pa.Array) -> pa.Array:
     )
 
 
+def take_rows(batch: pa.RecordBatch, places: NDArray[np.int64]) -> pa.RecordBatch:
+    """Return the rows at given places, shape (n,)."""
+    wanted = pa.array(places)
+    return pa.record_batch([_take(column, wanted) for column in batch.columns], schema=batch.schema)
+
+
 def _take(values: pa.Array, places: pa.Array) -> pa.Array:
     if not types.is_string_view(values.type):
         return values.take(places)
@@ -44,8 +50,8 @@ def _take(values: pa.Array, places: pa.Array) -> pa.Array:
 
 
 def _read_views(values: pa.Array) -> NDArray[np.uint8]:
-    views = np.frombuffer(values.buffers()[1], np.uint8).reshape(-1, _VIEW_BYTES)
-    return views[values.offset : values.offset + len(values)]
+    used = (values.offset + len(values)) * _VIEW_BYTES  # a buffer may be longer
+    return np.frombuffer(values.buffers()[1], np.uint8, used).reshape(-1, _VIEW_BYTES)[values.offset :]
 
 
 def measure_texts(column: pa.Array) -> NDArray[np.int64] | None:

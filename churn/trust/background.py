@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from churn.dates import count_days
 from churn.errors import BundleError
 from churn.schema import LARGEST
+from churn.trust.numbers import decode_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,22 +49,7 @@ def decode_background(data: bytes, schema: Schema) -> NDArray[np.float64]:
     BundleError
         If it is not valid; the message says what is allowed.
     """
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise BundleError(f"has version {version} of NumPy's format; allowed: (1, 0)")
-        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
-        raise BundleError(f"is not a NumPy file: {error}") from error
-    if dtype.str != "<f8" or by_columns:
-        raise BundleError(f"contains {dtype.str}; allowed: <f8, row by row")
-    if len(shape) != 2 or shape[1] != len(schema.features) or not 1 <= shape[0] <= MAX_ROWS:
-        raise BundleError(f"has the shape {shape}; allowed: 1 to {MAX_ROWS} rows of {len(schema.features)} columns")
-    rest = data[stream.tell() :]
-    if len(rest) != 8 * shape[0] * shape[1]:
-        raise BundleError(f"has {len(rest)} bytes of numbers for the shape {shape}")
-    raw: NDArray[np.float64] = np.frombuffer(rest, "<f8").reshape(shape)
+    raw: NDArray[np.float64] = decode_numbers(data, "<f8", len(schema.features), MAX_ROWS)
     for feature, column in zip(schema.features, raw.T, strict=True):
         _check_column(feature, column)
     return raw

@@ -73,6 +73,55 @@ class _Preprocessing(_Part, frozen=True):
     levels: list[_Levels] = []
 
 
+class _Axis(_Part, frozen=True):
+    source: _Position
+    center: _Number = 0.0
+    scale: Annotated[float, Meta(ge=0, le=1e30)] = 0.0
+    spike: _Number | None = None
+
+
+class _Members(_Part, frozen=True):
+    factor: Annotated[float, Meta(ge=0, le=1000)]
+    variance: Annotated[float, Meta(ge=0, le=1000)]
+
+
+class _Support(_Part, frozen=True):
+    axes: Annotated[list[_Axis], Meta(min_length=1)]
+    neighbours: Annotated[int, Meta(ge=1, le=1000)]
+    distances: Annotated[list[Annotated[float, Meta(ge=0, le=1e30)]], Meta(min_length=1, max_length=10_000)]
+    usual: list[_Number]
+    members: _Members | None = None
+
+
+class _Interval(_Part, frozen=True):
+    value: _Number
+    low: _Number
+    high: _Number
+
+
+class _ThresholdRow(_Part, frozen=True):
+    threshold: _Probability
+    contacted: _Count
+    leavers: _Count
+
+
+class _Costs(_Part, frozen=True):
+    customer_value: _Number
+    offer_cost: _Number
+    contact_cost: _Number
+    accept_rate: _Probability
+
+
+class _Evaluation(msgspec.Struct, frozen=True):
+    part: str
+    customers: _Count
+    leavers: _Count
+    scores: dict[str, _Interval]
+    costs: _Costs
+    thresholds: list[_ThresholdRow]
+    caveat: str = ""
+
+
 class _Network(msgspec.Struct, frozen=True):
     """Further keys describe the network, by its kind."""
 
@@ -101,6 +150,8 @@ class _Manifest(msgspec.Struct, frozen=True):
     metrics: dict[str, dict[str, Any]] = {}
     data: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    support: _Support | UnsetType = UNSET
+    evaluation: _Evaluation | None = None
 
 
 def decode_manifest(data: bytes) -> dict[str, Any]:

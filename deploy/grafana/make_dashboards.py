@@ -114,6 +114,15 @@ BEHAVIOUR = (
     Panel("Shadow: differences", "Probability of the shadow minus that of the served model.",
           tuple((f"histogram_quantile({q}, sum by (shadow, le) (rate(churn_shadow_difference_bucket[1h])))",
                  f"quantile {q}, shadow {{{{shadow}}}}") for q in (0.05, 0.5, 0.95)), width=8),
+    Panel("Reasons: customers per second", "Dropped: the time of the request had passed, or its client left.",
+          (("sum(rate(churn_reasoned_customers_total[5m]))", "sent"),
+           ("sum(rate(churn_reasons_dropped_customers_total[5m]))", "dropped")), "cps", width=8),
+    Panel("Reasons: busy threads", "Scoring threads that compute reasons, on average; each worker has one.",
+          (("sum(rate(churn_reasons_duration_seconds_sum[5m]))", "threads"),), width=8),
+    Panel("What would change it: evaluations per second", "Made-up customers scored for counterfactuals and curves.",
+          (("sum by (route) (rate(churn_what_if_evaluations_total[5m]))", "{{route}}"),), "cps", width=8),
+    Panel("Counterfactuals per second", "By outcome; none: no allowed changes reach the target.",
+          (("sum by (outcome) (rate(churn_counterfactual_answers_total[5m]))", "{{outcome}}"),), "reqps", width=12),
     Panel("Probabilities compared with training", "Shares of customers by probability, last hour and training.",
           (("churn:score_bin_customers:share1h", "last hour"), ("churn:score_bin_training_share:max", "training")),
           "percentunit", "barchart", width=12),
@@ -140,6 +149,43 @@ DRIFT = (
            ('churn:feature_bin_training_share:max{feature="$feature"}', "training")), "percentunit", "barchart"),
 )  # fmt: skip
 
+PERFORMANCE = (
+    Panel("Judged customers", "Of the newest judged month, by version.",
+          (("max by (version) (churn_performance_customers)", "version {{version}}"),), kind="stat"),
+    Panel("Days since the last judgement", "Run churn records judge when outcomes have been loaded.",
+          (("(time() - max(churn_performance_judged_timestamp_seconds > 0)) / 86400", "days"),), "d", "stat",
+          limits=(35, 45)),
+    Panel("Age of the newest judged month", "Since its beginning; the horizon has to be over.",
+          (("(time() - max(churn_performance_month_timestamp_seconds > 0)) / 86400", "days"),), "d", "stat"),
+    *(Panel(title, f"{words} The newest judged month with its 95 % interval, what was expected, and training.",
+            (*((f'max by (version) (churn_performance{{measure="{name}",bound="{bound}"}})',
+                f"version {{{{version}}}}: {bound}") for bound in ("value", "low", "high")),
+             (f'max by (version) (churn_performance_expected{{measure="{name}",bound="value"}})',
+              "version {{version}}: expected"),
+             (f'max by (version) (churn_performance_training{{measure="{name}",bound="value"}})',
+              "version {{version}}: training")), unit)
+      for name, title, words, unit in (
+          ("roc_auc", "AUC", "Chance that a leaver was ranked above a stayer.", "short"),
+          ("log_loss", "Log loss", "In nats; lower is better.", "short"),
+          ("share_left", "Share who left", "Of the judged customers.", "percentunit"),
+          ("precision", "Precision", "Share of leavers among those predicted to leave.", "percentunit"),
+          ("recall", "Recall", "Share of the leavers who were predicted to leave.", "percentunit"),
+          ("lift", "Lift", "Share of leavers in the tenth ranked highest, relative to all.", "short"))),
+    *(Panel(title, f"{words} The newest judged month with its 95 % interval.",
+            tuple((f'max by (version) (churn_performance{{measure="{name}",bound="{bound}"}})',
+                   f"version {{{{version}}}}: {bound}") for bound in ("value", "low", "high")))
+      for name, title, words in (
+          ("calibration_slope", "Calibration slope", "1 is perfect; below 1: probabilities too extreme."),
+          ("calibration_intercept", "Calibration intercept", "0 is perfect; above 0: more left than predicted."),
+          ("calibration_error", "Calibration error", "Mean difference between predicted and observed shares."))),
+    Panel("Forecast of the newest month", "What is to be expected, if the probabilities are calibrated.",
+          ((('max by (measure) (churn_performance_forecast{bound="value",'
+             'measure=~"roc_auc|precision|recall|share_left"})'), "{{measure}}"),), width=12),
+    Panel("AUC by group", "By category or flag, in the newest judged month.",
+          (('max by (feature, level) (churn_performance_group{measure="roc_auc",bound="value"})',
+            "{{feature}}: {{level}}"),), width=12),
+)  # fmt: skip
+
 FEATURE = {
     "name": "feature",
     "label": "Feature",
@@ -156,6 +202,7 @@ def make_dashboards() -> dict[str, dict[str, Any]]:
     return {
         "service-health.json": _make_dashboard("churn-health", "Churn: service health", "now-3h", HEALTH, []),
         "model-behaviour.json": _make_dashboard("churn-behaviour", "Churn: model behaviour", "now-24h", BEHAVIOUR, []),
+        "performance.json": _make_dashboard("churn-performance", "Churn: performance", "now-90d", PERFORMANCE, []),
         "drift.json": _make_dashboard("churn-drift", "Churn: drift", "now-7d", DRIFT, [FEATURE]),
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 from fastapi import APIRouter, Path, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, StrictFloat, StrictInt
 
 from churn.errors import ChurnError
 from service.api.model import LastChange, describe_change
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from churn.registry import Registry
+    from service.api.small_body import BodyLimits
     from service.observe.audit import AuditLog
     from service.rollout.messages import Change, Lineup
 
@@ -31,7 +33,33 @@ _PROBLEMS = {
     503: "The change took too long; it may still be made, see GET /model.",
 }
 
-Version = Annotated[int, Path(description="Version of the model.", ge=1, examples=[2])]
+MAX_VERSION = 10**15 - 1
+"""No folder of models has as many; larger numbers would not be exact in every client."""
+
+
+def read_version(text: object) -> object:
+    """Return the number in a path if it is written as the folder of a version is, so that no other spelling means one.
+
+    Raises
+    ------
+    ValueError
+        If it is written in any other way, e.g. as +2, 1_0 or 02.
+    """
+    if not isinstance(text, str) or not _is_version(text):
+        raise ValueError(f"allowed: a number from 1 to {MAX_VERSION}")
+    return int(text)
+
+
+def read_number(value: object) -> object:
+    """Return the number for a version in a body that is a text, as answers have it; leave all else to be judged."""
+    return int(value) if isinstance(value, str) and _is_version(value) else value
+
+
+_is_version = re.compile("[1-9][0-9]{0,14}").fullmatch
+
+Version = Annotated[
+    int, BeforeValidator(read_version), Path(description="Version of the model.", ge=1, le=MAX_VERSION, examples=[2])
+]
 
 
 class Versions(BaseModel):
@@ -48,13 +76,17 @@ class Versions(BaseModel):
 class ShadowRequest(BaseModel):
     """The model to compare with the served one."""
 
-    version: Annotated[int, Field(ge=1, description="Version of the model.", examples=[2])]
+    version: Annotated[
+        StrictInt,
+        BeforeValidator(read_number),
+        Field(ge=1, le=MAX_VERSION, description="Version of the model.", examples=[2]),
+    ]
 
 
 class CanaryRequest(ShadowRequest):
     """The model that scores a share of the customers."""
 
-    share: Annotated[float, Field(ge=0, le=1, description="Its share of the customers.", examples=[0.1])]
+    share: Annotated[StrictFloat, Field(ge=0, le=1, description="Its share of the customers.", examples=[0.1])]
 
 
 class Asking(Protocol):
@@ -97,7 +129,7 @@ class Changes:
 
 
 def make_router(
-    find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry, body_seconds: float
+    find_lineup: Callable[[], Lineup | None], changes: Changes, registry: Registry, bodies: BodyLimits
 ) -> APIRouter:
     """Create the routes.
 
@@ -107,10 +139,9 @@ def make_router(
         Returns what is served; None if nothing is.
     changes : Changes
     registry : Registry
-    body_seconds : float
-        Maximum time in seconds between two parts of a body.
+    bodies : BodyLimits
     """
-    router = APIRouter(prefix="/admin", tags=["admin"], route_class=limit_bodies(body_seconds))
+    router = APIRouter(prefix="/admin", tags=["admin"], route_class=limit_bodies(bodies))
     form: dict[str, Any] = {
         "response_model": LastChange,
         "response_model_exclude_none": True,

@@ -48,6 +48,28 @@ class Reason(BaseModel):
     )
 
 
+class Support(BaseModel):
+    """How far a probability can be trusted: how rare such customers are, and how sure the network is."""
+
+    share: float = Field(
+        ge=0,
+        le=1,
+        description="Share of customers who are as far from their neighbours in the training set as this one.",
+        examples=[0.031],
+    )
+    field: str = Field(description="The field that adds most to this distance.", examples=["Balance"])
+    low: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="In nine of ten cases, the probability of a network trained on other customers is from `low` to "
+        "`high`. Omitted if the model version has one network only.",
+        examples=[0.071],
+    )
+    high: float | None = Field(None, ge=0, le=1, description="See `low`.", examples=[0.205])
+    sentence: str = Field(description="The same in words.", examples=["Many training customers are like this one."])
+
+
 class WrongValue(BaseModel):
     """An invalid value."""
 
@@ -114,7 +136,16 @@ def make_response_models(schema: Schema) -> tuple[type[BaseModel], type[BaseMode
         list[Reason],
         Field(None, description="The strongest reasons, the strongest first. Only with `reasons`."),
     )
-    told: dict[str, Any] = {"base": base, "reasons": reasons}
+    support = (
+        Support,
+        Field(
+            None,
+            alias=name_results(["support"], [schema.identifier])[0],
+            description="How far the probability can be trusted. Only with `reasons`; omitted if the model version was "
+            "trained by an older program.",
+        ),
+    )
+    told: dict[str, Any] = {"base": base, "reasons": reasons, "support": support}
     version = (str, Field(description="Version of the model.", examples=["1"]))
     other = (str, Field(None, description="Version of the model, if it is not that of the response: a canary's."))
     prediction: type[BaseModel] = create_model(

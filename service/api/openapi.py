@@ -49,7 +49,7 @@ EXPLANATION: list[dict[str, Any]] = [
         "in": "query",
         "description": "Number of reasons beside each prediction, the strongest first; `all` lists every field. In CSV "
         "and Arrow, reasons are further columns. By default there are none.",
-        "schema": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9999}, {"type": "string", "enum": ["all"]}]},
+        "schema": {"type": "string", "pattern": "^(all|[1-9][0-9]{0,3})$"},
     }
 ]
 

@@ -23,6 +23,9 @@ CALLER = "churn.caller"
 
 NEVER = float("inf")
 
+EVALUATIONS = 100
+"""Evaluations of the network in a block that take about as long as a request with one customer."""
+
 PAUSE_SECONDS = 1.0
 """Longest pause of a table between two looks at its rate limit."""
 
@@ -36,7 +39,8 @@ class Caller:
     Parameters
     ----------
     name : str
-        The name of the key, or the subject of the token; has only characters that need no escaping.
+        The name of the key, or what `service.guard.tokens.name_token` returns; has only characters that need no
+        escaping. No two callers have the same name, so that limits are kept by it.
     label : str
         The same in metrics, where the number of names must be bounded.
     scopes : collection of str
@@ -182,11 +186,19 @@ def _describe_policy(quota: str, rate: float) -> str:
     return f'"{quota}";q={max(1, floor(rate * window))}{unit};w={window}'
 
 
-def charge(scope: Mapping[str, Any], customers: int) -> None:
-    """Count scored customers to the rate limit of the caller of an ASGI request."""
+def charge(scope: Mapping[str, Any], customers: int, evaluations: int = 0) -> None:
+    """Count scored customers to the rate limit of the caller of an ASGI request.
+
+    Parameters
+    ----------
+    scope : mapping
+    customers : int
+    evaluations : int
+        Customers that were made up and scored to answer the request. `EVALUATIONS` of them count as one.
+    """
     caller: Caller | None = scope.get(CALLER)
     if caller is not None:
-        caller.charge(customers)
+        caller.charge(customers + evaluations // EVALUATIONS)
 
 
 async def pace(scope: Mapping[str, Any]) -> None:

@@ -7,15 +7,15 @@ service flood the provider. The last keys are kept while the provider can't be r
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import ChurnError
+from churn.runtime.files import open_regular
 from service.guard.key_ring import find_stamp
+from service.guard.timed_fetch import fetch
 from service.settings import JWT_ALGORITHMS
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ REFRESH_SECONDS = 300.0
 """Time after which the keys are requested again, so that withdrawn ones are no longer accepted."""
 
 FETCH_SECONDS = 5.0
-"""Maximum time for connecting, between two parts of the response, and for its body."""
+"""Maximum time for connecting to the provider, and for its answer."""
 
 MAX_BYTES = 2**20
+"""Maximum size of the file, or of the answer with its head."""
+
 MAX_KEYS = 100
 
 _TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -103,9 +105,10 @@ class KeySource:
         try:
             if self._path is not None:
                 self._stamp = find_stamp(self._path)
-                keys = parse_keys(self._path.read_bytes()[: MAX_BYTES + 1])
+                with open_regular(self._path) as file:
+                    keys = parse_keys(file.read(MAX_BYTES + 1))
             else:
-                keys = parse_keys(_fetch(self._location))
+                keys = parse_keys(fetch(self._location, FETCH_SECONDS, MAX_BYTES))
         except (OSError, ValueError, RecursionError, HTTPException, JwksError) as error:
             self.fault = f"{self._location}: {getattr(error, 'strerror', None) or error}"
             raise JwksError(self.fault) from None
@@ -140,23 +143,3 @@ def parse_keys(data: bytes) -> dict[str | None, Jwk]:
     if not keys:
         raise JwksError(f"has no key of the types {', '.join(sorted({*FAMILIES.values()}))}")
     return keys
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: it could lead away from HTTPS."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Follow nothing."""
-
-
-def _fetch(url: str) -> bytes:
-    opener = urllib.request.build_opener(_NoRedirect)
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  `Settings` has checked it
-    data = b""
-    with opener.open(request, timeout=FETCH_SECONDS) as response:
-        ends = monotonic() + FETCH_SECONDS  # the timeout above is that of each part
-        while len(data) <= MAX_BYTES and (part := response.read1(MAX_BYTES)):
-            data += part
-            if monotonic() > ends:
-                raise JwksError(f"its keys did not arrive within {FETCH_SECONDS:g} s")
-    return data

@@ -12,6 +12,7 @@ from service.guard.buckets import BucketFile, RateLimits
 from service.guard.gate import Gate
 from service.guard.jwks import KeySource
 from service.guard.key_ring import KeyRing
+from service.guard.scopes import find_scope
 from service.guard.tokens import TokenRules
 from service.guard.verifier import Meters, Verifier
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+NOT_FOR_OTHER_SITES = ("admin", "records")
+"""Scopes of what no page of another site may use; see `refuse_other_sites`."""
+
+
 class ProtectionError(ChurnError):
     """The service would be open to others than this machine, and nobody has said that it should be."""
 
@@ -31,6 +36,11 @@ class ProtectionError(ChurnError):
 def is_protected(settings: Settings) -> bool:
     """Return whether requests need a credential."""
     return settings.api_keys is not None or settings.jwks is not None
+
+
+def is_for_this_machine(settings: Settings) -> bool:
+    """Return whether requests need no credential because only this machine can connect."""
+    return not is_protected(settings) and settings.auth != "none"
 
 
 def make_gate(settings: Settings, metrics: GuardMetrics, audit: AuditLog, buckets: Path | None = None) -> Gate | None:
@@ -131,6 +141,52 @@ def is_local(address: object) -> bool:
         return True
     mapped = getattr(parsed, "ipv4_mapped", None)
     return (mapped or parsed).is_loopback
+
+
+def refuse_other_sites(scope: Mapping[str, Any]) -> Problem | None:
+    """Return the problem of a request that a web page of another site may have sent; None if none can.
+
+    For a service without keys, which a browser on this machine reaches for every page that it shows, also under a name
+    of that page's (DNS rebinding). It concerns what changes something, and what is about persons.
+    """
+    if find_scope(scope) not in NOT_FOR_OTHER_SITES:
+        return None
+    sent = [(name, value.decode("latin-1").lower()) for name, value in scope["headers"] if name in (b"host", b"origin")]
+    hosts = [value for name, value in sent if name == b"host"]
+    origins = {value.partition("://")[2] for name, value in sent if name == b"origin"}
+    # A proxy on this machine may change the host.
+    if not any(map(_is_public_name, hosts)) and all(map(_is_here, origins - {*hosts})):
+        return None
+    detail = (
+        "without keys, this is answered only to requests for an address or localhost that no page of another site has "
+        "sent (Host, Origin); set CHURN_API_KEYS or CHURN_JWKS, or CHURN_AUTH=none (docs/authentication.md)"
+    )
+    return Problem(403, "unprotected", "The service is open to this machine only", detail)
+
+
+def _is_public_name(host: str) -> bool:
+    """Return whether a server of the public DNS may answer for what a Host header names."""
+    name = _drop_port(host)
+    return "." in name and not _is_here(host) and not _is_address(name)
+
+
+def _is_here(host: str) -> bool:
+    """Return whether an address is that of this machine, or a name that always means it (RFC 6761)."""
+    name = _drop_port(host)
+    return name == "localhost" or name.endswith(".localhost") or (_is_address(name) and is_local((name, 0)))
+
+
+def _drop_port(host: str) -> str:
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return name.removeprefix("[").removesuffix("]")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_from_elsewhere(scope: Mapping[str, Any]) -> Problem | None:

@@ -7,21 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from churn.runtime.switching import yield_often
 from service.errors import RequestProblem
+from service.guard.caller import charge
 from service.guard.content_encoding import decode
 from service.guard.deadline import ClientLeftError
+from service.guard.places import Places, find_party
 from service.guard.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from starlette.types import Message, Receive
 
     from service.guard.deadline import Deadline
     from service.observe.metrics import Metrics
+    from service.observe.reason_metrics import ReasonWork
     from service.settings import Settings
 
 T = TypeVar("T")
@@ -100,7 +103,8 @@ class RequestProcessor:
         self._max_pending = settings.max_pending_bytes
         self._pause_seconds = settings.body_seconds
         self._timeout = settings.request_timeout
-        self._pending = self._stepwise = 0
+        self._pending = 0
+        self._stepwise = Places(MAX_STEPWISE)
         # One thread: because of the interpreter lock, a second one would only use more memory.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
@@ -136,42 +140,74 @@ class RequestProcessor:
         except TimeoutError:
             raise deadline.problem from None
 
-    async def run_each(self, deadline: Deadline, steps: Iterator[object]) -> None:
-        """Take each item of an iterator in the thread; other requests use the thread between two items.
+    async def run_each(self, deadline: Deadline, steps: Iterator[object], count: int, party: str) -> None:
+        """Take the items of an iterator in the thread; other requests use the thread between two items.
+
+        Parameters
+        ----------
+        deadline : Deadline
+        steps : iterator
+        count : int
+            Number of items. Each costs a change to the thread and back, so that the end is not looked for; without
+            items the iterator is begun.
+        party : str
+            See `service.guard.places.find_party`.
 
         Raises
         ------
         RequestProblem
-            503 if `MAX_STEPWISE` requests are worked on already; 504 when the time of the request, or
-            ``CHURN_REQUEST_TIMEOUT``, has passed.
+            503 if `MAX_STEPWISE` requests are worked on already, or too many of them are this caller's; 504 when the
+            time of the request, or ``CHURN_REQUEST_TIMEOUT``, has passed.
         ClientLeftError
             If the client has left.
         """
-        if self._stepwise >= MAX_STEPWISE:
-            raise RequestProblem.too_many_reasons(MAX_STEPWISE)
         deadline.limit(self._timeout, "CHURN_REQUEST_TIMEOUT")
         deadline.watch()
         submitted = perf_counter()
         has_begun = False
 
-        def step() -> bool:
+        def step() -> None:
             nonlocal has_begun
             deadline.check(has_waited=not has_begun and perf_counter() - submitted > NOTICEABLE_WAIT)
             has_begun = True
             with yield_often():
-                return next(steps, self) is not self
+                next(steps, None)
 
-        self._metrics.in_flight.inc()
-        self._stepwise += 1
+        with self._stepwise.take(party, RequestProblem.too_many_reasons(self._stepwise.total)):
+            self._metrics.in_flight.inc()
+            try:
+                async with asyncio.timeout(deadline.remaining):
+                    for _ in range(max(count, 1)):
+                        await self.run(step)
+            except TimeoutError:
+                raise deadline.problem from None
+            finally:
+                self._metrics.in_flight.dec()
+
+    async def explain(
+        self, scope: Mapping[str, Any], deadline: Deadline, steps: Iterator[object], count: int, work: ReasonWork
+    ) -> None:
+        """Compute reasons as `run_each` does; charge the caller for them, since the work is done even if it is dropped.
+
+        Parameters
+        ----------
+        scope : mapping
+            Of the ASGI request.
+        deadline : Deadline
+        steps : iterator
+            Explain one customer each.
+        count : int
+            Number of customers.
+        work : ReasonWork
+            What the steps take. It is counted as dropped if an error is raised, which is one of `run_each`.
+        """
         try:
-            async with asyncio.timeout(deadline.remaining):
-                while await self.run(step):
-                    pass
-        except TimeoutError:
-            raise deadline.problem from None
+            await self.run_each(deadline, steps, count, find_party(scope))
+        except BaseException:
+            self._metrics.reasons.drop(work)
+            raise
         finally:
-            self._stepwise -= 1
-            self._metrics.in_flight.dec()
+            charge(scope, work.customers, work.evaluations)
 
     def limit(self, receive: Receive) -> TimedReceive:
         """Return a request's `receive` callable with the time limits for bodies."""

@@ -22,6 +22,11 @@ PAGE_PATHS = frozenset({"/docs", "/openapi.json"})
 PAGE_FILES = "/docs-static/"
 """Beginning of the paths of the page's files; none of them is in a folder."""
 
+CONSOLE = "/"
+CONSOLE_FILES = "/console/"
+"""The page for people, which asks for a key itself, and the beginning of the paths of its files. They have no data;
+``CHURN_CONSOLE=false`` removes them."""
+
 SCOPES = {
     "predict": "predict",
     "model": "predict",
@@ -29,6 +34,7 @@ SCOPES = {
     "sensitivity": "predict",
     "v2": "predict",
     "metrics": "metrics",
+    "performance": "metrics",
     "admin": "admin",
     "records": "records",
 }
@@ -44,7 +50,7 @@ def find_scope(scope: Mapping[str, Any]) -> str:
     root: str = scope.get("root_path", "")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
-    if path in OPEN_PATHS or path in PAGE_PATHS:
+    if path in OPEN_PATHS or path in PAGE_PATHS or path == CONSOLE or path.startswith(CONSOLE_FILES):
         return OPEN
     if path.startswith(PAGE_FILES) and "/" not in path[len(PAGE_FILES) :]:
         return OPEN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from service.guard.caller import RefusedCredentialError, unauthorized
@@ -10,15 +11,19 @@ from service.guard.jwks import FAMILIES
 from service.guard.keys_file import SCOPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from service.guard.jwks import Jwk
 
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_NAME_CHARACTERS = 64
 
-NO_NAMES = ("", "-")
-"""Subjects that name nobody: "-" is a caller without a credential, in all logs."""
+NAMING_CLAIMS = {"sub": "token", "client_id": "client", "azp": "client"}
+"""Claims that name the caller, with what precedes the name: no API key has a colon in its name, and a program that
+chooses its ``client_id`` must not pass for the person whose ``sub`` that is (RFC 9068, section 5)."""
+
+UNNAMED = "token:"
+"""Name of all callers with tokens that name nobody."""
 
 _is_token = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*").fullmatch
 _unsafe = re.compile(r"[^A-Za-z0-9._@:/+-]")
@@ -121,14 +126,21 @@ def verify_token(sent: bytes, key: Jwk, rules: TokenRules) -> Bearer:
         raise refuse("signature", "has a signature that its key did not make") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
         raise refuse("malformed", "can't be verified") from None
-    return Bearer(_find_name(claims), _find_scopes(claims, rules), expires)
+    return Bearer(name_token(claims), _find_scopes(claims, rules), expires)
 
 
-def _find_name(claims: dict[str, Any]) -> str:
-    for claim in ("sub", "client_id", "azp"):
-        if isinstance(name := claims.get(claim), str) and name not in NO_NAMES:
-            return _unsafe.sub("_", name[:MAX_NAME_CHARACTERS])
-    return "unnamed"
+def name_token(claims: Mapping[str, Any]) -> str:
+    """Return the caller's name, which has only characters that need no escaping, and is never that of an API key.
+
+    A name that was shortened or has had other characters ends in ``~`` and a part of its hash, so that two subjects
+    never have the same name, and thereby the same limits.
+    """
+    for claim, kind in NAMING_CLAIMS.items():
+        if isinstance(said := claims.get(claim), str) and said:
+            name = _unsafe.sub("_", said[:MAX_NAME_CHARACTERS])
+            mark = "" if name == said else f"~{sha256(said.encode(errors='surrogatepass')).hexdigest()[:8]}"
+            return f"{kind}:{name}{mark}"
+    return UNNAMED
 
 
 def _find_scopes(claims: dict[str, Any], rules: TokenRules) -> frozenset[str]:

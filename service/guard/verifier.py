@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from service.guard.key_ring import KeyRing
     from service.guard.tokens import TokenRules
 
-TOKEN_LABEL = "token"  # noqa: S105  a label
-"""Label of all callers with tokens in metrics: there may be any number of subjects."""
+TOKEN_LABEL = "token:"  # noqa: S105  a label
+"""Label of all callers with tokens in metrics: there may be any number of subjects. No API key has a colon."""
 
 MAX_METERS = 10_000
 
@@ -134,7 +134,7 @@ class Verifier:
             return None
         limits = RateLimits(current.requests_per_second, current.customers_per_second)
         expires = NEVER if current.expires is None else current.expires.timestamp()
-        meter = self._meters.find(f"key:{current.name}", limits)
+        meter = self._meters.find(current.name, limits)
         return Caller(current.name, current.name, current.scopes, expires, current, meter)
 
     def review(self, caller: Caller) -> Caller | None:
@@ -149,7 +149,7 @@ class Verifier:
         bearer = await self._run(verify_token, credential, key, self._rules)
         if self.source is None or not self.source.has(key):
             raise refuse("key", "is signed with a key that the identity provider has just withdrawn")
-        meter = self._meters.find(f"token:{bearer.name}")
+        meter = self._meters.find(bearer.name)
         return Caller(bearer.name, TOKEN_LABEL, bearer.scopes, bearer.expires, key, meter)
 
     async def _find_key(self, source: KeySource, identifier: str | None) -> Jwk:

@@ -13,13 +13,16 @@ from churn import __version__
 from churn.registry import Registry
 from service.api import admin, health, metrics
 from service.api.exceptions import EXCEPTION_HANDLERS
-from service.guard.protection import make_gate
+from service.api.small_body import BodyLimits
+from service.guard.protection import is_for_this_machine, make_gate, refuse_other_sites
 from service.observe.access_log import find_request_id
 from service.observe.audit import AuditLog
 from service.observe.exposition import expose_workers
 from service.observe.guard_metrics import GuardMetrics
 from service.observe.logs import bind_request_id
+from service.observe.rejections import Rejections
 from service.observe.responses import ObservedResponse
+from service.wire.ticket import TICKET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from service.api.admin import Asking
+    from service.errors import Problem
     from service.rollout.messages import Lineup
     from service.settings import Settings
+    from service.wire.ticket import Ticket
 
 
 class Status(health.Readiness, Protocol):
@@ -43,8 +48,8 @@ class Status(health.Readiness, Protocol):
 class ManagementApp(FastAPI):
     """The application.
 
-    Requests need the same credentials as on the port of the service. What is refused is in the audit log; it is not
-    counted in the metrics, which are those of the workers.
+    Requests need the same credentials as on the port of the service. What is refused is in the audit log, and counted
+    in the metrics, which are otherwise those of the workers.
 
     Parameters
     ----------
@@ -70,14 +75,17 @@ class ManagementApp(FastAPI):
             exception_handlers=EXCEPTION_HANDLERS,
         )
         self.audit = AuditLog(settings.audit_log)
-        self.gate = make_gate(settings, GuardMetrics(CollectorRegistry()), self.audit, buckets)
+        registry = CollectorRegistry()
+        self.rejections = Rejections(registry)
+        self._is_for_this_machine = is_for_this_machine(settings)
+        self.gate = make_gate(settings, GuardMetrics(registry), self.audit, buckets)
         self.include_router(health.make_router(status))
         if settings.metrics:
             self.include_router(metrics.make_router(expose_workers))
         if settings.admin:
             changes = admin.Changes(models, settings.change_seconds, self.audit)
-            registry = Registry(settings.models)
-            self.include_router(admin.make_router(lambda: status.lineup, changes, registry, settings.body_seconds))
+            bodies = BodyLimits.of(settings, self.rejections.count)
+            self.include_router(admin.make_router(lambda: status.lineup, changes, Registry(settings.models), bodies))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a lifespan event."""
@@ -89,13 +97,22 @@ class ManagementApp(FastAPI):
         method = scope["method"]
         routed = {**scope, "method": "GET"} if method == "HEAD" else scope
         response = ObservedResponse(send, request_id, method, lambda: "management", None, None)
-        problem = None if self.gate is None else await self.gate.find_objection(routed)
+        ticket: Ticket | None = scope.get(TICKET)
+        problem: Problem | None = None if ticket is None else ticket.refusal
+        if problem is None:
+            problem = await self._find_objection(routed)
         if problem is not None:
+            self.rejections.count(problem)
             await problem.respond()(routed, receive, response)
             return
         # Starlette raises exceptions again after `respond_to_failure` has logged them and responded.
         with suppress(Exception):
             await super().__call__(routed, receive, response)
+
+    async def _find_objection(self, scope: Scope) -> Problem | None:
+        if self.gate is not None:
+            return await self.gate.find_objection(scope)
+        return refuse_other_sites(scope) if self._is_for_this_machine else None
 
 
 @asynccontextmanager

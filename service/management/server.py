@@ -27,9 +27,9 @@ from service.wire.uvicorn_internals import TickingServer
 if TYPE_CHECKING:
     import socket
 
-    from fastapi import FastAPI
-
     from service.errors import Problem
+    from service.management.app import ManagementApp
+    from service.observe.rejections import Rejections
     from service.settings import Settings
 
 MAX_CONNECTIONS = 64
@@ -46,15 +46,18 @@ class _Policy:
 
     is_overload = False
 
-    def __init__(self, longest_wait: float) -> None:
+    def __init__(self, longest_wait: float, rejections: Rejections) -> None:
         self.longest_wait = longest_wait
-        self._too_many = encode_closing(RequestProblem.too_many_connections())
+        self._rejections = rejections
+        self._problem = RequestProblem.too_many_connections()
+        self._too_many = encode_closing(self._problem)
 
     def refuse_connection(self) -> bytes:
+        self._rejections.count(self._problem)
         return self._too_many
 
     def refuse_late(self, seconds: float) -> bytes:  # noqa: ARG002
-        return self._too_many
+        return self.refuse_connection()
 
     def count_left(self, seconds: float) -> None:
         pass
@@ -65,7 +68,7 @@ class ManagementServer:
 
     Parameters
     ----------
-    app : FastAPI
+    app : ManagementApp
     settings : Settings
     host : str
         Address to listen on, unless ``CHURN_MANAGEMENT_HOST`` names one.
@@ -80,7 +83,7 @@ class ManagementServer:
         If others than this machine can connect, and requests need no credential.
     """
 
-    def __init__(self, app: FastAPI, settings: Settings, host: str, *, waits: bool) -> None:
+    def __init__(self, app: ManagementApp, settings: Settings, host: str, *, waits: bool) -> None:
         self._address = settings.management_host or host, int(settings.management_port or 0)
         self._settings = settings
         self._listener: socket.socket | None = None
@@ -134,11 +137,12 @@ class ManagementServer:
             _log.exception("the management port has failed")
 
 
-def _make_server(app: FastAPI, settings: Settings) -> TickingServer:
-    policy = _Policy(settings.queue_seconds)
-    refusals = Refusals(settings.queue_seconds, b"", lambda *_: None)
+def _make_server(app: ManagementApp, settings: Settings) -> TickingServer:
+    rejections = app.rejections
+    policy = _Policy(settings.queue_seconds, rejections)
+    refusals = Refusals(settings.queue_seconds, b"", lambda kind, _: rejections.count_unparsed(kind))
     traffic = Traffic(Backlog(Admission(settings.queue_seconds)), refusals, policy.count_left)
-    protocol: Any = partial(Connection, traffic, Limits.of(settings), _note_refusal)
+    protocol: Any = partial(Connection, traffic, Limits.of(settings), partial(_note_refusal, rejections))
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -153,6 +157,7 @@ def _make_server(app: FastAPI, settings: Settings) -> TickingServer:
     return TickingServer(config, policy, Spread([CLOSED], 0), MAX_CONNECTIONS)
 
 
-def _note_refusal(problem: Problem) -> tuple[bytes, bytes]:  # noqa: ARG001
-    """Return a header for the response to a request that can't be parsed."""
+def _note_refusal(rejections: Rejections, problem: Problem) -> tuple[bytes, bytes]:
+    """Count a request that can't be parsed; return a header for its response."""
+    rejections.count(problem)
     return REQUEST_ID, find_request_id({}).encode()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 
+REQUEST = "churn.request"
+"""Key of the request's identifier in the scope of an ASGI request."""
+
 LINES_AT_ONCE = 8
 """Lines per write. Writes of up to 4,096 bytes to a pipe are atomic (PIPE_BUF), so workers' lines do not interleave."""
 
@@ -94,7 +97,7 @@ class AccessLog:
         seconds : float
             Duration of the request.
         caller : str
-            Name of the API key, or subject of the token; has no character that needs escaping.
+            Name of the API key or token; has no character that needs escaping.
         """
         moment = time.time()
         second = int(moment)

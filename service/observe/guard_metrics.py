@@ -30,7 +30,7 @@ class GuardMetrics:
         )
         self._limited = Counter(
             "churn_rate_limited_requests_total",
-            'Requests beyond a rate limit, by name of the API key ("token" for all tokens) and quota.',
+            'Requests beyond a rate limit, by name of the API key ("token:" for all tokens) and quota.',
             ("caller", "quota"),
             registry=registry,
         )

@@ -14,9 +14,12 @@ from service.observe.exposition import WorkersMetrics, leave_out_retired
 from service.observe.guard_metrics import GuardMetrics
 from service.observe.model_counts import RETIRED, Families, ModelCounts
 from service.observe.multiprocess import VARIABLE
+from service.observe.performance_metrics import PerformanceMetrics
 from service.observe.process_metrics import ProcessMetrics
 from service.observe.prometheus_internals import FastHistogram
 from service.observe.reason_metrics import ReasonMetrics
+from service.observe.record_metrics import RecordMetrics
+from service.observe.rejections import Rejections
 from service.observe.shadow_metrics import ShadowMetrics
 from service.observe.stages import STAGES
 from service.observe.whatif_metrics import WhatIfMetrics
@@ -37,17 +40,6 @@ SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 STAGE_DURATIONS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 0.01, 0.1, 1)
-
-LIMITS = (
-    "head_seconds", "body_seconds", "queue_seconds", "request_timeout", "max_connections", "max_head_bytes",
-    "max_url_bytes", "max_field_bytes", "max_head_fields", "max_pipelined", "max_body_bytes", "max_pending_bytes",
-    "max_held_bytes", "max_customers", "max_json_bytes", "max_json_values", "max_json_depth", "max_record_bytes",
-    "max_columns", "max_cell_bytes", "max_reasoned",
-)  # fmt: skip
-"""Settings that limit requests: values of the label ``limit``."""
-
-UNPARSED = {"overloaded": "queue_seconds", "too-many-connections": "max_connections"}
-"""The limit for each reason to refuse a request unparsed."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -70,6 +62,8 @@ class Metrics:
     guard : GuardMetrics
     what_if : WhatIfMetrics
     reasons : ReasonMetrics
+    records : RecordMetrics
+    performance : PerformanceMetrics
     buffers : set of Buffer
         Those that exist; they are flushed before each scrape.
     """
@@ -106,18 +100,6 @@ class Metrics:
             "churn_requests_waiting_limit",
             "Requests that may wait: as many as are scored within CHURN_QUEUE_SECONDS.",
             multiprocess_mode="livesum",
-            **common,
-        )
-        self._rejected = Counter(
-            "churn_rejected_requests_total",
-            "Scoring requests that were rejected, by problem type.",
-            ("reason",),
-            **common,
-        )
-        self._limited = Counter(
-            "churn_limited_requests_total",
-            "Requests that were rejected because they exceed a limit, by its setting.",
-            ("limit",),
             **common,
         )
         customers = Counter(
@@ -198,8 +180,11 @@ class Metrics:
         self.process = ProcessMetrics(self._registry)
         self.shadow = ShadowMetrics(self._registry)
         self.guard = GuardMetrics(self._registry)
+        self._rejections = Rejections(self._registry)
         self.what_if = WhatIfMetrics(self._registry)
         self.reasons = ReasonMetrics(self._registry)
+        self.records = RecordMetrics(self._registry)
+        self.performance = PerformanceMetrics(self._registry)
         # Children of the common case: looking them up costs more than the increment.
         self._scored = self._requests.labels("/predict", "POST", "200")
         self._predict_duration = self._durations.labels("/predict")
@@ -215,10 +200,6 @@ class Metrics:
             customers.labels(decision)
         for status in ("499", "500", "503", "504"):
             self._requests.labels("/predict", "POST", status)
-        for reason in ("not-ready", "overloaded", "deadline-exceeded"):
-            self._rejected.labels(reason)
-        for limit in LIMITS:
-            self._limited.labels(limit)
 
     def count_request(self, route: str, method: str, status: int, seconds: float, timed_as: str = "") -> None:
         """Count a completed request; `timed_as` is the route label of its duration, by default `route`."""
@@ -226,10 +207,8 @@ class Metrics:
         self._durations.labels(timed_as or route).observe(seconds)
 
     def count_rejection(self, problem: Problem) -> None:
-        """Count a rejected request, by the kind of its problem and the limit that it exceeds."""
-        self._rejected.labels(problem.kind).inc()
-        if problem.limit:
-            self._limited.labels(problem.limit).inc()
+        """Count a rejected request."""
+        self._rejections.count(problem)
 
     def count_unparsed(self, reason: str | None, status: int, seconds: Sequence[float]) -> None:
         """Count requests to `POST /predict` that were refused or left before they were parsed.
@@ -243,8 +222,7 @@ class Metrics:
             How long each has waited.
         """
         if reason is not None:
-            self._rejected.labels(reason).inc(len(seconds))
-            self._limited.labels(UNPARSED[reason]).inc(len(seconds))
+            self._rejections.count_unparsed(reason, len(seconds))
         self._requests.labels("/predict", "POST", str(status)).inc(len(seconds))
         self._predict_duration.observe_many(np.array(seconds))
 
@@ -317,10 +295,14 @@ class Metrics:
         stamps : sequence of float
             Times of the stages, from `time.perf_counter`, one more than there are stages.
         """
-        for durations, seconds in zip(self._stage_durations, np.diff(stamps).tolist(), strict=True):
-            durations.observe(seconds)
+        self.count_stages(stamps)
         self.count_customers(counts, raw, probabilities)
         self._rejected_customers.inc(rejected)
+
+    def count_stages(self, stamps: Sequence[float]) -> None:
+        """Count the durations of the stages of a request or block, see `service.observe.stages.Stamps`."""
+        for durations, seconds in zip(self._stage_durations, np.diff(stamps).tolist(), strict=True):
+            durations.observe(seconds)
 
     def count_batch(self, customers: int) -> None:
         """Count a table by its number of customers."""

@@ -55,6 +55,7 @@ class OverloadReport:
         self._metrics = metrics
         self._backlog = backlog
         self._refused: dict[str, list[float]] = {}
+        self._growing: list[tuple[str, list[float]]] = []
         self._left: list[float] = []
         self._deferred_flush = DeferredCall(self.flush)
         self._unlogged_refused = self._unlogged_left = 0
@@ -79,6 +80,11 @@ class OverloadReport:
         self._refused.setdefault(kind, []).append(seconds)
         self._deferred_flush.schedule()
 
+    def count_growing(self, kind: str, seconds: list[float]) -> None:
+        """Count the requests that are in a list when it is looked at, shortly afterwards; it is cleared then."""
+        self._growing.append((kind, seconds))
+        self._deferred_flush.schedule()
+
     def count_left(self, seconds: float) -> None:
         """Count a request whose client left after `seconds`, before it was parsed."""
         self._left.append(seconds)
@@ -98,6 +104,10 @@ class OverloadReport:
         """Record what was counted, and what waits."""
         self._metrics.set_waiting(self._backlog.waiting, self._backlog.most_waiting)
         refused, self._refused = self._refused, {}
+        for kind, growing in self._growing:
+            refused.setdefault(kind, []).extend(growing)
+            growing.clear()
+        self._growing = []
         left, self._left = self._left, []
         for kind, seconds in refused.items():
             self._metrics.count_unparsed(kind, 503, seconds)

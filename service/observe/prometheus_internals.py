@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 
-def name_metrics_of_worker(place: int) -> None:
+def name_metrics_of(place: int | str) -> None:
     """Name the files of this process's metrics, created from now on, after its place instead of its process.
 
     A worker that takes the place of one that has ended continues its counters, so that totals never decrease and the

@@ -38,6 +38,18 @@ class ReasonMetrics:
             "churn_reasons_evaluations_total", "Mixtures of customers that the network scored for reasons.", **common
         )
 
+        self._dropped = Counter(
+            "churn_reasons_dropped_customers_total",
+            "Customers whose reasons were computed and not sent: the time had passed, or the client had left.",
+            **common,
+        )
+
+    def drop(self, work: ReasonWork) -> None:
+        """Count a request whose reasons were computed as far as they were, and not sent."""
+        self._dropped.inc(work.customers)
+        self._seconds.observe(work.seconds)
+        self._evaluations.inc(work.evaluations)
+
     def count(self, work: ReasonWork) -> None:
         """Count a request whose reasons were computed."""
         self._seconds.observe(work.seconds)

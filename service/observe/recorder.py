@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from records.messages import Origin
     from service.observe.metrics import Metrics
     from service.observe.model_counts import ModelCounts
     from service.observe.stages import Stamps
@@ -41,14 +42,18 @@ class Recorder:
         Of the model.
     features : int
         Number of its features.
+    origin : Origin
 
     Attributes
     ----------
     counts : ModelCounts
+    origin : Origin
+        The model, in the records of what it scored.
     """
 
-    def __init__(self, metrics: Metrics, counts: ModelCounts, features: int) -> None:
+    def __init__(self, metrics: Metrics, counts: ModelCounts, features: int, origin: Origin) -> None:
         self.counts = counts
+        self.origin = origin
         self._metrics = metrics
         self._deferred_flush = DeferredCall(self.flush)
         # Packed numbers: tuples would be tracked by the garbage collector.
@@ -95,7 +100,7 @@ class Recorder:
         raw : ndarray of float64, shape (n, features)
         probabilities : ndarray of float64, shape (n,)
         """
-        self._metrics.count_customers(self.counts, raw, probabilities)
+        self._append((raw, probabilities, np.empty(0, np.int64), np.empty((0, STAMPS))))
 
     def count_canary_fallback(self, customers: int) -> None:
         """Count customers of the canary that this model scored instead."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from records.messages import Origin
     from service.observe.recorder import Recorder
     from service.observe.stages import Stamps
 
@@ -21,6 +23,7 @@ class ScoredSingle(NamedTuple):
     probability: float
     stamps: Stamps
     recorder: Recorder
+    identifier: str | int | None = None
 
     @property
     def customers(self) -> int:
@@ -39,6 +42,7 @@ class ScoredBatch(NamedTuple):
     probabilities: NDArray[np.float64]
     stamps: Stamps
     recorder: Recorder
+    identifiers: Sequence[str | int | None] | None = None
 
     @property
     def customers(self) -> int:
@@ -48,6 +52,10 @@ class ScoredBatch(NamedTuple):
     def record(self) -> None:
         """Record the request."""
         self.recorder.record_batch(self.raw, self.probabilities, self.stamps, len(self.raw))
+
+    def list_scored(self) -> tuple[list[float], list[Origin]]:
+        """Return the probability of each customer, and what scored it."""
+        return self.probabilities.tolist(), [self.recorder.origin] * len(self.raw)
 
 
 class ScoredSplit(NamedTuple):
@@ -59,11 +67,16 @@ class ScoredSplit(NamedTuple):
         The customers of each model.
     stamps : Stamps
         Times of the whole request.
+    chosen : ndarray of bool, shape (n,)
+        The customers that the challenger scored.
+    identifiers : sequence of (str, int or None), length n, or None
     """
 
     champion: ScoredBatch
     challenger: ScoredBatch
     stamps: Stamps
+    chosen: NDArray[np.bool_]
+    identifiers: Sequence[str | int | None] | None = None
 
     @property
     def customers(self) -> int:
@@ -72,9 +85,22 @@ class ScoredSplit(NamedTuple):
 
     def record(self) -> None:
         """Record the request, once, and the customers with the model that scored them."""
-        raw, probabilities, _, recorder = self.champion
+        raw, probabilities, _, recorder, _ = self.champion
         recorder.record_batch(raw, probabilities, self.stamps, self.customers)
         self.challenger.recorder.record_customers(self.challenger.raw, self.challenger.probabilities)
 
+    def list_scored(self) -> tuple[list[float], list[Origin]]:
+        """Return the probability of each customer, and what scored it."""
+        probabilities = merge(self.chosen, self.champion.probabilities, self.challenger.probabilities)
+        origins = self.champion.recorder.origin, self.challenger.recorder.origin
+        return probabilities.tolist(), [origins[chosen] for chosen in self.chosen.tolist()]
+
 
 Scored = ScoredSingle | ScoredBatch | ScoredSplit
+
+
+def merge(chosen: NDArray[np.bool_], others: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
+    """Return values in the order of the customers: `theirs` for the chosen ones, and `others`."""
+    merged = np.empty(len(chosen), dtype=others.dtype)
+    merged[~chosen], merged[chosen] = others, theirs
+    return merged

@@ -83,14 +83,16 @@ class InferenceAnswer(BaseModel):
     model_name: str = Field(examples=[MODEL_NAME])
     model_version: str = Field(description="Version of the model used.", examples=["1"])
     id: str | None = Field(None, description="Identifier of the request, if it had one.")
-    outputs: list[OutputTensor]
+    outputs: list[OutputTensor] = Field(
+        description="With a canary, also `model_version` of each customer if two versions have scored them."
+    )
 
 
 _TENSOR_SCHEMA = {
     "type": "object",
     "required": ["name", "datatype", "shape"],
     "properties": {
-        "name": {"type": "string", "description": "Name of the feature."},
+        "name": {"type": "string", "description": "Name of the feature, or of the identifier."},
         "datatype": {"type": "string", "description": "Datatype of the elements, e.g. INT64, FP64, BOOL, BYTES."},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
         "parameters": {"type": "object", "description": "`binary_data_size` if the data are binary."},
@@ -107,7 +109,12 @@ _REQUEST_SCHEMA = {
             "description": "`binary_data_output`: return all outputs as binary data. `reasons`: number of reasons for "
             f"each customer, or `all`; then there are further outputs: {', '.join(REASON_OUTPUTS)}.",
         },
-        "inputs": {"type": "array", "items": _TENSOR_SCHEMA, "minItems": 1, "description": "One tensor per feature."},
+        "inputs": {
+            "type": "array",
+            "items": _TENSOR_SCHEMA,
+            "minItems": 1,
+            "description": "One tensor per feature, and one with the customers' identifiers if they have any.",
+        },
         "outputs": {
             "type": "array",
             "description": "The requested outputs; all if omitted.",

@@ -27,8 +27,16 @@ REASON_OUTPUTS: dict[str, str] = {
     "reason_points": "FP64",
     "reason_sentences": "BYTES",
     "reason_standard_errors": "FP64",
+    "support_share": "FP64",
+    "support_field": "BYTES",
+    "support_low": "FP64",
+    "support_high": "FP64",
+    "support_sentence": "BYTES",
 }
 """Outputs that are produced if the request has the parameter."""
+
+VERSION = "model_version"
+"""Output with the version that scored each customer, if two have."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -42,6 +50,7 @@ def encode_answer(
     probabilities: NDArray[np.float64],
     decisions: NDArray[np.bool_],
     reasons: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+    versions: NDArray[Any] | None = None,
 ) -> tuple[bytes, int | None]:
     """Return the body of the response, and the length of its JSON part if binary data follow.
 
@@ -57,11 +66,15 @@ def encode_answer(
     decisions : ndarray of bool, shape (customers,)
     reasons : mapping of str to ndarray, optional
         The outputs of `REASON_OUTPUTS`, of shape (customers,) or (customers, reasons).
+    versions : ndarray of str, shape (customers,), optional
+        Returned as a further output, as binary data if all others are.
     """
     values: dict[str, NDArray[Any]] = {PROBABILITY: probabilities, CHURN: decisions, **reasons}
+    if versions is not None:
+        values[VERSION], wanted = versions, {**wanted, VERSION: all(wanted.values())}
     outputs, tail = [], []
     for name, is_binary in wanted.items():
-        datatype = (OUTPUTS | REASON_OUTPUTS)[name]
+        datatype = "BYTES" if name == VERSION else (OUTPUTS | REASON_OUTPUTS)[name]
         output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(values[name].shape)}
         if is_binary:
             tail.append(_write_binary(values[name], datatype))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.reasons.record import write_reasons
 from churn.reasons.strongest import ReasonWriter
 from service.observe.reason_metrics import ReasonWork
 
@@ -14,63 +15,76 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.reasons.strongest import Reason, Wanted
-    from service.observe.metrics import Metrics
-    from service.observe.scored import ScoredBatch
-    from service.predict.served_model import ServedModel
+    from churn.reasons.strongest import Reasons, Wanted
+    from churn.schema import Schema
+    from service.oip.scoring import ScoredTensors
 
 
 class TensorReasons:
-    """Explains the customers of one request.
+    """Explains the customers of one request, each with the model that scored it.
 
     Parameters
     ----------
-    model : ServedModel
-    scored : ScoredBatch
-        Its customers.
+    scored : ScoredTensors
     """
 
-    def __init__(self, model: ServedModel, scored: ScoredBatch) -> None:
-        self._model, self._scored = model, scored
-        self._reasons: list[list[Reason]] = []
+    def __init__(self, scored: ScoredTensors) -> None:
+        self._scored = scored
+        self._reasons: list[tuple[Schema, Reasons] | None] = [None] * scored.customers
+        self._base = np.zeros(scored.customers)
+        self._count = 0
         self._work = ReasonWork()
 
     @property
-    def explained(self) -> int:
-        """Number of customers explained so far."""
-        return len(self._reasons)
+    def work(self) -> ReasonWork:
+        """What the reasons have taken so far."""
+        return self._work
 
     def explain(self, wanted: Wanted) -> Iterator[None]:
         """Explain one customer with each step."""
         return self._work.watch(self._explain_each(wanted))
 
     def _explain_each(self, wanted: Wanted) -> Iterator[tuple[None, int]]:
-        self._writer = ReasonWriter(self._model.explainer.open(), self._model.scorer.schema, wanted)
-        for reasons, evaluations in self._writer.write_each(self._scored.raw, self._scored.probabilities):
-            self._reasons.append(reasons)
-            yield None, evaluations
+        for (model, rows, raw), probabilities in zip(self._scored.parts, self._scored.found, strict=True):
+            schema = model.scorer.schema
+            writer = ReasonWriter(model.explainer.open(), schema, wanted)
+            self._count = max(self._count, writer.count)
+            self._base[rows] = writer.base
+            for row, (reasons, evaluations) in zip(rows.tolist(), writer.write_each(raw, probabilities), strict=True):
+                self._reasons[row] = schema, reasons
+                yield None, evaluations
 
     def make_tensors(self) -> Mapping[str, NDArray[Any]]:
         """Return the outputs of `service.oip.outputs.REASON_OUTPUTS`, after `explain` has ended.
 
-        Where a customer has fewer reasons than columns, texts are empty and numbers are 0.
+        Where a customer has fewer reasons than columns, or the version does not know the support or its range, texts
+        are empty and numbers are 0.
         """
-        shape = (len(self._reasons), self._writer.count)
+        found = [one for one in self._reasons if one is not None]
+        shape = (len(found), self._count)
         fields, sentences = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
         points, errors = np.zeros(shape), np.zeros(shape)
-        names = self._model.scorer.schema.names
-        for row, reasons in enumerate(self._reasons):
-            for column, reason in enumerate(reasons):
+        for row, (schema, reasons) in enumerate(found):
+            names = schema.names
+            for column, reason in enumerate(reasons.listed):
                 fields[row, column], sentences[row, column] = names[reason.position], reason.sentence
                 points[row, column], errors[row, column] = reason.points, reason.standard_error or 0.0
+        support = [(schema, own.support) for schema, own in found]
         return {
-            "base": np.full(len(self._reasons), self._writer.base),
+            "base": self._base,
             "reasons": fields,
             "reason_points": points,
             "reason_sentences": sentences,
             "reason_standard_errors": errors,
+            "support_share": np.array([0.0 if one is None else one.share for _, one in support]),
+            "support_field": np.array(
+                ["" if one is None else schema.names[one.position] for schema, one in support], dtype=object
+            ),
+            "support_low": np.array([0.0 if one is None else one.low or 0.0 for _, one in support]),
+            "support_high": np.array([0.0 if one is None else one.high or 0.0 for _, one in support]),
+            "support_sentence": np.array([own.support_sentence for _, own in found], dtype=object),
         }
 
-    def count(self, metrics: Metrics) -> None:
-        """Count the reasons."""
-        metrics.reasons.count(self._work)
+    def write(self) -> list[str]:
+        """Return the reasons of each customer as JSON, for records."""
+        return [write_reasons(schema, own.listed) for schema, own in filter(None, self._reasons)]

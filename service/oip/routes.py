@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
@@ -16,9 +17,8 @@ from service.errors import Problem, RequestProblem, report_failure, shorten
 from service.guard.caller import charge
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
+from service.keeping.sender import find_sender
 from service.observe.responses import STATUS_DISCONNECTED
-from service.observe.scored import ScoredBatch
-from service.observe.stages import run_stages
 from service.oip.contracts import (
     BINARY,
     EXTENSIONS,
@@ -38,20 +38,20 @@ from service.oip.contracts import (
     TensorMetadata,
     describe_errors,
 )
-from service.oip.outputs import MODEL_NAME, describe_outputs, encode_answer
+from service.oip.elements import invalid_tensors
+from service.oip.outputs import MODEL_NAME, describe_outputs
 from service.oip.reasons import TensorReasons
-from service.oip.tensors import describe_inputs, invalid_tensors, read_request
+from service.oip.scoring import score_tensors
+from service.oip.tensors import describe_inputs, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from service.guard.json_limits import JsonLimits
     from service.guard.request_body import RequestProcessor
+    from service.keeping.log import DecisionLog
     from service.observe.metrics import Metrics
-    from service.oip.tensors import Request as TensorRequest
+    from service.oip.scoring import Answer, ScoredTensors
     from service.predict.served_model import ServedModel
     from service.state import ModelState
 
@@ -92,12 +92,18 @@ def respond(problem: Problem) -> Response:
     return JSONResponse({"error": problem.detail}, problem.status, problem.headers)
 
 
-def make_router(state: ModelState, metrics: Metrics, processor: RequestProcessor, limits: Limits) -> APIRouter:
+def make_router(
+    state: ModelState,
+    metrics: Metrics,
+    processor: RequestProcessor,
+    limits: Limits,
+    log: DecisionLog | None = None,
+) -> APIRouter:
     """Create the routes; the last ones return errors for unknown paths in the format of the protocol."""
     router = APIRouter(tags=["open inference protocol"], route_class=V2Route)
     _add_server_routes(router, state)
     _add_model_routes(router, state)
-    _add_infer_routes(router, InferEndpoint(state, metrics, processor, limits))
+    _add_infer_routes(router, InferEndpoint(state, metrics, processor, limits, log))
     known = list(router.routes)
 
     @router.api_route(ROOT, methods=METHODS, include_in_schema=False)
@@ -180,9 +186,19 @@ class InferEndpoint:
     metrics : Metrics
     processor : RequestProcessor
     limits : Limits
+    log : DecisionLog, optional
+        Records what is answered. By default nothing is recorded.
     """
 
-    def __init__(self, state: ModelState, metrics: Metrics, processor: RequestProcessor, limits: Limits) -> None:
+    def __init__(
+        self,
+        state: ModelState,
+        metrics: Metrics,
+        processor: RequestProcessor,
+        limits: Limits,
+        log: DecisionLog | None = None,
+    ) -> None:
+        self._log = log
         self._state = state
         self._metrics = metrics
         self._processor = processor
@@ -195,27 +211,30 @@ class InferEndpoint:
             deadline = Deadline(request.scope)
             encoding = find_encoding(request.scope["headers"])
             model = find_model(self._state, version)
+            if version is not None:  # asked for by name
+                model = replace(model, canary=None)
+            if self._log is not None:
+                self._log.check()
             work = partial(self._score, model, _read_json_size(headers.get(JSON_SIZE_HEADER)))
             announced = int(headers.get("content-length", 0))
-            (body, json_size), asked, scored = await self._processor.process(
+            (body, json_size), scored = await self._processor.process(
                 announced, request.receive, work, deadline, encoding
             )
+            asked, written = scored.request, None
             if asked.wanted is not None:
-                reasons = TensorReasons(model, scored)
-                try:
-                    await self._processor.run_each(deadline, reasons.explain(asked.wanted))
-                finally:  # the work was done, also if its result is dropped
-                    charge(request.scope, reasons.explained)
-                decisions = model.scorer.decide(scored.probabilities)
-                body, json_size = encode_answer(
-                    asked.outputs,
-                    asked.id,
-                    model.scorer.version,
-                    scored.probabilities,
-                    decisions,
-                    reasons.make_tensors(),
-                )
-                reasons.count(self._metrics)
+                reasons = TensorReasons(scored)
+                steps, count = reasons.explain(asked.wanted), scored.customers
+                await self._processor.explain(request.scope, deadline, steps, count, reasons.work)
+                body, json_size = scored.encode(reasons.make_tensors())
+                self._metrics.reasons.count(reasons.work)
+                written = reasons.write() if self._log is not None else None
+            if self._log is not None:
+                # In the thread: for 10,000 customers it takes longer than other requests may wait.
+                inputs = await self._processor.run(scored.write_inputs)
+                found = scored.probabilities.tolist()
+                sender, origins = find_sender(request.scope), scored.list_origins()
+                self._log.add_texts(*sender, asked.identifiers, inputs, found, origins, written)
+                await self._log.kept()
         except ClientLeftError:
             deadline.abandon()
             return Response(status_code=STATUS_DISCONNECTED)
@@ -223,36 +242,22 @@ class InferEndpoint:
             self._metrics.count_rejection(problem)
             raise
         if asked.wanted is None:
-            charge(request.scope, len(scored.raw))
-        self._metrics.count_block(scored.recorder.counts, scored.raw, scored.probabilities, 0, scored.stamps)
-        self._metrics.count_batch(len(scored.raw))
+            charge(request.scope, scored.customers)
+        scored.count(self._metrics)
         if json_size is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_SIZE_HEADER: str(json_size)}, media_type="application/octet-stream")
 
-    def _score(
-        self, model: ServedModel, json_size: int | None, body: bytes
-    ) -> tuple[tuple[bytes, int | None], TensorRequest, ScoredBatch]:
-        """Return the response, which is empty if reasons are to be added, the request, and what was scored."""
+    def _score(self, model: ServedModel, json_size: int | None, body: bytes) -> tuple[Answer, ScoredTensors]:
+        """Return the response, which is empty if reasons are to be added, and what was scored."""
         received = perf_counter()
-        scorer = model.scorer
         most = self._limits
-        request = read_request(scorer.schema, body, json_size, most.customers, most.json)
+        request = read_request(model.scorer.schema, body, json_size, most.customers, most.json)
         if request.wanted is not None:
             model.explainer.check()
             if len(request.raw) > most.reasoned:
                 raise RequestProblem.too_many_reasoned(most.reasoned)
-
-        def encode(request: TensorRequest, probabilities: NDArray[np.float64]) -> tuple[bytes, int | None]:
-            if request.wanted is not None:
-                return b"", None
-            decisions = scorer.decide(probabilities)
-            return encode_answer(request.outputs, request.id, scorer.version, probabilities, decisions)
-
-        response, probabilities, stamps = run_stages(
-            scorer.prepare, scorer.infer, encode, request.raw, request, received, perf_counter()
-        )
-        return response, request, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
+        return score_tensors(model, request, received, perf_counter())
 
 
 def find_model(state: ModelState, version: str | None = None) -> ServedModel:

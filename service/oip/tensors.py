@@ -6,64 +6,44 @@ extension `binary_tensor_data`). docs/open-inference.md describes the protocol.
 
 from __future__ import annotations
 
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
-from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
 from churn.names import normalize
 from churn.reasons.strongest import ALLOWED as ALLOWED_REASONS
 from churn.reasons.strongest import read_wanted
 from service.errors import Problem, RequestProblem, shorten
 from service.guard.json_limits import JsonLimits, check_json
+from service.oip.elements import (
+    ACCEPTED,
+    SentTensors,
+    Tensor,
+    invalid_tensors,
+    read_identifiers,
+    wrong_tensor,
+)
 from service.oip.outputs import OUTPUTS, REASON_OUTPUTS, REASONS
 from service.predict.parse import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from churn.errors import Violation
     from churn.reasons.strongest import Wanted
     from churn.schema import Feature, Schema
 
-FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
-INTEGERS = {f"{sign}{bits}": f"<{code}{bits // 8}" for sign, code in (("INT", "i"), ("UINT", "u"))
-            for bits in (8, 16, 32, 64)}  # fmt: skip
-NUMBERS: Mapping[str, str] = {**FLOATS, **INTEGERS}
-ACCEPTED: Mapping[str, tuple[str, ...]] = {
-    "number": tuple(NUMBERS),
-    "integer": tuple(NUMBERS),
-    "flag": ("BOOL", "BYTES", *NUMBERS),
-    "category": ("BYTES",),
-    "date": ("BYTES",),
-}
-"""Accepted datatypes by kind of feature."""
-
 MAX_FAULTS = 10
 """Maximum number of invalid values in an error, which is a single string in this protocol."""
 
 SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 """Parameters of Triton's extension for stateful models."""
-
-_LENGTH = struct.Struct("<I")
-
-
-class Tensor(msgspec.Struct):
-    """An input tensor of a request, with its elements in `data` or in the binary part."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    parameters: dict[str, Any] | None = None
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class WantedOutput(msgspec.Struct):
@@ -96,12 +76,18 @@ class Request:
         Returned with the response.
     wanted : int, "all" or None
         Number of reasons for each customer.
+    identifiers : list of (str, int or None), length n, or None
+        Identifiers of the customers; None if none was sent.
+    tensors : SentTensors
+        The features as they were sent.
     """
 
     raw: NDArray[np.float64]
     outputs: Mapping[str, bool]
     id: str | None
-    wanted: Wanted | None = None
+    wanted: Wanted | None
+    identifiers: list[str | int | None] | None
+    tensors: SentTensors
 
 
 _decode = msgspec.json.Decoder(Inference).decode
@@ -134,38 +120,26 @@ def read_request(
     if json_size is not None and not 0 <= json_size <= len(body):
         raise invalid_tensors(f"the JSON part should have {json_size} bytes, but the body has {len(body)}")
     inference = _read_json(body if json_size is None else body[:json_size], limits)
-    for sent in inference.inputs:
-        sent.name = normalize(sent.name)
+    for tensor in inference.inputs:
+        tensor.name = normalize(tensor.name)
     rows = _count_rows(inference.inputs, max_customers)
     tensors = _index(schema, inference.inputs)
     binary = _split(inference.inputs, memoryview(body)[len(body) if json_size is None else json_size :])
     wanted = _read_wanted(inference)
     outputs = _read_outputs(inference, OUTPUTS if wanted is None else OUTPUTS | REASON_OUTPUTS)
-    columns: dict[str, Any] = {}
-    for feature in schema.features:
-        tensor = tensors.get(feature.name)
-        if tensor is None:
-            columns[feature.name] = _absent(feature, rows)
-        elif tensor.datatype == "BYTES":
-            texts = _read_texts(tensor, binary.get(feature.name), rows)
-            columns[feature.name] = [text or None for text in texts] if feature.nullable else texts
-        else:
-            columns[feature.name] = _read_numbers(tensor, binary.get(feature.name), rows)
+    named = tensors.pop(schema.identifier, None)
+    identifiers = None if named is None else read_identifiers(named, binary.get(named.name), rows)
+    sent = SentTensors(tensors, binary, rows)
     try:
-        raw = encode_columns(schema, columns)
+        raw = sent.encode(schema)
     except InvalidCustomersError as error:
         raise _invalid_customers(error.violations) from None
-    return Request(raw, outputs, inference.id, wanted)
+    return Request(raw, outputs, inference.id, wanted, identifiers, sent)
 
 
 def describe_inputs(schema: Schema) -> list[dict[str, Any]]:
     """Return name, preferred datatype and shape of each input tensor."""
     return [{"name": f.name, "datatype": _preferred_datatype(f), "shape": [-1]} for f in schema.features]
-
-
-def invalid_tensors(detail: str) -> Problem:
-    """Return the error for tensors that don't match the protocol or the model."""
-    return Problem(400, "invalid-tensors", "Invalid tensors", detail)
 
 
 def _preferred_datatype(feature: Feature) -> str:
@@ -196,11 +170,13 @@ def _index(schema: Schema, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
     if len(tensors) < len(inputs):
         raise invalid_tensors("two inputs have the same name")
     for tensor in inputs:
+        if tensor.name == schema.identifier:
+            continue
         if tensor.name not in features:
             raise invalid_tensors(f"input {shorten(tensor.name)!r} is not one of this model's: {', '.join(features)}")
         accepted = ACCEPTED[features[tensor.name].kind]
         if tensor.datatype not in accepted:
-            raise _wrong(tensor, f"datatype {shorten(tensor.datatype)!r}; allowed: {', '.join(accepted)}")
+            raise wrong_tensor(tensor, f"datatype {shorten(tensor.datatype)!r}; allowed: {', '.join(accepted)}")
     missing = [name for name, feature in features.items() if not feature.nullable and name not in tensors]
     if missing:
         raise invalid_tensors(f"inputs are missing: {', '.join(missing)}")
@@ -213,7 +189,7 @@ def _count_rows(inputs: Sequence[Tensor], max_customers: int) -> int:
     rows = inputs[0].shape[0] if inputs[0].shape else -1
     for tensor in inputs:
         if rows < 0 or tensor.shape not in ([rows], [rows, 1]):
-            raise _wrong(
+            raise wrong_tensor(
                 tensor, f"shape {shorten(str(tensor.shape))}; allowed: [n] or [n, 1], n customers in every input"
             )
     if rows > max_customers:
@@ -227,13 +203,13 @@ def _split(inputs: Sequence[Tensor], tail: memoryview) -> dict[str, memoryview]:
     for tensor in inputs:
         parameters = tensor.parameters or {}
         if "shared_memory_region" in parameters:
-            raise _wrong(tensor, "shared memory, which is not supported")
+            raise wrong_tensor(tensor, "shared memory, which is not supported")
         if ("binary_data_size" in parameters) == (tensor.data is not msgspec.UNSET):
-            raise _wrong(tensor, "not exactly one of data and binary_data_size")
+            raise wrong_tensor(tensor, "not exactly one of data and binary_data_size")
         if "binary_data_size" in parameters:
             size = parameters["binary_data_size"]
             if type(size) is not int or not 0 <= size <= len(tail) - start:
-                raise _wrong(tensor, f"binary_data_size {shorten(size)!r}; {len(tail) - start} bytes are left")
+                raise wrong_tensor(tensor, f"binary_data_size {shorten(size)!r}; {len(tail) - start} bytes are left")
             parts[tensor.name] = tail[start : start + size]
             start += size
     if start != len(tail):
@@ -270,72 +246,6 @@ def _read_outputs(inference: Inference, produced: Mapping[str, str]) -> dict[str
                 raise invalid_tensors(f"output {output.name} requests {extension}, which is not supported")
         outputs[output.name] = parameters.get("binary_data", is_binary) is True
     return outputs
-
-
-def _absent(feature: Feature, rows: int) -> Any:  # noqa: ANN401  a column for encode_columns
-    return [None] * rows if feature.is_text else np.full(rows, np.nan)
-
-
-def _read_numbers(tensor: Tensor, binary: memoryview | None, rows: int) -> NDArray[Any] | list[Any]:
-    """Return a tensor of numbers or booleans as a column for `encode_columns`."""
-    dtype = NUMBERS.get(tensor.datatype, "u1")
-    if binary is not None:
-        if len(binary) != rows * np.dtype(dtype).itemsize:
-            raise _wrong(tensor, f"{len(binary)} bytes of binary data for {rows} elements")
-        values = np.frombuffer(binary, dtype)
-        if tensor.datatype == "BOOL" and (values > 1).any():
-            raise _wrong(tensor, "binary data other than 0 and 1")
-        return values
-    elements = _read_elements(tensor, rows)
-    allowed = {int} if tensor.datatype in INTEGERS else {int, float} if tensor.datatype in FLOATS else {bool}
-    if not set(map(type, elements)) <= allowed | {type(None)}:
-        raise _wrong(tensor, f"data that are not {tensor.datatype}")
-    try:
-        return np.array(elements, dtype=np.float64)  # None becomes NaN
-    except OverflowError:  # too large for a float; the slow path reports the value
-        return elements
-
-
-def _read_texts(tensor: Tensor, binary: memoryview | None, rows: int) -> list[Any]:
-    """Return a BYTES tensor as strings."""
-    if binary is None:
-        elements = _read_elements(tensor, rows)
-        if not set(map(type, elements)) <= {str, type(None)}:
-            raise _wrong(tensor, "data that are not strings")
-        return elements
-    try:
-        texts = _split_texts(bytes(binary))
-    except (struct.error, UnicodeDecodeError):
-        raise _wrong(tensor, "binary data that are not UTF-8 strings, each after its length in 4 bytes") from None
-    if len(texts) != rows:
-        raise _wrong(tensor, f"{len(texts)} elements, but a shape of {rows}")
-    return texts
-
-
-def _split_texts(data: bytes) -> list[str]:
-    texts, start, size, read_length = [], 0, len(data), _LENGTH.unpack_from
-    while start < size:
-        end = start + 4 + read_length(data, start)[0]
-        texts.append(data[start + 4 : end].decode())
-        start = end
-    if start != size:
-        raise struct.error("the last element is truncated")
-    return texts
-
-
-def _read_elements(tensor: Tensor, rows: int) -> list[Any]:
-    """Return the elements of a JSON tensor, flat or nested with shape [n, 1]."""
-    elements: Any = tensor.data
-    if elements and len(tensor.shape) > 1 and all(type(row) is list and len(row) == 1 for row in elements):
-        elements = list(chain.from_iterable(elements))
-    if len(elements) != rows:
-        raise _wrong(tensor, f"{len(elements)} elements, but a shape of {rows}")
-    flat: list[Any] = elements
-    return flat
-
-
-def _wrong(tensor: Tensor, what: str) -> Problem:
-    return invalid_tensors(f"input {shorten(tensor.name)!r} has {what}")
 
 
 def _invalid_customers(violations: Sequence[Violation]) -> Problem:

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.leniency import STRICT
+from churn.share import choose, is_chosen
 from service.errors import RequestProblem
 from service.observe.scored import ScoredBatch, ScoredSplit
 from service.observe.stages import run_stages
-from service.predict.leniency import STRICT
 from service.predict.parse import BatchRequest, SingleRequest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.leniency import Leniency
     from service.observe.stages import Stamps
-    from service.predict.leniency import Leniency
     from service.predict.served_model import Canary, ServedModel
 
     Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-_HASH_BYTES = 8
-_PERSON = b"churn-canary"
-
-
-def is_chosen(identifier: str | int | None, share: float) -> bool:
-    """Return whether a customer belongs to the share of the canary.
-
-    The choice depends on the identifier alone: it is the same in every process and after every restart, and a customer
-    stays chosen if the share grows. 42 and ``"42"`` are the same customer; customers without identifier are not chosen.
-    """
-    if identifier is None:
-        return False
-    digest = hashlib.blake2b(str(identifier).encode(), digest_size=_HASH_BYTES, person=_PERSON).digest()
-    return int.from_bytes(digest, "big") < share * 2.0 ** (8 * _HASH_BYTES)
 
 
 def divert(
@@ -69,7 +54,7 @@ def choose_rows(
     canary = model.canary
     if canary is None or request.identifiers is None:
         return None
-    chosen = np.array([is_chosen(name, canary.share) for name in request.identifiers], dtype=bool)
+    chosen = choose(request.identifiers, canary.share)
     if not chosen.any():
         return None
     other = _read_again(canary, body, leniency)
@@ -126,4 +111,4 @@ def score_split(
         ScoredBatch(raw, found, stamps, model.recorder)
         for raw, found, model in zip(raws, probabilities, models, strict=True)
     ]
-    return response, ScoredSplit(scored[0], scored[1], stamps)
+    return response, ScoredSplit(scored[0], scored[1], stamps, chosen, requests[0].identifiers)

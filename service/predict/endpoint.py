@@ -12,15 +12,17 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from churn.leniency import choose_leniency
 from service.errors import MEDIA_TYPE, Problem, RequestProblem, report_failure
 from service.guard.caller import charge
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
+from service.keeping.sender import find_sender
 from service.media_types import find_table
 from service.observe.responses import STATUS_DISCONNECTED
-from service.predict.leniency import choose_leniency
 from service.predict.reasoned import score_reasoned
-from service.predict.scoring import score_body
+from service.predict.recording import name_leniency, record_reasoned, record_scored
+from service.predict.scoring import score_and_keep
 from service.query import read_parameters, read_reasons
 from service.tables.endpoint import BrokenOffError
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from service.guard.request_body import RequestProcessor
+    from service.keeping.log import DecisionLog
     from service.media_types import TableFormat
     from service.observe.metrics import Metrics
     from service.observe.tracing import Timed, Tracing
@@ -65,6 +68,8 @@ class PredictEndpoint:
     tracing : Tracing or None
     max_reasoned : int
         Maximum number of customers in a request with reasons.
+    log : DecisionLog, optional
+        Records what is answered. By default nothing is recorded.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class PredictEndpoint:
         bulk: BulkEndpoint,
         tracing: Tracing | None,
         max_reasoned: int,
+        log: DecisionLog | None = None,
     ) -> None:
         self._state = state
         self._metrics = metrics
@@ -82,6 +88,7 @@ class PredictEndpoint:
         self._bulk = bulk
         self._tracing = tracing
         self._max_reasoned = max_reasoned
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -101,8 +108,11 @@ class PredictEndpoint:
             encoding = find_encoding(scope["headers"])
             # Recorded before it is sent, so that a client that has the response finds it in the metrics.
             if wanted is None:
-                score = partial(score_body, model, leniency=leniency)
-                body, plain = await self._processor.process(announced, receive, score, deadline, encoding)
+                score = partial(score_and_keep, model, leniency=leniency)
+                body, plain, sent = await self._processor.process(announced, receive, score, deadline, encoding)
+                if self._log is not None:
+                    record_scored(self._log, *find_sender(scope), sent, plain, name_leniency(leniency))
+                    await self._log.kept()
                 plain.record()
                 charge(scope, plain.customers)
                 scored: Timed = plain
@@ -110,11 +120,12 @@ class PredictEndpoint:
                 model.explainer.check()
                 work = partial(score_reasoned, model, leniency=leniency, max_customers=self._max_reasoned)
                 reasoned = await self._processor.process(announced, receive, work, deadline, encoding)
-                try:
-                    await self._processor.run_each(deadline, reasoned.explain(wanted))
-                finally:  # the work was done, also if its result is dropped
-                    charge(scope, reasoned.explained)
+                steps = reasoned.explain(wanted)
+                await self._processor.explain(scope, deadline, steps, reasoned.customers, reasoned.work)
                 body = reasoned.encode()
+                if self._log is not None:
+                    record_reasoned(self._log, *find_sender(scope), reasoned, name_leniency(leniency))
+                    await self._log.kept()
                 reasoned.record(self._metrics)
                 self._metrics.count_request(PATH, "POST", 200, perf_counter() - started, REASONS_LABEL)
                 scored = reasoned
@@ -156,7 +167,7 @@ class PredictEndpoint:
         Raises
         ------
         RequestProblem
-            415 if the content type is not JSON, 503 if no model is ready.
+            415 if the content type is not JSON, 503 if no model is ready or nothing can be recorded.
         """
         media_type = headers.get(b"content-type", b"")
         if media_type != JSON and media_type.split(b";")[0].strip().lower() != JSON:
@@ -166,6 +177,8 @@ class PredictEndpoint:
     def _get_model(self) -> ServedModel:
         if self._state.model is None:
             raise RequestProblem.not_ready(self._state.reason)
+        if self._log is not None:
+            self._log.check()
         return self._state.model
 
     def refuse(self, error: Exception, seconds: float, timed_as: str = PATH) -> Answer:

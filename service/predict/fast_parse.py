@@ -17,19 +17,19 @@ import msgspec
 import numpy as np
 
 from churn.columns import find_wrong_numbers, make_stacker
+from churn.leniency import STRICT
 from churn.names import BATCH, IDENTIFIER_LIMIT
 from churn.schema import FLAG_WORDS, LARGEST
 from service.errors import RequestProblem
 from service.guard.json_limits import JsonLimits, check_json
-from service.predict.leniency import STRICT
 from service.predict.parse import BatchRequest, SingleRequest, count_objects, parse, parse_parts
 from service.predict.parts import PART_BYTES, divide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from churn.leniency import Leniency
     from churn.schema import Feature, Schema
-    from service.predict.leniency import Leniency
 
 # The key of a batch is searched in this many leading bytes; `service.predict.parse` finds one that comes later.
 _PEEK = 64

@@ -6,8 +6,9 @@ request waits for one that has not arrived yet. docs/decisions/fast-path.md has 
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,48 +17,32 @@ from service.guard.caller import NOBODY
 from service.guard.deadline import ENVOY_TIMEOUT, TIMEOUT, read_timeout
 from service.guard.request_body import INLINE_BYTES
 from service.guard.scopes import SCOPES
-from service.observe.access_log import REQUEST_ID, find_request_id
+from service.observe.access_log import find_request_id
 from service.observe.stages import STAMPS
 from service.predict.canary import divert
-from service.predict.endpoint import JSON, PATH
+from service.predict.endpoint import PATH
+from service.predict.fast_answers import FastAnswers, Pending
 from service.predict.parse import SingleRequest
+from service.predict.recording import record_scored
 from service.predict.scoring import score_batch, score_single, score_together
-from service.safe_headers import SAFE_LINES
-from service.wire.uvicorn_internals import STATUS_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from service.guard.caller import Caller
     from service.guard.gate import Gate
+    from service.keeping.log import DecisionLog
     from service.observe.access_log import AccessLog
+    from service.observe.scored import Scored
     from service.predict.endpoint import PredictEndpoint
+    from service.predict.scoring import ScoredTogether
     from service.predict.served_model import ServedModel
     from service.wire.connection import Connection
-
-_OK = STATUS_LINE[200] + b"content-type: " + JSON + b"\r\n" + SAFE_LINES
-_CLOSE = b"connection: close\r\n"
 
 SCOPE = SCOPES[PATH[1:]]
 """What the caller of a request on the fast path must be allowed to do."""
 
 NEVER = float("inf")
-
-
-class _Pending(NamedTuple):
-    """A parsed request with one customer that has not been scored yet."""
-
-    connection: Connection
-    request_id: str
-    keep_alive: bool
-    request: SingleRequest
-    received: float
-    parsed: float
-    ends: float
-    """When the request's time is over."""
-
-    caller: str
-    """Who has sent it, for the access log."""
 
 
 class FastPath:
@@ -72,20 +57,25 @@ class FastPath:
         Maximum size in bytes of a body on the fast path; at most `INLINE_BYTES`.
     gate : Gate, optional
         Decides on requests; by default they need no credential.
+    log : DecisionLog, optional
+        Records what is answered. By default nothing is recorded.
     """
 
     def __init__(
-        self, endpoint: PredictEndpoint, access: AccessLog | None, max_body: int, gate: Gate | None = None
+        self,
+        endpoint: PredictEndpoint,
+        access: AccessLog | None,
+        max_body: int,
+        gate: Gate | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
         self.gate = gate
         self.max_body = min(max_body, INLINE_BYTES)
         self._endpoint = endpoint
-        self._access = access
-        self._pending: list[_Pending] = []
+        self._answers = FastAnswers(endpoint, access)
+        self._log = log
+        self._pending: list[Pending] = []
         self._model: ServedModel | None = None  # of the pending requests
-        self._default: list[tuple[bytes, bytes]] | None = None
-        self._lines = b""
-        self._must_close = False
         self._has_limits = False  # whether one of the pending requests has a time limit
 
     def answer(
@@ -134,8 +124,16 @@ class FastPath:
                     connection.loop.call_soon(self.flush)
                 # Waiting counts as time in the queue, not as parsing.
                 self._pending.append(
-                    _Pending(
-                        connection, request_id, keep_alive, request, received - waited, parsed - waited, ends, name
+                    Pending(
+                        connection,
+                        request_id,
+                        keep_alive,
+                        request,
+                        received - waited,
+                        parsed - waited,
+                        ends,
+                        name,
+                        body,
                     )
                 )
                 return
@@ -144,10 +142,15 @@ class FastPath:
             response, scored = score_batch(model, request, body, received, parsed - waited)
         except Exception as error:  # noqa: BLE001  logged by `PredictEndpoint.refuse`
             self.flush()
-            self._refuse(connection, request_id, error, received, name, keep_alive=keep_alive)
+            refuse = partial(self._answers.refuse, connection, request_id, error, received, name, keep_alive=keep_alive)
+            self._after_due(connection, refuse)
             return
-        scored.record()
-        self._accept(connection, request_id, response, received, name, keep_alive=keep_alive)
+        end = partial(self._end, connection, request_id, keep_alive, response, scored, received, name)
+        if self._log is None:
+            end("")
+        else:
+            record_scored(self._log, request_id, None if caller is None else name, body, scored)
+            self._log.when_kept(end)
 
     def flush(self) -> None:
         """Score the pending requests and write their responses."""
@@ -163,19 +166,67 @@ class FastPath:
         try:
             if len(pending) == 1:
                 response, scored = score_single(model, first.request, first.received, first.parsed)
-                scored.record()
+                found = [scored.probability]
+                sent = (first.connection, first.request_id, first.keep_alive)
+                end = partial(self._end, *sent, response, scored, first.received, first.caller)
             else:
-                responses = self._score_together(model, pending)
+                responses, together = score_together(model, [one.request for one in pending])
+                found = together.probabilities.tolist() if self._log is not None else []
+                end = partial(self._end_together, pending, responses, model, together)
         except Exception as error:  # noqa: BLE001
             for one in pending:
-                self._refuse(one.connection, one.request_id, error, one.received, one.caller, keep_alive=one.keep_alive)
+                self._refuse_one(one, error)
             return
-        if len(pending) == 1:
-            self._accept(
-                first.connection, first.request_id, response, first.received, first.caller, keep_alive=first.keep_alive
-            )
+        if self._log is None:
+            end("")
             return
-        self._accept_together(pending, responses)
+        origin = model.recorder.origin
+        add = self._log.add_single
+        for one, probability in zip(pending, found, strict=True):
+            key = None if self.gate is None else one.caller
+            add(one.request_id, key, one.request.identifier, one.body, probability, origin)
+        self._log.when_kept(end)
+
+    def _end(
+        self,
+        connection: Connection,
+        request_id: str,
+        keep_alive: bool,
+        response: bytes,
+        scored: Scored,
+        received: float,
+        caller: str,
+        reason: str,
+    ) -> None:
+        """Answer a request that was scored alone, once it is recorded, or could not be for a reason."""
+        if reason:
+            error = RequestProblem.not_recorded(reason)
+            self._answers.refuse(connection, request_id, error, received, caller, keep_alive=keep_alive)
+            return
+        scored.record()
+        self._answers.accept(connection, request_id, response, received, caller, keep_alive=keep_alive)
+
+    def _end_together(
+        self, pending: list[Pending], responses: list[bytes], model: ServedModel, scored: ScoredTogether, reason: str
+    ) -> None:
+        """Answer requests that were scored together, likewise."""
+        if reason:
+            for one in pending:
+                self._refuse_one(one, RequestProblem.not_recorded(reason))
+            return
+        stamps = np.empty((len(pending), STAMPS))
+        stamps[:] = scored.stamps
+        stamps[:, 0] = [one.received for one in pending]
+        stamps[:, 1] = [one.parsed for one in pending]
+        model.recorder.record_together(scored.raw, scored.probabilities, stamps)
+        self._answers.accept_together(pending, responses)
+
+    def _after_due(self, connection: Connection, answer: Callable[[], None]) -> None:
+        """Give an answer after those to earlier requests of a connection, which may wait for their records."""
+        if self._log is None or connection.fast_due == 1:
+            answer()
+        else:
+            self._log.when_kept(lambda _: answer())
 
     def _find_end(self, headers: Mapping[bytes, bytes], received: float) -> float:
         """Return when the time of a request with a time limit of its own is over."""
@@ -187,14 +238,14 @@ class FastPath:
         self._has_limits = True
         return received + seconds
 
-    def _drop_expired(self, pending: list[_Pending]) -> list[_Pending]:
+    def _drop_expired(self, pending: list[Pending]) -> list[Pending]:
         """Reject the requests whose time is over; return the others."""
         self._has_limits = False
         now = perf_counter()
         for one in pending:
             if one.ends < now:
                 error = RequestProblem.deadline_exceeded(one.ends - one.received)
-                self._refuse(one.connection, one.request_id, error, one.received, one.caller, keep_alive=one.keep_alive)
+                self._refuse_one(one, error)
         return [one for one in pending if one.ends >= now]
 
     def refuse(
@@ -203,68 +254,9 @@ class FastPath:
         """Reject a request without parsing its body."""
         self.flush()
         received = perf_counter() - connection.waited
-        self._refuse(connection, find_request_id(headers), problem, received, "-", keep_alive=keep_alive)
+        sent = (connection, find_request_id(headers), problem, received, "-")
+        self._after_due(connection, partial(self._answers.refuse, *sent, keep_alive=keep_alive))
 
-    def _score_together(self, model: ServedModel, pending: list[_Pending]) -> list[bytes]:
-        responses, scored = score_together(model, [one.request for one in pending])
-        stamps = np.empty((len(pending), STAMPS))
-        stamps[:] = scored.stamps
-        stamps[:, 0] = [one.received for one in pending]
-        stamps[:, 1] = [one.parsed for one in pending]
-        model.recorder.record_together(scored.raw, scored.probabilities, stamps)
-        return responses
-
-    def _accept_together(self, pending: list[_Pending], responses: list[bytes]) -> None:
-        """Write responses as `_accept` does, with what they have in common made once."""
-        self._follow(pending[0].connection.server_state.default_headers)
-        head = b"%b%b%b: " % (_OK, self._lines, REQUEST_ID)
-        log = None if self._access is None else self._access.log
-        for (connection, request_id, keep_alive, _, received, _, _, name), body in zip(pending, responses, strict=True):
-            if not keep_alive or self._must_close:
-                self._accept(connection, request_id, body, received, name, keep_alive=False)
-                continue
-            if log is not None:
-                log(request_id, "POST", PATH, 200, perf_counter() - received, name)
-            connection.finish_fast(
-                b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body), keep_alive=True
-            )
-
-    def _accept(
-        self, connection: Connection, request_id: str, body: bytes, received: float, caller: str, *, keep_alive: bool
-    ) -> None:
-        if self._access is not None:
-            self._access.log(request_id, "POST", PATH, 200, perf_counter() - received, caller)
-        self._send(connection, _OK, request_id, body, keep_alive=keep_alive)
-
-    def _refuse(
-        self,
-        connection: Connection,
-        request_id: str,
-        error: Exception,
-        received: float,
-        caller: str,
-        *,
-        keep_alive: bool,
-    ) -> None:
-        seconds = perf_counter() - received
-        status, fields, body = self._endpoint.refuse(error, seconds)
-        if self._access is not None:
-            self._access.log(request_id, "POST", PATH, status, seconds, caller)
-        head = STATUS_LINE[status] + SAFE_LINES + b"".join(b"%b: %b\r\n" % field for field in fields)
-        self._send(connection, head, request_id, body, keep_alive=keep_alive)
-
-    def _send(self, connection: Connection, head: bytes, request_id: str, body: bytes, *, keep_alive: bool) -> None:
-        self._follow(connection.server_state.default_headers)
-        close = b"" if keep_alive or self._must_close else _CLOSE
-        connection.finish_fast(
-            b"%b%b%b%b: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (head, self._lines, close, REQUEST_ID, request_id.encode(), len(body), body),
-            keep_alive=keep_alive and not self._must_close,
-        )
-
-    def _follow(self, default: list[tuple[bytes, bytes]]) -> None:
-        """Encode the server's headers, unless they are the same as before."""
-        if default is not self._default:  # uvicorn creates a new list every second because of the Date header
-            self._default = default
-            self._lines = b"".join(b"%b: %b\r\n" % field for field in default)
-            self._must_close = (b"connection", b"close") in default
+    def _refuse_one(self, one: Pending, error: Exception) -> None:
+        refuse = partial(self._answers.refuse, one.connection, one.request_id, error, one.received, one.caller)
+        self._after_due(one.connection, partial(refuse, keep_alive=one.keep_alive))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from churn.columns import MAX_VIOLATIONS
+from churn.leniency import STRICT, Leniency
 from churn.names import ALLOWED_IDENTIFIER, BATCH, IDENTIFIER_LIMIT, normalize_keys
 from churn.schema import InvalidValueError
 from service.errors import RequestProblem, shorten
 from service.guard.json_limits import JsonLimits, check_json
-from service.predict.leniency import STRICT, Leniency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -237,12 +237,13 @@ def _check_others(
             if ignores_extra:
                 continue
             errors.append(_unknown(position, key, value, ", ".join((*schema.names, schema.identifier))))
-        elif value is not None and not _is_identifier(value):
+        elif value is not None and not is_identifier(value):
             errors.append(_error(position, key, "is not an identifier", value, ALLOWED_IDENTIFIER))
     return sorted(errors, key=lambda error: str(error["field"]))
 
 
-def _is_identifier(value: object) -> bool:
+def is_identifier(value: object) -> bool:
+    """Return whether a JSON value, other than null, can be an identifier."""
     if isinstance(value, str):
         return _is_unicode(value)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
+from churn.leniency import STRICT
 from churn.names import BATCH, name_results, normalize_keys
+from churn.reasons.record import describe_reason
 from churn.reasons.strongest import ReasonWriter
 from service.errors import RequestProblem, shorten
 from service.observe.reason_metrics import ReasonWork
 from service.observe.stages import run_stages
 from service.predict.answers import describe_unusual
 from service.predict.canary import choose_rows, divert
-from service.predict.leniency import STRICT
 from service.predict.parse import SingleRequest, parse_json
 from service.predict.parts import PART_BYTES, divide
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.reasons.strongest import Reason, Wanted
+    from churn.leniency import Leniency
+    from churn.reasons.strongest import Reason, Reasons, Wanted
     from churn.schema import Schema
+    from records.messages import Origin
     from service.observe.metrics import Metrics
     from service.observe.stages import Stamps
-    from service.predict.leniency import Leniency
     from service.predict.served_model import ServedModel
 
 _encode = msgspec.json.Encoder().encode
@@ -67,8 +69,17 @@ class ReasonedRequest:
     identifiers : sequence of str, int or None
     stamps : Stamps
         Times of the scoring.
+    body : bytes
+        As it was sent, decompressed.
     is_single : bool
         Whether the request is one customer, not a list.
+
+    Attributes
+    ----------
+    identifiers, body, is_single
+        As given.
+    reasons : list of str
+        The reasons of each customer as JSON, after `explain` has ended.
     """
 
     def __init__(
@@ -77,19 +88,22 @@ class ReasonedRequest:
         sent: Sequence[Mapping[str, Any]],
         identifiers: Sequence[str | int | None],
         stamps: Stamps,
+        body: bytes,
         *,
         is_single: bool,
     ) -> None:
-        self._shares, self._sent, self._identifiers = shares, sent, identifiers
-        self._is_single = is_single
+        self._shares, self._sent = shares, sent
+        self.identifiers, self.body = identifiers, body
+        self.is_single = is_single
+        self.reasons: list[str] = [""] * len(sent)
         self._predictions: list[Any] = [None] * len(sent)
         self._work = ReasonWork()
         self._stamps = stamps
 
     @property
-    def explained(self) -> int:
-        """Customers explained so far."""
-        return self._work.customers
+    def work(self) -> ReasonWork:
+        """What the reasons have taken so far."""
+        return self._work
 
     @property
     def stamps(self) -> Stamps:
@@ -122,7 +136,11 @@ class ReasonedRequest:
             for place, (row, (reasons, evaluations)) in enumerate(zip(share.rows, found, strict=True)):
                 prediction = self._describe(share, place, unusual.get(place))
                 prediction[name_results(["base"], [schema.identifier])[0]] = writer.base
-                prediction["reasons"] = list_reasons(schema, reasons, self._sent[row])
+                prediction["reasons"] = list_reasons(schema, reasons.listed, self._sent[row])
+                if reasons.support is not None:
+                    name = name_results(["support"], [schema.identifier])[0]
+                    prediction[name] = describe_support(schema, reasons)
+                self.reasons[row] = _encode(prediction["reasons"]).decode()
                 self._predictions[row] = msgspec.Raw(_encode(prediction))
                 yield None, evaluations
 
@@ -130,9 +148,9 @@ class ReasonedRequest:
         """Return the fields of a prediction as without reasons, in the same order."""
         scorer = share.model.scorer
         probability = float(share.probabilities[place])
-        name = self._identifiers[share.rows[place]]
+        name = self.identifiers[share.rows[place]]
         fields: dict[str, Any] = {"probability": probability, "churn": probability > scorer.threshold}
-        if self._is_single:
+        if self.is_single:
             fields["model_version"] = scorer.version
         if name is not None:
             fields[scorer.schema.identifier] = name
@@ -142,9 +160,17 @@ class ReasonedRequest:
             fields["model_version"] = share.version
         return fields
 
+    def list_scored(self) -> tuple[list[float], list[Origin]]:
+        """Return the probability of each customer, and what scored it."""
+        probabilities, origins = [0.0] * len(self._sent), [self._shares[0].model.recorder.origin] * len(self._sent)
+        for share in self._shares:
+            for row, probability in zip(share.rows, share.probabilities.tolist(), strict=True):
+                probabilities[row], origins[row] = probability, share.model.recorder.origin
+        return probabilities, origins
+
     def encode(self) -> bytes:
         """Return the response, after `explain` has ended."""
-        if self._is_single:
+        if self.is_single:
             return bytes(self._predictions[0])
         version = self._shares[0].model.scorer.version
         return _encode({"predictions": self._predictions, "model_version": version})
@@ -152,8 +178,8 @@ class ReasonedRequest:
     def record(self, metrics: Metrics) -> None:
         """Count the customers with the models that scored them, and the reasons; the request is counted elsewhere."""
         for share in self._shares:
-            counts = share.model.recorder.counts
-            metrics.count_block(counts, share.raw, share.probabilities, 0, self._stamps)
+            share.model.recorder.record_customers(share.raw, share.probabilities)
+            metrics.count_stages(self._stamps)
         metrics.count_batch(self.customers)
         metrics.reasons.count(self._work)
 
@@ -162,17 +188,21 @@ def list_reasons(schema: Schema, reasons: Sequence[Reason], sent: Mapping[str, A
     """Return the reasons of one customer as JSON values; `sent` has the values as they were sent."""
     listed = []
     for reason in reasons:
-        field = schema.features[reason.position].name
-        described = {
-            "field": field,
-            "value": shorten(sent.get(field)),
-            "points": reason.points,
-            "sentence": reason.sentence,
-        }
-        if reason.standard_error is not None:
-            described["standard_error"] = reason.standard_error
-        listed.append(described)
+        described = describe_reason(schema, reason)
+        field = described["field"]
+        listed.append({"field": field, "value": shorten(sent.get(field))} | described)
     return listed
+
+
+def describe_support(schema: Schema, reasons: Reasons) -> dict[str, Any]:
+    """Return the support of one customer, who has some, as JSON values."""
+    support = reasons.support
+    if support is None:
+        return {}
+    described: dict[str, Any] = {"share": support.share, "field": schema.features[support.position].name}
+    if support.low is not None:
+        described |= {"low": support.low, "high": support.high}
+    return described | {"sentence": reasons.support_sentence}
 
 
 def score_reasoned(model: ServedModel, body: bytes, max_customers: int, leniency: Leniency = STRICT) -> ReasonedRequest:
@@ -227,7 +257,7 @@ def score_reasoned(model: ServedModel, body: bytes, max_customers: int, leniency
         for number, model in enumerate(models)
     ]
     named = [leniency.name_fields(normalize_keys(customer)) for customer in sent]
-    return ReasonedRequest(shares, named, identifiers, stamps, is_single=isinstance(request, SingleRequest))
+    return ReasonedRequest(shares, named, identifiers, stamps, body, is_single=isinstance(request, SingleRequest))
 
 
 def _list_sent(body: bytes) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from churn.leniency import STRICT
 from service.observe.scored import ScoredBatch, ScoredSingle
 from service.observe.stages import run_stages
 from service.predict.canary import choose_rows, divert, score_split
-from service.predict.leniency import STRICT
 from service.predict.parse import SingleRequest
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from churn.leniency import Leniency
     from service.observe.scored import Scored
     from service.observe.stages import Stamps
-    from service.predict.leniency import Leniency
     from service.predict.parse import BatchRequest
     from service.predict.served_model import ServedModel
 
@@ -58,6 +58,11 @@ def score_body(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> 
     return score_batch(model, request, body, received, parsed, leniency)
 
 
+def score_and_keep(model: ServedModel, body: bytes, leniency: Leniency = STRICT) -> tuple[bytes, Scored, bytes]:
+    """Return what `score_body` returns, and the body itself, which the caller may have seen compressed only."""
+    return *score_body(model, body, leniency), body
+
+
 def score_single(
     model: ServedModel, request: SingleRequest, received: float, parsed: float
 ) -> tuple[bytes, ScoredSingle]:
@@ -66,7 +71,7 @@ def score_single(
     response, probability, stamps = run_stages(
         scorer.prepare_row, scorer.infer_row, model.answers.encode_single, request.row, request, received, parsed
     )
-    return response, ScoredSingle(request.row, probability, stamps, model.recorder)
+    return response, ScoredSingle(request.row, probability, stamps, model.recorder, request.identifier)
 
 
 def score_batch(
@@ -87,7 +92,7 @@ def score_batch(
     response, probabilities, stamps = run_stages(
         scorer.prepare, scorer.infer, model.answers.encode_batch, request.raw, request, received, parsed
     )
-    return response, ScoredBatch(request.raw, probabilities, stamps, model.recorder)
+    return response, ScoredBatch(request.raw, probabilities, stamps, model.recorder, request.identifiers)
 
 
 def score_together(model: ServedModel, requests: Sequence[SingleRequest]) -> tuple[list[bytes], ScoredTogether]:

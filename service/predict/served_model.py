@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from records.messages import Origin
 from service.guard.json_limits import JsonLimits
 from service.observe.recorder import Recorder
 from service.predict.answers import AnswerEncoder
@@ -53,7 +54,9 @@ class ServedModel:
         BundleError
             If the histograms of the model can't be read.
         """
-        recorder = Recorder(metrics, metrics.watch_model(scorer), len(scorer.schema.features))
+        manifest = str(scorer.manifest.content["manifest_sha256"])
+        origin = Origin(scorer.threshold, scorer.version, manifest, scorer.engine.name)
+        recorder = Recorder(metrics, metrics.watch_model(scorer), len(scorer.schema.features), origin)
         parser = FastParser(scorer.schema, max_customers, limits)
         return cls(scorer, parser, AnswerEncoder(scorer), recorder, LazyExplainer(scorer))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn.errors import ChurnError
-from churn.runtime.switching import yield_often
+from churn.runtime.switching import pace, yield_often
 from churn.trust.signatures import Trust
 from service.guard.json_limits import JsonLimits
 from service.observe.shadow import Shadow
@@ -192,7 +193,8 @@ class ModelAgent:
 
     def _load_one(self, staged: Staged) -> ServedModel:
         settings, started = self._settings, time.perf_counter()
-        with yield_often():
+        is_change = self._state.model is not None  # requests are being answered meanwhile
+        with yield_often(), pace() if is_change else nullcontext():
             model = load_model(
                 Path(staged.folder),
                 settings.engine,

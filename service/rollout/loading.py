@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.engines import BLOCK_ROWS
 from churn.scorer import load_scorer
 from service.guard.json_limits import JsonLimits
 from service.observe.metrics import Metrics
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from churn.engines import EngineChoice
     from churn.trust.signatures import Trust
 
-WARM_UP_ROWS = (1, 1_000, 1, 10_000)
-"""Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request."""
+WARM_UP_ROWS = (1, BLOCK_ROWS, 1, 2 * BLOCK_ROWS)
+"""Batch sizes of the warm-up, which allocates buffers and completes lazy imports before the first request. Larger ones
+are run in such blocks and would only take time from requests."""
 
 
 def load_model(

@@ -9,10 +9,10 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.errors import TableError
-from churn.tables.cells import CellParser
+from churn.tables.cells import CellParser, split_records
 from churn.tables.csv_header import write_header
 from churn.tables.csv_push import CsvPush, RecordTooLongError
-from churn.tables.encoding import NotUtf8Error, advise_conversion
+from churn.tables.encoding import NotUtf8Error, advise_conversion, is_utf8
 from churn.tables.records import count_lines
 from service.errors import RequestProblem
 from service.tables.rows import check_columns
@@ -26,9 +26,21 @@ if TYPE_CHECKING:
     from churn.tables.rows import Rows
     from service.tables.limits import TableLimits
 
-BLOCK_LINES = 16_384
-"""Approximate maximum number of lines that are read at once. Rows take more memory than their bytes, above all if each
-value is explained as an error."""
+BLOCK_LINES = 12_288
+"""Approximate maximum number of lines that are read at once: more than an ordinary block has. Rows take more memory
+than their bytes, above all if each value is explained as an error."""
+
+SHORT_LINES = 4096
+"""The same if a cell has one character on average: most likely they are all wrong, and no number."""
+
+SHORT_CELL = 3
+"""Bytes of such a cell with its delimiter are fewer."""
+
+UNREADABLE_LINES = 1024
+"""The same where not all is UTF-8: each cell is then explained for itself, and the explanations are sorted."""
+
+HELD_BYTES = 4096
+"""Bytes by which a block may be longer than what was fed without a quote having held back many rows."""
 
 _ADVICE = "is one of its rows that long, or a quote not closed?"
 
@@ -71,9 +83,12 @@ class CsvReader:
             400 if the format can't be determined, 413 if a record is too long, 422 if a column is missing.
         """
         try:
-            for piece, is_end in _divide(data):
+            for piece, is_end in _divide(data, len(self._schema.names)):
                 for block in self._bytes.feed(piece, last=last and is_end):
-                    yield self._parse(block)
+                    if len(block.data) <= len(piece) + HELD_BYTES:  # most; counting their lines again would take long
+                        yield self._parse(block)
+                    else:
+                        yield from map(self._parse, self._split(block))
         except RecordTooLongError as error:
             raise RequestProblem.part_too_large(
                 "a record of a CSV", self._limits.record, f"{error}: {_ADVICE}", "max_record_bytes"
@@ -84,6 +99,15 @@ class CsvReader:
             raise RequestProblem.malformed_table("csv", str(error)) from None
         if last:
             self._open(self._bytes.form)  # a table without rows must have the columns, too
+
+    def _split(self, block: RecordBlock) -> Iterator[RecordBlock]:
+        """Divide what an open quote has held back, which may be many rows."""
+        lines = count_lines(block.data)
+        most = _find_most_lines(block.data, len(self._schema.names), lines)
+        form = self._bytes.form
+        if form is None or lines <= 2 * most:
+            return iter((block,))
+        return split_records(block, form.delimiter.encode(), most)
 
     def _parse(self, block: RecordBlock) -> Rows:
         rows = self._open(self._bytes.form).parse(block)
@@ -99,11 +123,20 @@ class CsvReader:
         return self._parser
 
 
-def _divide(data: bytes) -> Iterator[tuple[bytes, bool]]:
+def _divide(data: bytes, columns: int) -> Iterator[tuple[bytes, bool]]:
     """Yield received bytes, with whether they are the end; in pieces if many short rows would take much memory."""
-    size = len(data) * BLOCK_LINES // max(count_lines(data), BLOCK_LINES) + 1
+    lines = count_lines(data)
+    most = _find_most_lines(data, columns, lines)
+    size = len(data) * most // max(lines, most) + 1
     for first in range(0, max(len(data), 1), size):
         yield data[first : first + size], first + size >= len(data)
+
+
+def _find_most_lines(data: bytes, columns: int, lines: int) -> int:
+    """Return how many of these lines are read at once."""
+    if not is_utf8(data):
+        return UNREADABLE_LINES
+    return SHORT_LINES if len(data) < SHORT_CELL * columns * lines else BLOCK_LINES
 
 
 class CsvWriter:

@@ -8,13 +8,14 @@ client requests invalid rows with the others.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from churn.reasons.strongest import ReasonWriter
 from service.errors import Problem, report_failure
 from service.guard.caller import charge, pace
 from service.guard.content_encoding import find_encoding
 from service.guard.deadline import ClientLeftError, Deadline
+from service.keeping.sender import find_sender
 from service.media_types import ARROW, CSV, TableFormat, check_parameters
 from service.query import read_parameters, read_reasons
 from service.tables.read_ahead import read_ahead
@@ -26,15 +27,18 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from churn.reasons.explainer import Explainer
     from churn.reasons.strongest import Wanted
-    from churn.scorer import Scorer
+    from churn.tables.scored import ScoredRows
     from service.guard.request_body import RequestProcessor
+    from service.keeping.log import DecisionLog
     from service.observe.metrics import Metrics
-    from service.observe.model_counts import ModelCounts
-    from service.observe.recorder import Recorder
     from service.settings import Settings
-    from service.tables.job import ResponseBlock, TableJob
+    from service.tables.blocks import ResponseBlock
+    from service.tables.job import TableJob
+    from service.tables.kept_rows import KeptRows
+    from service.tables.model import TableModel
+    from service.tables.reasons import TableReasons
+    from service.tables.split import Split
 
 BLOCK_BYTES = 512 * 1024
 """Size of a block in bytes: about 8,000 customers, so that intermediate results fit into the CPU cache and other
@@ -46,33 +50,6 @@ representations, and the next one, which arrives meanwhile."""
 
 ANSWERS: dict[TableFormat, bytes] = {"csv": f"{CSV}; charset=utf-8; header=present".encode(), "arrow": ARROW.encode()}
 """Content types of the responses."""
-
-
-class TableExplainer(Protocol):
-    """Explains the customers of a table."""
-
-    def check(self) -> None:
-        """Raise a `RequestProblem` if the model can't be explained."""
-
-    def open(self) -> Explainer:
-        """Return the explainer; called in the thread."""
-        ...
-
-
-class TableModel(Protocol):
-    """The model that scores a table."""
-
-    @property
-    def scorer(self) -> Scorer:
-        """Scores the rows."""
-
-    @property
-    def recorder(self) -> Recorder:
-        """Has the counts of the model."""
-
-    @property
-    def explainer(self) -> TableExplainer:
-        """Explains the rows."""
 
 
 class Body:
@@ -148,15 +125,19 @@ class BulkEndpoint:
     metrics : Metrics
     processor : RequestProcessor
     settings : Settings
+    log : DecisionLog, optional
+        Records what is answered. By default nothing is recorded.
     """
 
-    def __init__(self, metrics: Metrics, processor: RequestProcessor, settings: Settings) -> None:
+    def __init__(
+        self, metrics: Metrics, processor: RequestProcessor, settings: Settings, log: DecisionLog | None = None
+    ) -> None:
+        self._log = log
         self._metrics = metrics
         self._processor = processor
         self._settings = settings
         self._budget = Budget(settings.max_held_bytes, settings.max_spilled_bytes)
         self._stall_seconds = settings.send_seconds
-        self._max_reasoned = settings.max_reasoned
 
     async def answer(
         self,
@@ -200,15 +181,15 @@ class BulkEndpoint:
                 hold(RESERVED_BYTES)
                 body = Body(receive, self._processor.limit(receive))
                 job = await self._processor.run(self._open, model, form, rejects, decimal, wanted)
-                await self._score(scope, job, model.recorder.counts, body, response, hold, deadline)
+                with self._watch(job.reasons) as count_reasons:
+                    await self._score(scope, job, model, body, response, hold, deadline)
 
-                def count_all() -> None:
-                    self._metrics.count_batch(job.counts.rows)
-                    if (reasons := job.reasons) is not None:
-                        self._metrics.reasons.count(reasons.work)
-                    count()
+                    def count_all() -> None:
+                        self._metrics.count_batch(job.counts.rows)
+                        count_reasons()
+                        count()
 
-                await self._finish(response, body, count_all)
+                    await self._finish(response, body, count_all)
         except ClientLeftError:
             raise
         except Exception as error:
@@ -218,26 +199,37 @@ class BulkEndpoint:
         finally:
             await response.close()
 
+    @contextmanager
+    def _watch(self, reasons: TableReasons | None) -> Iterator[Callable[[], None]]:
+        """Yield a function that counts the reasons as sent; they are counted as dropped if it was not called."""
+        sent = reasons is None
+
+        def count() -> None:
+            nonlocal sent
+            sent = True
+            if reasons is not None:
+                self._metrics.reasons.count(reasons.work)
+
+        try:
+            yield count
+        finally:
+            if not sent and reasons is not None:
+                self._metrics.reasons.drop(reasons.work)
+
     def _open(
         self, model: TableModel, form: TableFormat, rejects: bool, decimal: str | None, wanted: Wanted | None
     ) -> TableJob:
         # pyarrow is imported with the first table, in the thread; a service without tables never loads it.
-        from service.tables.job import TableJob
-        from service.tables.limits import TableLimits
-        from service.tables.reasons import TableReasons
+        from service.tables.opening import open_job
 
-        scorer, reasons = model.scorer, None
-        if wanted is not None:
-            writer = ReasonWriter(model.explainer.open(), scorer.schema, wanted)
-            reasons = TableReasons(writer, scorer.schema, self._max_reasoned)
-        limits = TableLimits.of(self._settings)
-        return TableJob(scorer, form, rejects=rejects, limits=limits, decimal=decimal, reasons=reasons)
+        keeps_rows = self._log is not None
+        return open_job(model, form, self._settings, decimal, wanted, rejects=rejects, keeps_rows=keeps_rows)
 
     async def _score(
         self,
         scope: Scope,
         job: TableJob,
-        counts: ModelCounts,
+        model: TableModel,
         body: Body,
         response: TableResponse,
         hold: Callable[[int], None],
@@ -247,22 +239,66 @@ class BulkEndpoint:
 
         The next piece is received, and the next block is scored, while the current block is counted and held or sent.
         """
-        rows = accepted = 0
+        rows = accepted = paid = 0
         try:
             async with read_ahead(self._work(job, body, response, hold, deadline)) as blocks:
                 async for block in blocks:
                     if (scored := block.scored) is not None:
-                        self._metrics.count_block(
-                            counts, scored.raw, scored.probabilities, scored.rejected, block.stamps
-                        )
+                        self._count(model, block, scored)
                         rows += scored.total
                         accepted += len(scored.raw)
-                        charge(scope, scored.total)
+                        spent = 0 if job.reasons is None else job.reasons.work.evaluations
+                        charge(scope, scored.total, spent - paid)
+                        paid = spent
+                        if self._log is not None and block.kept is not None:
+                            await self._record(self._log, scope, model, scored, block.kept, block.split)
                     await response.put(block.answer, rows)
                     await pace(scope)
         finally:
             if job.reasons is not None:  # those of a block that was dropped took as long
-                charge(scope, job.reasons.work.customers - accepted)
+                charge(scope, job.reasons.work.customers - accepted, job.reasons.work.evaluations - paid)
+
+    def _count(self, model: TableModel, block: ResponseBlock, scored: ScoredRows) -> None:
+        """Count the rows of a block with the models that scored them."""
+        counts, split, canary = model.recorder.counts, block.split, model.canary
+        raw, probabilities = scored.raw, scored.probabilities
+        if split is not None and canary is not None:
+            self._metrics.count_customers(canary.model.recorder.counts, split.raw, probabilities[split.chosen])
+            raw, probabilities = raw[~split.chosen], probabilities[~split.chosen]
+        self._metrics.count_block(counts, raw, probabilities, scored.rejected, block.stamps)
+        if block.fallbacks:
+            model.recorder.count_canary_fallback(block.fallbacks)
+
+    async def _record(
+        self,
+        log: DecisionLog,
+        scope: Scope,
+        model: TableModel,
+        scored: ScoredRows,
+        kept: KeptRows,
+        split: Split | None,
+    ) -> None:
+        """Record a block, and wait as long as an answer must.
+
+        Raises
+        ------
+        RequestProblem
+            503 if it can't be recorded.
+        """
+        origins = [model.recorder.origin]
+        if split is not None and model.canary is not None:
+            both = model.recorder.origin, model.canary.model.recorder.origin
+            origins = [both[chosen] for chosen in split.chosen.tolist()]
+        log.add_block(
+            *find_sender(scope),
+            model.scorer.schema.identifier,
+            kept.rows,
+            scored.probabilities.tolist(),
+            origins,
+            kept.reasons,
+            kept.read_as,
+        )
+        await log.kept()
 
     async def _work(
         self, job: TableJob, body: Body, response: TableResponse, hold: Callable[[int], None], deadline: Deadline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,11 @@ from churn.tables.tally import RowCounts
 from service.errors import RequestProblem, shorten
 from service.observe.stages import run_stages
 from service.tables.arrow_table import ArrowReader, ArrowWriter
+from service.tables.blocks import CODEC, PROGRESS, ResponseBlock, ResponsePart
 from service.tables.csv_table import CsvReader, CsvWriter
+from service.tables.kept_rows import KeptRows, keep_rows
 from service.tables.limits import TableLimits
+from service.tables.split import SplitScorer, split_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,54 +31,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.errors import Violation
+    from churn.reasons.strongest import Reasons
     from churn.scorer import Scorer
     from churn.tables.encode import Encoded
     from churn.tables.rows import Rows
     from service.media_types import TableFormat
     from service.tables.reasons import TableReasons
     from service.tables.rows import TableReader
+    from service.tables.split import JobCanary, RowScorer, Split
 
 BLOCK_ERRORS = 8192
 """Approximate maximum number of errors that are described in one part of a response: each takes some 500 bytes."""
-
-_CODEC = pa.Codec("zstd", compression_level=1)
-
-
-class ResponsePart(NamedTuple):
-    """A part of a response, which may be compressed while it is held."""
-
-    data: bytes
-    size: int
-    is_compressed: bool
-
-    def unpack(self) -> bytes:
-        """Return the part uncompressed."""
-        if not self.is_compressed:
-            return self.data
-        data: bytes = _CODEC.decompress(self.data, self.size, asbytes=True)
-        return data
-
-
-class ResponseBlock(NamedTuple):
-    """Results of a block of rows.
-
-    Attributes
-    ----------
-    answer : ResponsePart
-        Encoded part of the response.
-    scored : ScoredRows or None
-        None for the rest of these rows, and for the end of the response.
-    stamps : sequence of float
-        As `service.observe.stages.Stamps`; empty if `scored` is None.
-    """
-
-    answer: ResponsePart
-    scored: ScoredRows | None = None
-    stamps: Sequence[float] = ()
-
-
-PROGRESS = ResponseBlock(ResponsePart(b"", 0, is_compressed=False))
-"""Between two blocks: a customer was explained, and others may use the thread."""
 
 
 class TableJob:
@@ -92,6 +58,10 @@ class TableJob:
         Decimal separator of numbers in strings. Detected by default.
     reasons : TableReasons, optional
         By default no reasons are returned.
+    keeps_rows : bool
+        Whether the accepted rows are returned to be recorded.
+    canary : JobCanary, optional
+        Scores a share of the rows instead.
 
     Attributes
     ----------
@@ -109,8 +79,12 @@ class TableJob:
         limits: TableLimits = TableLimits(),  # noqa: B008  immutable
         decimal: str | None = None,
         reasons: TableReasons | None = None,
+        keeps_rows: bool = False,
+        canary: JobCanary | None = None,
     ) -> None:
         schema = scorer.schema
+        self._canary = canary
+        self._keeps_rows = keeps_rows
         self._scorer = scorer
         reader: type[CsvReader | ArrowReader] = CsvReader if form == "csv" else ArrowReader
         self._reader: TableReader = reader(schema, limits, decimal)
@@ -182,37 +156,52 @@ class TableJob:
             self.counts.rows += rows.total
             return
         raw = encoded.accepted
+        scorer, split, fallbacks = self._choose(rows, encoded)
 
         def write(batch: pa.RecordBatch, begin: bytes = b"") -> ResponsePart:
             text = begin + self._writer.write(batch)
-            return ResponsePart(_CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
+            return ResponsePart(CODEC.compress(text, asbytes=True) if pack else text, len(text), is_compressed=pack)
 
         def encode(
             rows: Rows, probabilities: NDArray[np.float64]
         ) -> tuple[ResponsePart | None, ScoredRows, Iterator[pa.RecordBatch]]:
-            scored = ScoredRows.of(encoded, raw, probabilities, self._scorer.decide(probabilities))
+            scored = ScoredRows.of(encoded, raw, probabilities, scorer.decide(probabilities))
             if self.reasons:  # computed below, in steps
                 return None, scored, iter(())
             begin = self._begin()
-            batches = self._answer(rows, encoded, scored)
+            batches = self._answer(rows, encoded, scored, split)
             return write(next(batches), begin), scored, batches
 
         (answer, scored, batches), _, stamps = run_stages(
-            self._scorer.prepare, self._scorer.infer, encode, raw, rows, received, parsed
+            scorer.prepare, scorer.infer, encode, raw, rows, received, parsed
         )
+        reasons: list[Reasons] = []
         if self.reasons:
-            reasons = []
-            for found in self.reasons.explain(scored):
+            for found in self.reasons.explain(scored, split):
                 reasons.append(found)
                 yield PROGRESS
             begin = self._begin()
-            batches = self._answer(rows, encoded, scored, self.reasons.make_columns(reasons))
+            batches = self._answer(rows, encoded, scored, split, self.reasons.make_columns(reasons, split))
             answer = write(next(batches), begin)
         self.counts.add(scored)
+        kept = self._keep(rows, encoded, reasons, split) if self._keeps_rows else None
         if answer is not None:
-            yield ResponseBlock(answer, scored, stamps)
+            yield ResponseBlock(answer, scored, stamps, kept, split, fallbacks)
         for batch in batches:
             yield ResponseBlock(write(batch))
+
+    def _choose(self, rows: Rows, encoded: Encoded) -> tuple[RowScorer, Split | None, int]:
+        """Return what scores the accepted rows, which of them the canary scores, and how many it can't."""
+        split, fallbacks = None, 0
+        if self._canary is not None:
+            split, fallbacks = split_rows(self._scorer.schema, self._canary, rows, encoded)
+            if split is not None:
+                return SplitScorer(self._scorer, self._canary.scorer, split), split, fallbacks
+        return self._scorer, split, fallbacks
+
+    def _keep(self, rows: Rows, encoded: Encoded, reasons: Sequence[Reasons], split: Split | None) -> KeptRows:
+        written = self.reasons.write(reasons, split) if self.reasons else None
+        return keep_rows(self._scorer.schema, rows, encoded, written)
 
     def _check_reasons(self, rows: Rows) -> None:
         """Raise a `RequestProblem` if reasons are wanted for more customers than allowed."""
@@ -239,7 +228,12 @@ class TableJob:
             self._errors.append(place | what | {"allowed": violation.allowed})
 
     def _answer(
-        self, rows: Rows, encoded: Encoded, scored: ScoredRows, reasons: Sequence[pa.Array] = ()
+        self,
+        rows: Rows,
+        encoded: Encoded,
+        scored: ScoredRows,
+        split: Split | None,
+        reasons: Sequence[pa.Array] = (),
     ) -> Iterator[pa.RecordBatch]:
         """Yield the answers to all rows; in several batches if there are many errors."""
         scorer, count = self._scorer, rows.total
@@ -258,7 +252,11 @@ class TableJob:
             probabilities, decisions = (_spread(values, ~mask) for values in (probabilities, decisions))
             positions = pa.array(np.cumsum(~mask) - 1, mask=mask)
             reasons = [column.take(positions) for column in reasons]
-        version = pa.array([scorer.version]).take(pa.array(np.zeros(count, dtype=np.int8)))
+        versions, origin = [scorer.version], np.zeros(count, dtype=np.int8)
+        if split is not None and self._canary is not None:
+            versions.append(self._canary.scorer.version)
+            origin[~encoded.wrong] = split.chosen
+        version = pa.array(versions).take(pa.array(origin))
         columns = [names, pa.array(probabilities, mask=mask), pa.array(decisions, mask=mask), version, *reasons]
         if not self._rejects:
             yield pa.record_batch(columns, schema=self._form)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
-    from service.tables.job import ResponsePart
+    from service.tables.blocks import ResponsePart
     from service.tables.spool import Budget, Spool
 
 

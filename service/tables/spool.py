@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from service.tables.job import ResponsePart
+    from service.tables.blocks import ResponsePart
 
 _log = logging.getLogger(__name__)
 

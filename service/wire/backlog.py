@@ -142,7 +142,7 @@ class Backlog:
         """Let the request of a connection wait; it has waited for `waited` seconds before it was read."""
         connection.waiting_since = since = self._clock() - waited
         # One that was sent long before its connection was accepted is refused soon: it would be scored too late.
-        queue = self._stale if waited > self._admission.longest_wait / 2 else self._fresh
+        queue = self._stale if waited and waited > self._admission.longest_wait / 2 else self._fresh
         queue.append((connection, since))
 
     def forget(self, connection: Waiting) -> float:
@@ -203,27 +203,26 @@ class Backlog:
 
     def _refuse_stale(self, seconds: float) -> None:
         """Refuse the requests that have waited too long, the oldest first, for a limited time."""
-        until = self._clock() + seconds
-        while self._stale and self._clock() < until:
-            self._refuse(self._stale.popleft())
+        self._refuse(self._stale.popleft, self._stale, len(self._stale), seconds)
 
     def _refuse_excess(self, seconds: float) -> None:
         """Refuse the latest requests, as far as they would wait too long, for a limited time."""
-        excess = self._admission.count_excess(self.waiting)
-        until = self._clock() + seconds
-        while excess > 0 and self._fresh and self._clock() < until:
-            excess -= self._refuse(self._fresh.pop())
+        self._refuse(self._fresh.pop, self._fresh, self._admission.count_excess(self.waiting), seconds)
 
-    def _refuse(self, entry: Entry) -> bool:
-        """Refuse a request; return False if it is gone already."""
-        connection, since = entry
-        if connection.waiting_since != since:
-            self._gone -= 1
-            return False
-        connection.waiting_since = 0.0
-        waited = self._clock() - since
-        if connection.has_ended:
-            connection.abandon_waiting(waited)
-        else:
-            connection.refuse_waiting(waited)
-        return True
+    def _refuse(self, take: Callable[[], Entry], queue: deque[Entry], number: int, seconds: float) -> None:
+        """Refuse up to a number of requests of a queue for a limited time; those that are gone do not count."""
+        clock = self._clock
+        now = clock()
+        until = now + seconds
+        while number > 0 and queue and now < until:
+            connection, since = take()
+            if connection.waiting_since != since:
+                self._gone -= 1
+                continue
+            number -= 1
+            connection.waiting_since = 0.0
+            if connection.has_ended:
+                connection.abandon_waiting(now - since)
+            else:
+                connection.refuse_waiting(now - since)
+            now = clock()

@@ -15,7 +15,6 @@ httptools (llhttp) parses requests, and uvicorn runs the application. This modul
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,7 +84,7 @@ class Connection(ClosingProtocol):
     def __init__(self, traffic: Traffic, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
         self._traffic = traffic
-        self._backlog = traffic.backlog
+        self._backlog, self._refusals = traffic.backlog, traffic.refusals
         self.held = b""
         self.has_ended = False
         self.waited = self.waited_unread = 0.0
@@ -114,17 +113,17 @@ class Connection(ClosingProtocol):
         elif backlog.room:
             backlog.room -= 1
             self.parse(data)
-        elif not backlog.is_busy(self.loop) or self._is_urgent(data):
+        elif not backlog.is_busy(self.loop) or len(data) > MAX_WAITING_BYTES or data.startswith(PROBES):
             self.parse(data)
         else:
-            self._hold(data)
+            self.held = data
             backlog.add(self, self.waited_unread)
             self.waited_unread = 0.0
 
     def parse(self, data: bytes) -> None:
         """Parse received data."""
         if self._is_guest:  # a probe is answered, all else refused
-            self.refusal = None if data.startswith(PROBES) else self._traffic.refusals.too_many
+            self.refusal = None if data.startswith(PROBES) else self._refusals.too_many
         before = self.reading
         if before is not IDLE:  # empty lines between requests do not keep a connection open
             self._watchdog.active = monotonic()
@@ -188,12 +187,12 @@ class Connection(ClosingProtocol):
     def limit_to_probes(self) -> None:
         """Answer one probe, or refuse one request, and close: the connection is one too many."""
         self._is_guest = True
-        self.refusal = self._traffic.refusals.too_many
+        self.refusal = self._refusals.too_many
         self.loop.call_later(GUEST_SECONDS, self._end_guest)
 
     def _end_guest(self) -> None:
         if not self.is_in_flight and not self.is_closing():
-            self.refuse(self._traffic.refusals.too_many)
+            self.refuse(self._refusals.too_many)
 
     @property
     def has_left(self) -> bool:
@@ -204,6 +203,11 @@ class Connection(ClosingProtocol):
     def has_sent_all(self) -> bool:
         """Whether the client has closed its half of the connection."""
         return self.reading is ENDED
+
+    @property
+    def has_due(self) -> bool:
+        """Whether responses of the fast path are pending."""
+        return self.fast_due > 0
 
     def watch(self) -> None:
         """Read on after a large body, so that a client that leaves is noticed."""
@@ -216,9 +220,6 @@ class Connection(ClosingProtocol):
             self.running.disconnect()
         self.drop_queued()
         self.close_now()
-
-    def _is_urgent(self, data: bytes) -> bool:
-        return data.startswith(PROBES) or len(data) > MAX_WAITING_BYTES
 
     def _hold(self, data: bytes) -> None:
         self.held += data
@@ -243,40 +244,42 @@ class Connection(ClosingProtocol):
             self.close_now()
 
     def refuse_waiting(self, waited: float) -> None:
-        """Refuse the request that has been waiting for `waited` seconds: unparsed, if it is certain where it ends."""
-        refusals = self._traffic.refusals
-        if not self.is_in_flight and refusals.heads.is_whole(self.held) and self.refuse_cheaply(waited):
-            self.held = b""
-            return
+        """Refuse what has been waiting for `waited` seconds: unparsed, if it is certain where its requests end."""
+        refusals = self._refusals
+        if self.running is None and not self.fast_due:
+            number = refusals.heads.count_whole(self.held)
+            if number and self.refuse_cheaply(waited, number):
+                self.release()
+                return
         self.refusal = refusals.problem
         try:
             self.resume(waited)
         finally:
             self.refusal = None
 
-    def refuse_cheaply(self, waited: float) -> bool:
-        """Write the prepared refusal, if the connection may stay open; return whether it was written."""
-        refusals = self._traffic.refusals
-        response = refusals.encode(self.server_state.default_headers)
-        if not response or self._is_guest or self.has_ended or self.flow.write_paused or self.transport.is_closing():
+    def refuse_cheaply(self, waited: float, number: int = 1) -> bool:
+        """Write prepared refusals, if the connection may stay open; return whether they were written."""
+        state, transport = self.server_state, self.transport
+        response = self._refusals.encode(state.default_headers)
+        if not response or self._is_guest or self.has_ended or self.flow.write_paused or transport.is_closing():
             return False
-        refusals.on_refused(refusals.problem.kind, waited)
-        self.server_state.total_requests += 1
-        self._write_at_once(response)
+        self._refusals.count(waited, number)
+        state.total_requests += number
+        if number > 1:
+            response *= number
+        if self._descriptor < 0 and (opened := transport.get_extra_info("socket")) is not None:
+            self._descriptor = opened.fileno()
+        written = 0
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            try:  # writing to the socket costs half as much as through the transport
+                written = os.write(self._descriptor, response)
+            except OSError:  # the transport finds out why
+                written = 0
+        if written < len(response):
+            transport.write(response[written:])
         if self.timeout_keep_alive_task is None:
             self._rest()
         return True
-
-    def _write_at_once(self, response: bytes) -> None:
-        """Write a response to the socket, which costs half as much as through the transport."""
-        transport = self.transport
-        if self._descriptor < 0 and (opened := transport.get_extra_info("socket")) is not None:
-            self._descriptor = opened.fileno()
-        if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            with suppress(OSError):  # the transport finds out why
-                response = response[os.write(self._descriptor, response) :]
-        if response:
-            transport.write(response)
 
     def abandon_waiting(self, waited: float) -> None:
         """Close the connection of a client that has left."""

@@ -55,11 +55,18 @@ class KnownHeads:
                 self._lengths.clear()
             self._lengths[data[:end]] = body_bytes
 
-    def is_whole(self, data: bytes) -> bool:
-        """Return whether the data are exactly one whole request with a known head."""
-        end = data.find(_END, 0, MAX_HEAD_BYTES) + len(_END)
-        length = self._lengths.get(data[:end])
-        return length is not None and len(data) - end == length
+    def count_whole(self, data: bytes) -> int:
+        """Return how many whole requests with known heads the data are; 0 if they are anything else."""
+        begin = number = 0
+        while True:
+            end = data.find(_END, begin, begin + MAX_HEAD_BYTES) + len(_END)
+            length = self._lengths.get(data[begin:end])
+            if length is None:
+                return 0
+            begin = end + length
+            number += 1
+            if begin >= len(data):
+                return number if begin == len(data) else 0
 
 
 class Refusals:
@@ -72,7 +79,8 @@ class Refusals:
     start : bytes
         See `KnownHeads`.
     on_refused : callable
-        Called with the problem's kind and the time in seconds for which the request waited.
+        Called with the problem's kind, and a list of the times in seconds for which requests waited, when that is no
+        longer empty. It grows until it is cleared: a call for each request would cost a tenth of refusing it.
 
     Attributes
     ----------
@@ -83,11 +91,12 @@ class Refusals:
         Why requests on connections beyond the limit are refused.
     """
 
-    def __init__(self, longest_wait: float, start: bytes, on_refused: Callable[[str, float], None]) -> None:
+    def __init__(self, longest_wait: float, start: bytes, on_refused: Callable[[str, list[float]], None]) -> None:
         self.heads = KnownHeads(start)
         self.problem = RequestProblem.queue_full(longest_wait)
         self.too_many = RequestProblem.too_many_connections()
-        self.on_refused = on_refused
+        self._on_refused = on_refused
+        self._waits: list[float] = []
         self._default: Headers | None = None
         self._response = b""
 
@@ -103,6 +112,16 @@ class Refusals:
             self._default = default
             self._response = b"" if CLOSE in default else self._build(default)
         return self._response
+
+    def count(self, waited: float, number: int) -> None:
+        """Count requests that were refused together after waiting for `waited` seconds."""
+        waits = self._waits
+        if not waits:
+            self._on_refused(self.problem.kind, waits)
+        if number == 1:
+            waits.append(waited)
+        else:
+            waits += [waited] * number
 
     def _build(self, default: Headers) -> bytes:
         body = self.problem.encode()

@@ -22,6 +22,10 @@ class Client(Protocol):
     def has_sent_all(self) -> bool:
         """Whether the client has closed its half of the connection."""
 
+    @property
+    def has_due(self) -> bool:
+        """Whether responses of the fast path to earlier requests are pending."""
+
     def watch(self) -> None:
         """Read on, so that a client that leaves is noticed; reading has stopped if the body is large."""
 

@@ -152,7 +152,8 @@ class ExchangingProtocol(HttpToolsProtocol):
         """Pass the request whose head has been parsed to the application, after the previous ones."""
         version = self.parser.get_http_version()
         url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        raw_path = url.path or b"/"  # an absolute form may have none (RFC 9110, 4.2.3)
+        path = raw_path.decode("ascii")
         if "%" in path:
             path = urllib.parse.unquote(path)
         headers, self.headers = self.headers, []  # trailers must not become headers of the scope
@@ -166,7 +167,7 @@ class ExchangingProtocol(HttpToolsProtocol):
             "scheme": self.scheme or "http",
             "root_path": self.root_path,
             "path": self.root_path + path,
-            "raw_path": self.root_path.encode("ascii") + url.path,
+            "raw_path": self.root_path.encode("ascii") + raw_path,
             "query_string": url.query or b"",
             "headers": headers,
             "state": self.app_state.copy(),

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from batch.sql.database import Database, open_database
+from churn.database import Database, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
+    import pytest
 
 COLUMNS = {
     "CustomerId": "BIGINT",
@@ -35,6 +36,22 @@ def make_sqlite(path: Path) -> str:
     """Make an empty file of SQLite and return its URL."""
     path.touch()
     return f"sqlite:///{path}"
+
+
+def make_postgresql(server: str) -> str:
+    """Make an empty database on a server of PostgreSQL and return its URL."""
+    engine = open_database(server).engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        name = f"bank{connection.execute(sa.text('SELECT count(*) FROM pg_database')).scalar_one()}"
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def make_empty(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URL of a database of a kind, for a store that isn't there yet; PostgreSQL may skip the test."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'records.db'}"
+    return make_postgresql(request.getfixturevalue("server"))
 
 
 def fill(url: str, customers: pd.DataFrame, name: str = "customers", *, as_text: bool = False) -> None:

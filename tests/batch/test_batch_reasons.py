@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from bank import draw_customers
-from databases import fill, make_sqlite, select
+from databases import fill, make_postgresql, make_sqlite, select
 from file_jobs import expect, read, score, write
 from pyarrow import parquet
 
@@ -36,14 +36,17 @@ GROUP = ["reason_{}", "reason_{}_points", "reason_{}_sentence"]
 FORMS = ("csv", "parquet", "arrow", "arrows", "csv.gz")
 
 
+SUPPORT = ["support_share", "support_field", "support_low", "support_high", "support_sentence"]
+
+
 def name_columns(count: int) -> list[str]:
-    return BASE + [name.format(number) for number in range(1, count + 1) for name in GROUP]
+    return BASE + [name.format(number) for number in range(1, count + 1) for name in GROUP] + SUPPORT
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("reasons")
-    bundles.publish(root, background=3)
+    bundles.publish(root, background=3, support=True)
     return root
 
 
@@ -134,6 +137,7 @@ def test_names_that_a_kept_column_has_are_prefixed(scorer: Scorer, customers: pd
     assert found.schema.names == [
         "CustomerId", "Base", "reason_1_points", "probability", "churn", "model_version",
         "predicted_base", "reason_1", "predicted_reason_1_points", "reason_1_sentence",
+        *SUPPORT,
     ]  # fmt: skip
     assert set(found.column("reason_1_points").to_pylist()) == {"kept"}
     assert pa.types.is_floating(found.schema.field("predicted_reason_1_points").type)
@@ -170,11 +174,16 @@ def test_estimates_have_standard_errors(tmp_path: Path) -> None:
 # --- Databases -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return make_sqlite(tmp_path / "bank.db")
+    return make_postgresql(request.getfixturevalue("server"))
+
+
 @pytest.mark.usefixtures("small")
-def test_a_query_has_the_reasons_of_its_rows_and_is_resumed(
-    scorer: Scorer, customers: pd.DataFrame, tmp_path: Path
-) -> None:
-    url = make_sqlite(tmp_path / "bank.db")
+def test_a_query_has_the_reasons_of_its_rows_and_is_resumed(scorer: Scorer, customers: pd.DataFrame, url: str) -> None:
     fill(url, customers, as_text=True)
     sql = SqlJob(query="SELECT * FROM customers", url=url, table="scores", keep=("Surname",), reasons=2)
     whole, calls = sql_job._score_page, iter(range(100))
@@ -195,8 +204,9 @@ def test_a_query_has_the_reasons_of_its_rows_and_is_resumed(
     names = list(scores[0])
     quoted = ", ".join(f'"{name}"' for name in names)
     found = select(url, f"SELECT {quoted} FROM scores ORDER BY 1")
-    assert [dict(zip(names, map(str, row), strict=True)) for row in found] == [
-        {name: str(int(cell)) if name == "churn" else str(cell) for name, cell in row.items()} for row in scores
+    churn = names.index("churn")  # SQLite has no booleans
+    assert [[str(bool(cell)) if place == churn else str(cell) for place, cell in enumerate(row)] for row in found] == [
+        list(map(str, row.values())) for row in scores
     ]
 
 
@@ -239,7 +249,7 @@ def test_a_packed_model_has_its_reasons_when_its_files_are_gone(root: Path, tmp_
     assert not loaded.scorer.folder.exists()
     assert loaded.writer is not None
     raw = bundles.draw_raw(loaded.scorer.schema, 2)
-    assert loaded.writer.write(raw, loaded.scorer.score_raw(raw))[0][1][0].sentence
+    assert loaded.writer.write(raw, loaded.scorer.score_raw(raw))[0][1].listed[0].sentence
     _, plain = pack_bundle(root / "1")
     assert load_packed(plain).writer is None
     with pytest.raises(MissingBackgroundError):

@@ -16,7 +16,7 @@ from churn.scorer import load_scorer
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILES = (*REQUIRED_FILES, "background.npy", "model_card.md")
+FILES = (*REQUIRED_FILES, "background.npy", "members.onnx", "model_card.md", "neighbours.npy")
 
 
 @pytest.fixture

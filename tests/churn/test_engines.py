@@ -49,19 +49,19 @@ def test_an_engine_agrees_with_the_oracle(engine: Any, models: Path, matrix: np.
 
 
 def test_the_engines_agree_with_each_other(loaded: dict[str, Any], matrix: np.ndarray) -> None:
-    assert np.abs(loaded["onnx"].predict(matrix) - loaded["tensorflow"].predict(matrix)).max() <= 1e-6
+    assert np.abs(loaded["onnx"].predict(matrix) - loaded["tensorflow"].predict(matrix)).max() <= 1e-14
 
 
 def test_a_customer_scores_the_same_alone_and_anywhere_in_a_batch(engine: Any, matrix: np.ndarray) -> None:
     customer = matrix[[123]]
     alone = engine.predict(customer)
     assert alone.shape == (1,)
-    assert alone.dtype == np.float32
+    assert alone.dtype == np.float64
     for rows in (2, 7, 1000):
         for place in (0, rows // 2, rows - 1):
             batch = matrix[:rows].copy()
             batch[place] = customer
-            assert abs(engine.predict(batch)[place] - alone[0]) <= 1e-6
+            assert abs(engine.predict(batch)[place] - alone[0]) <= 1e-14
 
 
 @pytest.mark.parametrize("rows", [BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS])
@@ -69,7 +69,7 @@ def test_blocks_are_put_together_in_order(engine: Any, matrix: np.ndarray, rows:
     large = np.resize(matrix, (rows, matrix.shape[1]))
     found = engine.predict(large)
     assert found.shape == (rows,)
-    assert np.abs(found - np.resize(engine.predict(matrix), rows)).max() <= 1e-6
+    assert np.abs(found - np.resize(engine.predict(matrix), rows)).max() <= 1e-14
 
 
 def test_a_block_is_never_larger_than_the_limit(engine: Any, matrix: np.ndarray, monkeypatch: Any) -> None:

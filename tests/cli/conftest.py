@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import sys
@@ -8,10 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from record_samples import make_decision, write
 from tampering import forge_manifest
 
 from churn.registry import Registry
 from cli.main import main
+from records.judging.outcome_file import read_outcomes
+from records.judging.outcomes import load_outcomes
+from records.store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +81,18 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
         sql = ("score", "--models", models, "--sql", "SELECT * FROM customers", "--url", f"sqlite:///{source}",
                "--table", "scores", "--if-exists", "replace")  # fmt: skip
         create = ("keys", "create", "--name", "crm", "--scope", "predict", "--if-absent", "--file", keys)
+        outcomes, url = tmp_path / "outcomes.csv", f"sqlite:///{tmp_path / 'records.db'}"
+        outcomes.write_text("customer,date,left\n1,2026-07-01,0\n2,2026-03-05,1\n")
+        if not (tmp_path / "records.db").exists():
+            sent = [json.dumps(dict(zip(header, row, strict=True))) for row in rows[:2]]
+            decisions = [
+                make_decision(number, customer_id=str(number), input=one, read_as="texts=parse")
+                for number, one in enumerate(sent, 1)
+            ]
+            store = open_store(url, create=True)
+            write(store, [one._replace(model_version="9") for one in decisions])
+            load_outcomes(store, read_outcomes(outcomes))
+        records, judged = ("--records", url), ("--url", url, "--models", models)
         return {
             "churn evaluate": [("evaluate", bank_csv, "--models", models, "--report", tmp_path / "report.html")],
             "churn keys create": [create],
@@ -88,6 +105,21 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
             "churn models show": [("models", "show", "--models", models)],
             "churn models sign": [("models", "sign", "--models", models, "--key", key)],
             "churn models verify": [("models", "verify", "--models", models)],
+            "churn outcomes load": [("outcomes", "load", outcomes, *records)],
+            "churn outcomes show": [("outcomes", "show", "--customer", 1, *records)],
+            "churn records compare": [
+                ("records", "compare", *judged, "--challenger", 1, "--champion", 9, "--include-known"),
+            ],
+            "churn records erase": [("records", "erase", "--customer", 99, "--url", url)],
+            "churn records export": [("records", "export", tmp_path / "records.parquet", "--url", url)],
+            "churn records jobs": [("records", "jobs", "--url", url)],
+            "churn records judge": [("records", "judge", *judged)],
+            "churn records prune": [("records", "prune", "--older-than", "20y", "--url", url)],
+            "churn records replay": [("records", "replay", *judged)],
+            "churn records report": [("records", "report", *judged, "--output", tmp_path / "judged.html")],
+            "churn records seals": [("records", "seals", "--url", url)],
+            "churn records show": [("records", "show", "--customer", 1, "--url", url)],
+            "churn records verify": [("records", "verify", "--url", url)],
             "churn score": [score, (*score, "--engine", "tensorflow"), sql],
             "churn simulate": [("simulate", tmp_path / "simulated.csv", "--rows", 100)],
             "churn train": [train, (*train, "--warm-start", 1)],

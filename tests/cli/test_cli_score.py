@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import sys
@@ -39,6 +40,24 @@ def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
         names = [column[0] for column in database.execute("SELECT * FROM scores").description]
     database.close()
     assert names == ["CustomerId", "Age", "Surname", "probability", "churn", "model_version"]
+
+
+def test_jobs_are_recorded_with_the_hashes_of_their_files(churn: Any, workplace: Path) -> None:
+    write_csv(workplace / "customers.csv", draw_customers(50))
+    store = "sqlite:///records.db"
+    answer = churn("score", "customers.csv", "--output", "scores.csv", "--records", store)
+    assert answer.code == 0, answer.err
+    assert "recorded as entry 1 of the journal" in answer.err
+    churn("score", "--sql", ALL, "--url", "sqlite:///bank.db", "--table", "scores", "--records", store)
+    files, table = map(json.loads, churn("records", "jobs", "--url", store).out.splitlines())
+    assert (files["kind"], files["rows"], files["model_version"]) == ("files", 50, "1")
+    for name, digest in (("customers.csv", files["inputs"][0]["sha256"]), ("scores.csv", files["output_sha256"])):
+        assert hashlib.sha256((workplace / name).read_bytes()).hexdigest() == digest
+    assert (table["kind"], table["query"], table["table"], table["rows"]) == ("sql", ALL, "scores", 300)
+    assert churn("records", "verify", "--url", store).code == 0
+    missing = churn("score", "customers.csv", "--output", "more.csv", "--records", "sqlite:///:memory:")
+    assert missing.code == 1
+    assert not (workplace / "more.csv").exists()
 
 
 @pytest.mark.usefixtures("workplace")

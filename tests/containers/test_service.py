@@ -6,6 +6,7 @@ import json
 import re
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import pytest
 from bank import REPOSITORY
@@ -100,3 +101,30 @@ def test_without_the_gpu_it_must_have_it_does_not_start(engine: Engine, images: 
     assert done.returncode == 1
     assert "CHURN_REQUIRE_GPU is set, but no GPU can be used" in done.stderr
     assert "/dev/nvidiactl" in done.stderr
+
+
+def test_its_page_is_in_it(container: Container) -> None:
+    status, page = container.ask("/")
+    assert status == 200
+    files = set(re.findall(r'(?:src|href)="([^"]+)"', page))
+    assert len(files) > 2
+    for file in files:
+        assert container.ask(urljoin("/", file))[0] == 200, file
+
+
+def test_it_keeps_records_in_its_volume(engine: Engine, images: dict[str, str]) -> None:
+    settings = (
+        "--env=CHURN_RECORDS=sqlite:////records/records.db",
+        "--env=CHURN_RECORDS_MODE=durable",
+        "--mount=type=volume,destination=/records",  # anonymous: removed with the container
+        "--cpus=2",
+    )
+    with engine.start(images["cpu"], *settings) as container:
+        container.wait_until_healthy()
+        status, answer = container.ask("/predict", {**json.loads(REQUEST), "CustomerId": 15634602})
+        assert status == 200, answer
+        shown = container.do("churn", "records", "show", "--customer", "15634602", "--json")
+        assert shown.returncode == 0, shown.stderr
+        assert json.loads(answer)["probability"] == json.loads(shown.stdout.splitlines()[0])["probability"]
+        verified = container.do("churn", "records", "verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr

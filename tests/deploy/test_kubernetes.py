@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,6 +14,9 @@ from bank import REPOSITORY
 from make_prometheus_rule import OUTPUT, render
 
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
@@ -23,13 +27,13 @@ Manifest = dict[str, Any]
 USER = 10001
 
 
-def build(overlay: str) -> list[Manifest]:
-    """Return what kustomize makes of an overlay."""
+def build(folder: Path) -> list[Manifest]:
+    """Return what kustomize makes of a folder."""
     commands = [["kustomize", "build"], ["kubectl", "kustomize"]]
     command = next((command for command in commands if shutil.which(command[0])), None)
     if command is None:
         pytest.skip("neither kustomize nor kubectl is installed")
-    command = [*command, str(KUBERNETES / "overlays" / overlay)]
+    command = [*command, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  a tool of the machine's
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -38,7 +42,7 @@ def build(overlay: str) -> list[Manifest]:
 @pytest.fixture(scope="module", params=OVERLAYS)
 def manifests(request: pytest.FixtureRequest) -> dict[tuple[str, str], Manifest]:
     """Everything an overlay makes, by kind and name."""
-    return {(one["kind"], one["metadata"]["name"]): one for one in build(request.param)}
+    return {(one["kind"], one["metadata"]["name"]): one for one in build(KUBERNETES / "overlays" / request.param)}
 
 
 def pods(manifests: dict[tuple[str, str], Manifest]) -> list[Manifest]:
@@ -165,10 +169,31 @@ def test_the_autoscalers_metric_is_one_that_the_adapter_offers_and_the_service_h
 
 
 def test_a_gpu_is_asked_for_and_required() -> None:
-    found = {(one["kind"], one["metadata"]["name"]): one for one in build("gpu")}
+    found = {(one["kind"], one["metadata"]["name"]): one for one in build(KUBERNETES / "overlays" / "gpu")}
     spec = found["Deployment", "churn"]["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"name": "CHURN_REQUIRE_GPU", "value": "true"} in container["env"]
     assert container["args"][-2:] == ["--workers", "1"]
     assert {volume["name"] for volume in spec["volumes"]} == {"models", "keys", "tmp"}
+
+
+def test_records_are_kept_by_settings_of_the_service(tmp_path: Path) -> None:
+    parts = {"resources": "base", "components": "components/records"}
+    overlay = {kind: [os.path.relpath(KUBERNETES / path, tmp_path)] for kind, path in parts.items()}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    found = {(one["kind"], one["metadata"]["name"]): one for one in build(tmp_path)}
+    deployment = found["Deployment", "churn"]["spec"]
+    spec = deployment["template"]["spec"]
+    (container,) = spec["containers"]
+    assert {one["name"].removeprefix("CHURN_").lower() for one in container["env"]} <= set(Settings.model_fields)
+    settings = {one["name"]: one.get("value") for one in container["env"]}
+    assert settings["CHURN_RECORDS"] is None  # from a secret, since it may have a password
+    assert settings["CHURN_API_KEYS"] == "/run/churn/keys.json"  # the base's are still there
+    limit = int(settings["CHURN_RECORDS_SPILL_BYTES"])
+    Settings(records="postgresql://u@db/r", records_mode=settings["CHURN_RECORDS_MODE"], records_spill_bytes=limit)
+    (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == settings["CHURN_RECORDS_SPILL"]]
+    (volume,) = [one for one in spec["volumes"] if one["name"] == mount["name"]]
+    workers = int(container["resources"]["limits"]["cpu"])
+    assert workers * limit < int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
+    assert found["NetworkPolicy", "records"]["spec"]["podSelector"] == deployment["selector"]

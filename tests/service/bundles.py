@@ -20,7 +20,9 @@ from churn.registry import Registry
 from churn.schema import Feature, Schema
 from churn.trust.background import BACKGROUND_FILE
 from churn.trust.manifest import MIN_GOLDEN_ROWS
+from churn.trust.support import MEMBERS_FILE
 from training.histograms import count_features, count_scores
+from training.support import write_support
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,11 +79,13 @@ def publish(
     customer: dict[str, Any] | None = None,
     background: int = 0,
     seed: int = 7,
+    *,
+    support: bool = False,
     **changes: Any,
 ) -> Path:
     """Publish a model of `schema` under `root` and return its folder; `changes` go into the manifest.
 
-    It has a background of that many customers, if any, and weights drawn from `seed`.
+    It has a background of that many customers, if any, weights drawn from `seed`, and support, if it is asked for.
     """
     preprocessor = make_preprocessor(schema)
 
@@ -112,6 +116,13 @@ def publish(
             "data": {"sha256": "1" * 64, "rows": 10_000},
             "network": {"name": "tiny", "parameters": 15},
         }
+        if support:
+            every = np.arange(len(schema.features))
+            entry = write_support(
+                folder, schema, draw_raw(schema, 300, seed=5), every, (), preprocessor.transform, seed
+            )
+            (folder / MEMBERS_FILE).write_bytes(make_network(preprocessor.width, seed, 3).SerializeToString())
+            content |= {"support": (entry or {}) | {"members": {"factor": 2.0, "variance": 0.1}}}
         write_manifest(folder, content | changes)
 
     return root / str(Registry(root).publish(write))
@@ -168,10 +179,10 @@ def draw_raw(schema: Schema, rows: int, seed: int = 3) -> NDArray[np.float64]:
     return np.column_stack(columns)
 
 
-def make_network(width: int, seed: int = 7) -> onnx.ModelProto:
+def make_network(width: int, seed: int = 7, outputs: int = 1) -> onnx.ModelProto:
     """Make an MLP of the size that ships, 64-32-1, with weights drawn from one seed."""
     generator = np.random.default_rng(seed)
-    sizes = (width, 64, 32, 1)
+    sizes = (width, 64, 32, outputs)
     nodes, weights, name = [], [], "matrix"
     for layer, (rows, columns) in enumerate(pairwise(sizes)):
         drawn = generator.normal(0, rows**-0.5, (rows, columns)).astype(np.float32)
@@ -184,7 +195,7 @@ def make_network(width: int, seed: int = 7) -> onnx.ModelProto:
         nodes,
         "tiny",
         [helper.make_tensor_value_info("matrix", TensorProto.FLOAT, ["n", width])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", outputs])],
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -14,7 +14,7 @@ from pyarrow import csv, feather, parquet
 from running import start
 from table_requests import ARROW, post, read_arrow, read_csv, to_arrow, to_csv
 
-from batch.sql.database import open_database
+from churn.database import open_database
 from churn.scorer import load_scorer
 from cli.main import churn
 from training import job

@@ -1,4 +1,4 @@
-"""A customer has the same reasons alone, in a batch, as CSV, as Arrow, as tensors and in a file."""
+"""A customer has the same reasons and support alone, in a batch, as CSV, as Arrow, as tensors and in a file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundles import BANK, CUSTOMER
+from bundles import BANK, CUSTOMER, publish
+from running import start
 from table_requests import ARROW, post, read_arrow, read_csv, to_arrow, to_csv
 
 from batch.files.job import FileJob, score_file
 from churn.scorer import load_scorer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.testclient import TestClient
@@ -31,13 +33,30 @@ CUSTOMERS: list[dict[str, Any]] = [
     for number in range(7)
 ]
 
-Told = list[tuple[float, float, list[tuple[str, float, str]]]]
-"""Of each customer: probability, base, and field, points and sentence of each reason."""
+Support = tuple[float, str, float, float, str]
+Told = list[tuple[float, float, list[tuple[str, float, str]], Support]]
+"""Of each customer: probability, base, and field, points and sentence of each reason; then the support."""
+
+SUPPORT = ("share", "field", "low", "high", "sentence")
 
 
-def from_json(prediction: dict[str, Any]) -> tuple[float, float, list[tuple[str, float, str]]]:
+def from_json(prediction: dict[str, Any]) -> tuple[float, float, list[tuple[str, float, str]], Support]:
     reasons = [(reason["field"], reason["points"], reason["sentence"]) for reason in prediction["reasons"]]
-    return prediction["probability"], prediction["base"], reasons
+    assert tuple(prediction["support"]) == SUPPORT
+    return prediction["probability"], prediction["base"], reasons, tuple(prediction["support"].values())
+
+
+@pytest.fixture(scope="module")
+def bank_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("supported")
+    publish(root, background=6, support=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def client(bank_models: Path) -> Iterator[TestClient]:
+    with start(bank_models) as client:
+        yield client
 
 
 def from_rows(rows: list[dict[str, Any]]) -> Told:
@@ -49,6 +68,13 @@ def from_rows(rows: list[dict[str, Any]]) -> Told:
                 (row[f"reason_{n}"], float(row[f"reason_{n}_points"]), row[f"reason_{n}_sentence"])
                 for n in range(1, COUNT + 1)
             ],
+            (
+                float(row["support_share"]),
+                row["support_field"],
+                float(row["support_low"]),
+                float(row["support_high"]),
+                row["support_sentence"],
+            ),
         )
         for row in rows
     ]
@@ -86,7 +112,8 @@ def test_as_tensors(client: TestClient, alone: Told) -> None:
     data = {output["name"]: output["data"] for output in answer["outputs"]}
     reasons = list(zip(data["reasons"], data["reason_points"], data["reason_sentences"], strict=True))
     groups = [reasons[start : start + COUNT] for start in range(0, len(reasons), COUNT)]
-    assert list(zip(data["probability"], data["base"], groups, strict=True)) == alone
+    support = list(zip(*(data[f"support_{name}"] for name in SUPPORT), strict=True))
+    assert list(zip(data["probability"], data["base"], groups, support, strict=True)) == alone
 
 
 def test_in_a_file(bank_models: Path, tmp_path: Path, alone: Told) -> None:
@@ -95,3 +122,12 @@ def test_in_a_file(bank_models: Path, tmp_path: Path, alone: Told) -> None:
     score_file(load_scorer(bank_models / "1", "onnx"), job)
     with (tmp_path / "out.csv").open(newline="") as file:
         assert from_rows(list(csv.DictReader(file))) == alone
+
+
+def test_the_support_differs_between_customers_and_its_range_has_the_probability(alone: Told) -> None:
+    assert len({support[0] for *_, support in alone}) > 2
+    for probability, _, _, (share, field, low, high, sentence) in alone:
+        assert 0 < share <= 1
+        assert field in BANK.names
+        assert low < probability < high
+        assert "training customers are like this one" in sentence

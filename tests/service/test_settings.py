@@ -27,7 +27,7 @@ ALLOWED = {
     "log_level": "debug, info, warning, error",
 }
 
-TEXTS = {"models", "trusted_keys", "management_host", "api_keys", "audit_log"}
+TEXTS = {"records", "records_spill", "models", "trusted_keys", "management_host", "api_keys", "audit_log"}
 TEXTS |= {"jwks", "jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_scope_prefix"}
 """Settings that take any text or path."""
 

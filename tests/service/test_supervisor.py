@@ -7,6 +7,7 @@ import re
 import signal
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,8 +168,9 @@ def test_workers_that_never_start_end_the_service_with_one_line(
     assert re.fullmatch(
         rf"error: 5 workers in a row could not be started; the last: worker \d+ {re.escape(reason)}", failures[-1]
     )
-    # Not those that have said they started: on a busy machine some are killed before they can.
-    assert 9 <= len(set(re.findall(r"worker (\d+) ", supervised.log))) <= 10
+    # Five of one place. On a busy machine those of the other may come later, so that it has had fewer by then.
+    # Not those that have said they started: some are killed before they can.
+    assert 5 <= len(set(re.findall(r"worker (\d+) ", supervised.log))) <= 10
     assert not supervised.workers
     assert not supervised.metrics_folders
 
@@ -177,8 +179,11 @@ def test_each_failure_to_start_doubles_the_wait(supervised: Supervised) -> None:
     supervised.behave("exit")
     supervised.start()
     assert supervised.process.wait(DEADLINE) == 1
-    waits = re.findall(r"starting another in ([\d.]+) s", supervised.log)
-    assert sorted(waits) == sorted(2 * ["0.05", "0.1", "0.2", "0.4"])[: len(waits)]
+    waits = Counter(re.findall(r"starting another in ([\d.]+) s", supervised.log))
+    # One place has failed five times; the other may be anywhere on the same way.
+    assert [*waits] == ["0.05", "0.1", "0.2", "0.4"]
+    assert [*waits.values()] == sorted(waits.values(), reverse=True)
+    assert {*waits.values()} <= {1, 2}
 
 
 def test_a_worker_that_can_not_be_started_again_does_not_end_the_others(supervised: Supervised) -> None:

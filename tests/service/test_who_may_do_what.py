@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 OPEN = {
     "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json",
-    "/docs-static/swagger-ui.css",
+    "/docs-static/swagger-ui.css", "/", "/console/1/1",
 }  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 SCOPE_OF = {
     **dict.fromkeys(("predict", "counterfactuals", "sensitivity", "model", "v2"), "predict"),
     "metrics": "metrics",
+    "performance": "metrics",
     "admin": "admin",
 }
 BODY = json.dumps(CUSTOMER).encode()
@@ -54,14 +55,23 @@ def list_paths(routes: list[Any]) -> Iterator[str]:
 
 PATHS = sorted({*list_paths(create_app(Settings(admin=True)).routes)})
 TRICKS = (
-    "/", "/nowhere", "/predict/", "//predict", "/./predict", "/%70redict", "/predict%2f", "/PREDICT", "/predict;a",
+    "/nowhere", "/predict/", "//predict", "/./predict", "/%70redict", "/predict%2f", "/PREDICT", "/predict;a",
     "/docs/../admin/models", "/health/live/../../admin/models", "/health/live/", "/health//live", "/admin%2Fmodels",
     "//admin/models", "/health/live%2f..%2fadmin", "/docs-static/../metrics", "/v2/health/live/x", "/records",
     "/docs-static/../../../../etc/passwd", "/metrics/", "/predict?x=1",
 )  # fmt: skip
 """None of these is open; a client may normalize some of them before it sends them."""
 
-ODD_TARGETS = ("*", "http://churn/predict", "/\xe9", "/docs-static/%2e%2e", "/docs-static/..%5cmetrics")
+ODD_TARGETS = (
+    "*",
+    "http://churn/predict",
+    "/\xe9",
+    "/docs-static/%2e%2e",
+    "/docs-static/..%5cmetrics",
+    "/console/../metrics",
+    "/console/x/..%2f..%2fmetrics",
+    "/console/%2e%2e/admin/models",
+)
 """Below an open folder nothing else is found; some are refused before they are routed."""
 
 
@@ -185,7 +195,8 @@ def test_the_server_refuses_every_route_without_a_key(keyed: Keyed, path: str) -
         assert path in OPEN or b'"probability"' not in body
         assert b"HELP" not in body
         assert "x-content-type-options: nosniff" in head
-        assert "cache-control: no-store" in head
+        caching = "no-cache" if path == "/" and method in {"GET", "HEAD"} else "no-store"  # the page has no data
+        assert f"cache-control: {caching}" in head
 
 
 @pytest.mark.parametrize("target", ODD_TARGETS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from churn.schema import Feature, Schema
 from churn.tables import records
-from churn.tables.cells import UNCLOSED, CellParser, RecordBlock
+from churn.tables.cells import UNCLOSED, CellParser, RecordBlock, split_records
 from churn.tables.csv_format import CsvFormat
 from churn.tables.encode import encode_batch
 from churn.tables.encoding import NOT_UTF8
@@ -106,6 +106,24 @@ def test_a_line_with_an_open_quote_is_told_as_it_is_written(mark: str, monkeypat
     ]
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 100])
+def test_records_of_a_block_are_the_same_in_smaller_blocks(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LONGEST_QUOTED", 12)
+    data = b'a,1,2,1,Spain\n\n"b\nb",1,2,1,France\nc,"1,2\n\nd,1\ne,1,2,1,Spain\nf,"1,2'
+    cut = cut_records(data, b",", is_last=True)
+    form = CsvFormat(NAMES, ",", 0, 1, 1, {})
+    parser = CellParser(form, NAMES, SCHEMA.features)
+    blocks = list(split_records(RecordBlock(data, cut.unclosed, 7), b",", most))
+    assert b"".join(block.data for block in blocks) == data
+    found = [parser.parse(block) for block in blocks]
+    whole = parser.parse(RecordBlock(data, cut.unclosed, 7))
+    assert [name for rows in found for name in rows.batch.column("id").to_pylist()] == ["a", "b\nb", "e"]
+    assert whole.batch.column("id").to_pylist() == ["a", "b\nb", "e"]
+    assert [one.sent for rows in found for one in rows.broken] == [one.sent for one in whole.broken]
+    assert [line for rows in found if rows.find_lines for line in rows.find_lines()] == whole.find_lines()  # type: ignore[misc]
+    assert max(rows.total for rows in found) <= most
+
+
 def test_what_is_not_utf8_is_rejected_only_where_it_is_read() -> None:
     data = b"\xe9,1,2,1,Spain,x\nb,1,2,1,Sp\xe9in,x\nc,1,2,1,Spain,\xe9\nd,1,2\xe9\ne,1,2,1,Spain,x\n"
     rows = parse(data, ("note",), (*NAMES, "note"))
@@ -117,6 +135,15 @@ def test_what_is_not_utf8_is_rejected_only_where_it_is_read() -> None:
     ]
     assert rows.batch.column("land").to_pylist() == ["Spain", "Sp\ufffdin", "Spain", "Spain"]
     assert [one.row for one in parse(data, names=(*NAMES, "note")).broken] == [0, 1, 3]
+
+
+@pytest.mark.parametrize("before", [b"", b"a,1,2,1,Spain\n"])
+def test_a_byte_order_mark_is_part_of_a_cell_wherever_it_is(before: bytes) -> None:
+    rows = parse(before + b"\xef\xbb\xbfb,1,2,1,Spain\n\xef\xbb\xbf,1,2,1,Spain\n\xef\xbb\xbf")
+    assert rows.batch.column("id").to_pylist()[-2:] == ["\ufeffb", "\ufeff"]
+    assert [(one.sent, one.reason) for one in rows.broken] == [("\ufeff", "has 1 field")]
+    [alone] = parse(b"\xef\xbb\xbf").broken
+    assert (alone.row, alone.sent, alone.reason) == (0, "\ufeff", "has 1 field")
 
 
 def test_blank_cells_that_are_handed_on_are_null_and_blank_lines_are_no_rows() -> None:

@@ -79,3 +79,15 @@ def test_no_text_is_longer_than_the_longest(drawn: tuple[pa.Array, list[Any]]) -
     assert found is not None
     assert find_longest(drawn[0]) >= max(found.tolist(), default=0)
     assert find_longest(pa.array([1.5])) == 0
+
+
+def test_a_buffer_of_views_may_be_longer_than_they_are() -> None:
+    whole = pa.array(["a", "b" * 20, None], pa.string_view())
+    validity, views, *texts = whole.buffers()
+    longer = pa.py_buffer(views.to_pybytes()[: 3 * 16] + bytes(91))
+    column = pa.Array.from_buffers(whole.type, 3, [validity, longer, *texts])
+    column.validate(full=True)
+    assert find_longest(column) == 20
+    assert measure_texts(column).tolist() == [1, 20, 0]  # type: ignore[union-attr]
+    one = pa.DictionaryArray.from_arrays(pa.array([1], pa.int8()), column)
+    assert compact(one).dictionary.to_pylist() == ["b" * 20]

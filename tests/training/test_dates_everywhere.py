@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from churn.columns import encode_columns
+from churn.columns import as_customers, encode_columns
 from churn.drift import Bins
+from churn.measures.groups import split_feature
 from churn.schema import Feature, Schema
 from training.evaluate import Part
-from training.golden import as_customers, draw_golden_rows
+from training.golden import draw_golden_rows
 from training.histograms import count_features
 from training.preprocess import Encoding, as_objects, fit_preprocessor
-from training.report.subgroups import split_feature
 from training.report.summary import summarise
 
 SCHEMA = Schema(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluate import calibration_error, confusion_matrix, lift, score
+from churn.measures.shares import calibration_error, confusion_matrix, lift
+from training.evaluate import score
 
 LABELS = np.array([0, 0, 1, 1, 0, 1.0])
 PROBABILITIES = np.array([0.1, 0.4, 0.35, 0.8, 0.5, 0.9])

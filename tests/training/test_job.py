@@ -55,9 +55,11 @@ def test_a_bundle_has_the_files_of_the_design_and_no_others(outcome: Outcome) ->
     assert sorted(path.name for path in outcome.folder.iterdir()) == [
         "background.npy",
         "manifest.json",
+        "members.onnx",
         "model.keras",
         "model.onnx",
         "model_card.md",
+        "neighbours.npy",
         "preprocessor.joblib",
         "report.html",
     ]

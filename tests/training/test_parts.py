@@ -14,6 +14,7 @@ import pytest
 import tampering
 
 from churn.bundle import read_bundle
+from churn.columns import as_customers
 from churn.errors import BundleError
 from churn.preprocessing import Preprocessor
 from churn.schema import Feature, Schema
@@ -72,7 +73,7 @@ def test_golden_rows_have_the_most_frequent_levels_of_a_category_of_thousands() 
 
 def test_golden_rows_are_kept_as_a_request_holds_them() -> None:
     schema = Schema((AGE, CARD, LAND, Feature("balance", "number")), "left")
-    customers = golden.as_customers(schema, np.array([[30, 1, 2, 0.5], [31, np.nan, 0, 7]]))
+    customers = as_customers(schema, np.array([[30, 1, 2, 0.5], [31, np.nan, 0, 7]]))
     assert json.dumps(customers) == json.dumps(
         [
             {"age": 30, "card": 1, "land": "z", "balance": 0.5},
@@ -157,41 +158,6 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None
 
 def matrix_of(outcome: Any) -> Any:
     return outcome.trained.fitted.preprocessor.transform(outcome.trained.dataset.raw)
-
-
-def test_both_files_are_proven_to_say_the_same(outcome: Any) -> None:
-    probabilities, difference = export.verify_equal(outcome.folder, matrix_of(outcome))
-    expected = outcome.trained.fitted.predict(outcome.trained.dataset.raw)
-    assert np.abs(probabilities - expected).max() <= 1e-6
-    assert 0 <= difference <= 1e-6
-
-
-class Saying:
-    """An engine that says one thing."""
-
-    def __init__(self, answer: float) -> None:
-        self.answer = answer
-
-    def predict(self, matrix: Any) -> Any:
-        return np.full(len(matrix), self.answer, np.float32)
-
-
-@pytest.mark.parametrize(
-    ("tensorflow", "onnx", "says"),
-    [
-        (0.5, 0.50001, "model.keras and model.onnx differ by 1e-05, allowed: 1e-06; not published"),
-        (0.5, np.nan, "model.keras and model.onnx differ by nan"),
-        (np.nan, np.nan, "the network returns values that are not probabilities"),
-        (1.5, 1.5, "the network returns values that are not probabilities"),
-    ],
-)
-def test_files_that_do_not_agree_are_not_published(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tensorflow: float, onnx: float, says: str
-) -> None:
-    monkeypatch.setattr(export, "TensorFlowEngine", lambda _: Saying(tensorflow))
-    monkeypatch.setattr(export, "OnnxEngine", lambda _: Saying(onnx))
-    with pytest.raises(BundleError, match=says):
-        export.verify_equal(tmp_path, np.zeros((3, 2), np.float32))
 
 
 def test_a_preprocessor_that_differs_from_scikit_learns_is_not_published(outcome: Any) -> None:

@@ -1,23 +1,23 @@
 """A bag of small multilayer perceptrons, one per fold, fitted together with NumPy.
 
-Members have SiLU units, and dropout and input noise during training. The optimizer is AdamW (Loshchilov & Hutter, 2019)
-with a warm-up and a cosine schedule. The weights kept are a running mean (Polyak & Juditsky, 1992), at the epoch with
-the lowest loss on the rows held out. Members are so small that matrix products in NumPy are faster than a compiled
-graph, whose compilation takes longer than fitting a small table.
+Members have SiLU or rectified linear units. There is dropout and input noise during training. The
+optimizer is AdamW (Loshchilov & Hutter, 2019) with a warm-up and a cosine schedule. The weights kept are a running mean
+(Polyak & Juditsky, 1992), at the epoch with the lowest loss on the rows held out. Members are so small that matrix
+products in NumPy are faster than a compiled graph, whose compilation takes longer than fitting a small table.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from training.default.folds import losses_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+Activation = Literal["silu", "relu"]
 LEAST_STEPS = 500
 ROW_VISITS = 1_000_000
 FEWEST_EPOCHS = 6
@@ -45,6 +46,8 @@ class Recipe:
         Units of each hidden layer.
     dropout, noise, weight_decay, learning_rate, averaging : float
     epochs, batch_size : int
+    activation : {"silu", "relu"}
+        Of the hidden units.
     row_visits : int
         Rows shown to a member in all, at most: a large table takes fewer epochs.
     """
@@ -57,6 +60,7 @@ class Recipe:
     averaging: float
     epochs: int
     batch_size: int
+    activation: Activation = "silu"
     row_visits: int = ROW_VISITS
 
 
@@ -109,7 +113,13 @@ def fit_networks(
     return _Fit(inside, held_out, labels, folds, noisy, fan_in, recipe, seed).run()
 
 
-def predict_member(kernels: Sequence[Floats], biases: Sequence[Floats], member: int, inputs: Floats) -> Floats:
+def predict_member(
+    kernels: Sequence[Floats],
+    biases: Sequence[Floats],
+    member: int,
+    inputs: Floats,
+    activation: Activation = "silu",
+) -> Floats:
     """Return the logits of one member, shape (n,), for inputs of shape (n, width).
 
     Parameters
@@ -118,11 +128,12 @@ def predict_member(kernels: Sequence[Floats], biases: Sequence[Floats], member: 
         As in `NetworkBag`.
     member : int
     inputs : ndarray of float32, shape (n, width)
+    activation : {"silu", "relu"}
     """
     *layers, (kernel, bias) = zip(kernels, biases, strict=True)
     for first, start in layers:
         added = inputs @ first[member] + start[member]
-        inputs = added * _sigmoid(added)
+        inputs = added * _GATES[activation].open(added)
     return np.asarray((inputs @ kernel[member] + bias[member])[:, 0])
 
 
@@ -134,6 +145,28 @@ def _sigmoid(values: Floats) -> Floats:
     return gate
 
 
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """What a hidden unit's sum is multiplied by.
+
+    Attributes
+    ----------
+    open : callable
+        The gate for a sum.
+    slope : callable
+        The gate's derivative for a gate.
+    """
+
+    open: Callable[[Floats], Floats]
+    slope: Callable[[Floats], Floats]
+
+
+_GATES: dict[Activation, _Gate] = {
+    "silu": _Gate(_sigmoid, lambda gate: gate * (1 - gate)),
+    "relu": _Gate(lambda values: (values > 0).astype(np.float32), np.zeros_like),
+}
+
+
 class _Fit:
     """State of the fit. Weights, gradients and moments are one flat array each, with a view per layer."""
 
@@ -143,6 +176,7 @@ class _Fit:
     ) -> None:  # fmt: skip
         self._inside, self._held_out, self._labels, self._folds = inside, held_out, labels, folds
         self._recipe, self._generator = recipe, np.random.default_rng(seed)
+        self._gate = _GATES[recipe.activation]
         self._noisy = np.flatnonzero(noisy) if recipe.noise else np.empty(0, np.int64)
         drawn = self._draw(held_out.shape[1], fan_in)
         self._shapes = [array.shape for array in drawn]
@@ -211,7 +245,7 @@ class _Fit:
         for layer in range(layers):
             added = np.matmul(hidden[-1], weights[2 * layer])
             added += weights[2 * layer + 1]
-            gate = _sigmoid(added)
+            gate = self._gate.open(added)
             output = added * gate
             if recipe.dropout:
                 # A byte a unit: drawing floats would take as long as the matrix product.
@@ -233,7 +267,7 @@ class _Fit:
                 if masks:
                     error *= masks[layer - 1]
                 gate = gates[layer - 1]
-                error *= gate * (1 + sums[layer - 1] * (1 - gate))
+                error *= gate + sums[layer - 1] * self._gate.slope(gate)
 
     def _move(self, step: int, total: int) -> None:
         """Take one step of AdamW and update the running mean."""
@@ -257,5 +291,7 @@ class _Fit:
     def _ask_held_out(self) -> NDArray[np.float64]:
         weights, logits = self._view(self._mean), np.zeros(len(self._labels))
         for member, (_, rows) in enumerate(self._folds):
-            logits[rows] = predict_member(weights[::2], weights[1::2], member, self._held_out[rows])
+            logits[rows] = predict_member(
+                weights[::2], weights[1::2], member, self._held_out[rows], self._recipe.activation
+            )
         return logits

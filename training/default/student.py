@@ -26,15 +26,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.default.bins import Bins
-    from training.default.networks import NetworkBag
+    from training.default.networks import Activation, NetworkBag
     from training.default.oblivious import ObliviousTrees
 
     Floats = NDArray[np.float32]
     Teacher = Callable[[Floats], NDArray[np.floating]]
     """From a matrix to probabilities, shape (n,)."""
 
-SIZES: tuple[tuple[int, ...], ...] = ((64, 32), (128, 64), (256, 128), (512, 256))
-"""Units of the hidden layers, smallest first."""
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Hidden layers of a student: their units, and the activation of all of them."""
+
+    hidden: tuple[int, ...]
+    activation: Activation
+
+
+SHAPES = (
+    # SiLU units follow better, but in float64 their exponentials take as long as everything else.
+    Shape((64, 32), "relu"),
+    Shape((64, 32), "silu"),
+    Shape((128, 64), "silu"),
+    Shape((256, 128), "silu"),
+    Shape((512, 256), "silu"),
+)
+"""Quickest first."""
 ROWS = 200_000
 """Real and made-up customers to learn from, together; fewer where the matrix is wide."""
 MOST_NUMBERS = 30_000_000
@@ -59,15 +75,18 @@ class Student:
     inputs : Inputs
     bag : NetworkBag
         Of one member.
+    activation : {"silu", "relu"}
+        Of its hidden units.
     """
 
     inputs: Inputs
     bag: NetworkBag
+    activation: Activation
 
     def predict(self, matrix: Floats) -> NDArray[np.float64]:
         """Return logits, shape (n,)."""
         seen = self.inputs.read(self.inputs.bins.encode(matrix))
-        return predict_member(self.bag.kernels, self.bag.biases, 0, seen).astype(np.float64)
+        return predict_member(self.bag.kernels, self.bag.biases, 0, seen, self.activation).astype(np.float64)
 
     def assemble(self, width: int) -> keras.Model:
         """Return the student as a Keras model, from the preprocessor's matrix of so many columns to a probability."""
@@ -76,7 +95,7 @@ class Student:
         weights = [(kernel[0], bias[0, 0]) for kernel, bias in zip(self.bag.kernels, self.bag.biases, strict=True)]
         first, *inner, (kernel, bias) = weights
         for number, (above, start) in enumerate([self.inputs.merge(*first), *inner]):
-            layers = add_dense(layers, above, start, f"hidden_{number}", "silu")
+            layers = add_dense(layers, above, start, f"hidden_{number}", self.activation)
         return keras.Model(customer, add_dense(layers, kernel, bias, "probability", "sigmoid"))
 
 
@@ -185,7 +204,7 @@ def distil(
     groups: list[NDArray[np.int64]],
     quantities: NDArray[np.int64],
     inputs: Inputs,
-    hidden: tuple[int, ...],
+    shape: Shape,
     seed: int,
 ) -> Student:
     """Fit a student to what a teacher says of real and of made-up customers.
@@ -201,8 +220,7 @@ def distil(
         Columns that may be moved in made-up customers.
     inputs : Inputs
         What the student sees.
-    hidden : tuple of int
-        Units of its hidden layers.
+    shape : Shape
     seed : int
     """
     generator = np.random.default_rng(seed)
@@ -216,10 +234,12 @@ def distil(
     watched = max(1, round(WATCHED_SHARE * len(rows)))
     fold = (order[watched:], order[:watched])
     seen = inputs.read(inputs.bins.encode(rows))
-    recipe = replace(RECIPE, hidden=hidden, epochs=max(1, RECIPE.row_visits // len(rows)))
+    recipe = replace(
+        RECIPE, hidden=shape.hidden, activation=shape.activation, epochs=max(1, RECIPE.row_visits // len(rows))
+    )
     noisy = np.zeros(seen.shape[1], np.float32)
     bag = fit_networks([seen[fold[0]]], seen, said, [fold], noisy, inputs.fan_in, recipe, seed)
-    return Student(inputs, bag)
+    return Student(inputs, bag, shape.activation)
 
 
 def count_weights(inputs: Inputs, hidden: tuple[int, ...]) -> int:

@@ -83,7 +83,8 @@ def train(context: TrainingContext) -> Result:
     details = describe(fitted, context)
     if replacement is None:
         probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
-        return Result(model, fitted.history, probabilities, fitted.notes, fitted.warnings, details)
+        members = _assemble_members(fitted, context)
+        return Result(model, fitted.history, probabilities, members, fitted.notes, fitted.warnings, details)
     details[STUDENT] = replacement.details
     details["out_of_fold"] = details["out_of_fold"] | {STUDENT: replacement.details["log_loss"]}
     warnings = (replacement.warning, _doubt(details["out_of_fold"], STUDENT))
@@ -91,10 +92,19 @@ def train(context: TrainingContext) -> Result:
         replacement.model,
         fitted.history,
         1 / (1 + np.exp(-replacement.logits)),
+        replacement.members,
         (*fitted.notes, *filter(None, [replacement.note])),
         tuple(filter(None, warnings)),
         details,
     )
+
+
+def _assemble_members(fitted: Fitted, context: TrainingContext) -> tuple[keras.Model, ...]:
+    """Return the stack of each fold's members alone; none if the stack is the same for all customers."""
+    if not any(fitted.stack.weights.values()):
+        return ()
+    width = context.matrix.shape[1]
+    return tuple(assemble(one, fitted.stack.weights, fitted.stack.bias, width) for one in fitted.members)
 
 
 def _replace(model: keras.Model, fitted: Fitted, context: TrainingContext) -> Replacement | None:

@@ -8,20 +8,21 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from churn.measures import ranking as weighted
+from churn.measures.intervals import Interval, bootstrap, chance_calibration_error
 from training.evaluate import Scores, score
-from training.report import weighted
 from training.report.importance import Importance, permutation_importance
-from training.report.intervals import Interval, bootstrap, chance_calibration_error
 from training.report.profit import break_even, contact_profit, expected_maximum_profit, profit_at, profit_curve
+from training.report.reasons import Reasoned, explain_part
 from training.report.subgroups import Subgroup, judge_subgroups
 from training.report.summary import Column, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.measures.ranking import Ranking
     from training.evaluate import Part
     from training.report.data import Costs, ReportData
-    from training.report.weighted import Ranking
 
 MEASURES = (
     "log_loss",
@@ -85,6 +86,8 @@ class Analysis:
     importance : Importance
     subgroups : list of Subgroup
     columns : list of Column
+    reasons : Reasoned or None
+        Reasons of customers of that part; None for a version without a background.
     """
 
     part: str
@@ -103,6 +106,7 @@ class Analysis:
     importance: Importance
     subgroups: list[Subgroup]
     columns: list[Column]
+    reasons: Reasoned | None
 
     @property
     def base_rate(self) -> float:
@@ -155,6 +159,7 @@ def _analyse(data: ReportData) -> Analysis:
         importance=importance,
         subgroups=judge_subgroups(data.schema, part, data.threshold, importance.means, seed=data.seed),
         columns=summarise(data.schema, _list_once(data)),
+        reasons=None if data.explainer is None else explain_part(data.explainer, data.schema, part, seed=data.seed),
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.evaluate import CALIBRATION_BINS
-from training.report.intervals import Interval, wilson
+from churn.measures.intervals import Interval, wilson
+from churn.measures.shares import CALIBRATION_BINS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from churn.reasons.explainer import Explainer
     from churn.schema import Schema
     from training.evaluate import Part, Scores
 
@@ -100,6 +101,8 @@ class ReportData:
         Version of churn, with the commit if it is known; omitted if empty.
     details : mapping
         Of the default network: families with weights and losses; empty for others.
+    explainer : Explainer or None
+        Explains predictions; None for a version without a background.
     is_backtest : bool
         Whether a published model is evaluated on another table, which is ``test`` then.
     """
@@ -124,6 +127,7 @@ class ReportData:
     warnings: Sequence[str] = ()
     program: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    explainer: Explainer | None = None
     is_backtest: bool = False
 
     @property

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from training.report.profit import break_even
 
 if TYPE_CHECKING:
+    from churn.measures.intervals import Interval
     from training.report.data import Costs
-    from training.report.intervals import Interval
 
 NONE = "\u2013"
 """Placeholder for an undefined number."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from churn.measures.intervals import RESAMPLES
 from training.report import formatting
 from training.report.analysis import analyse
 from training.report.families import list_families
@@ -14,7 +15,7 @@ from training.report.figures_decisions import draw_calibration, draw_profit, dra
 from training.report.figures_groups import MAX_BARS, draw_importance, draw_subgroups
 from training.report.figures_history import draw_history
 from training.report.figures_ranking import draw_gains, draw_lift, draw_precision_recall, draw_roc
-from training.report.intervals import RESAMPLES
+from training.report.figures_reasons import MAX_DOTS, SWARMS, draw_beeswarm, draw_dependences, draw_mean_reasons
 from training.report.profit import acceptance_law
 from training.report.subgroups import SMALL_CUSTOMERS, SMALL_LEAVERS, widest_gap
 
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 
     from training.report.analysis import Analysis
     from training.report.data import ReportData
+    from training.report.reasons import Reasoned
 
 TEMPLATE = "report.html.j2"
 
 
-def make_environment() -> Environment:
-    """Return the Jinja environment with filters for numbers."""
+def make_environment(package: str = "training.report") -> Environment:
+    """Return the Jinja environment with filters for numbers, and the templates of a package beside our own."""
     environment = Environment(
-        loader=PackageLoader("training.report", "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("training.report", ".")]),
         autoescape=select_autoescape(("html.j2",), default=False),  # Markdown has a separate filter for escaping
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -95,8 +97,17 @@ def describe(data: ReportData, analysis: Analysis) -> dict[str, Any]:
         "kinds": {feature.kind for feature in data.schema.features},
         "has_open": any(feature.open for feature in data.schema.features),
         "law": acceptance_law(data.costs),
+        "widest_reason": _find_widest(analysis.reasons),
+        "most_dots": MAX_DOTS,
+        "swarms": SWARMS,
         "break_even_words": formatting.explain_break_even(data.costs),
     }
+
+
+def _find_widest(reasoned: Reasoned | None) -> float:
+    """Return the largest absolute value among the reasons of the typical customers."""
+    typical = [] if reasoned is None else reasoned.typical
+    return max((abs(reason.points) for customer in typical for reason in customer.reasons), default=0.0)
 
 
 def list_dropped(data: ReportData) -> list[tuple[str, str]]:
@@ -130,4 +141,15 @@ def _draw(data: ReportData, analysis: Analysis) -> dict[str, Markup | list[Marku
         "profit_by_share": draw_profit_by_share(part, costs),
         "importance": draw_importance(data.schema.names, analysis),
         "subgroups": draw_subgroups(analysis),
+        **_draw_reasons(data, analysis.reasons),
+    }
+
+
+def _draw_reasons(data: ReportData, reasoned: Reasoned | None) -> dict[str, Markup | list[Markup] | None]:
+    if reasoned is None or not reasoned.order:
+        return {"mean_reasons": None, "beeswarm": None, "dependences": []}
+    return {
+        "mean_reasons": draw_mean_reasons(data.schema, reasoned),
+        "beeswarm": draw_beeswarm(data.schema, reasoned),
+        "dependences": draw_dependences(data.schema, reasoned),
     }

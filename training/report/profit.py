@@ -24,8 +24,8 @@ from scipy.special import betainc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.measures.ranking import Ranking
     from training.report.data import Costs
-    from training.report.weighted import Ranking
 
 CONCENTRATION = 20.0
 """Sum of the parameters of the Beta distribution of gamma; with a mean of 0.3 it is the paper's Beta(6, 14)."""

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from databases import fill, make_sqlite, run, select, tables
+from databases import fill, make_postgresql, make_sqlite, run, select, tables
 from processes import run_python
 
 from batch.chunk import REJECTS, score_rows
@@ -18,9 +18,9 @@ from batch.read_ahead import read_ahead
 from batch.sql import job as sql_job
 from batch.sql import read as sql_read
 from batch.sql import tables as sql_tables
-from batch.sql.database import open_database
 from batch.sql.job import SqlJob, score_query
 from batch.sql.query import read_key, write_key
+from churn.database import open_database
 from churn.drift import Drift
 from churn.errors import ChurnError, TableError, TooManyRejectsError
 from churn.tables.rows import Rows
@@ -53,14 +53,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def pg(server: str) -> str:
     """An empty database of PostgreSQL."""
     return make_postgresql(server)
-
-
-def make_postgresql(server: str) -> str:
-    engine = open_database(server).engine.execution_options(isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        name = f"bank{connection.execute(sa.text('SELECT count(*) FROM pg_database')).scalar_one()}"
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    return server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.reasons.strongest import Reason
+    from churn.reasons.strongest import Reasons
 
 DRAW = np.random.default_rng(5)
 UNHEARD = 2
@@ -30,7 +30,7 @@ def make_writer(folder: Path, wanted: Wanted, features: int = 5) -> tuple[Reason
     return ReasonWriter(explainer, schema, wanted), schema, explainer
 
 
-def explain(writer: ReasonWriter, explainer: Explainer, raw: NDArray[np.float64]) -> list[list[Reason]]:
+def explain(writer: ReasonWriter, explainer: Explainer, raw: NDArray[np.float64]) -> list[Reasons]:
     return writer.write(raw, np.round(explainer.explain(raw).probabilities, 6))[0]
 
 
@@ -44,7 +44,7 @@ def test_the_strongest_reasons_come_first_with_the_rounded_points(tmp_path: Path
     assert writer.base == base
     assert evaluations == found.evaluations
     assert writer.count == 3
-    for row, own in enumerate(reasons):
+    for row, (own, *_) in enumerate(reasons):
         expected = np.argsort(-np.abs(points[row]), kind="stable")[:3]
         assert [reason.position for reason in own] == expected.tolist()
         assert [reason.points for reason in own] == points[row, expected].tolist()
@@ -56,7 +56,7 @@ def test_all_lists_every_field_and_the_points_add_up_to_the_probability(tmp_path
     writer, _, explainer = make_writer(tmp_path, "all")
     raw = DRAW.normal(size=(20, 5))
     probabilities = np.round(explainer.explain(raw).probabilities, 6)
-    for own, probability in zip(writer.write(raw, probabilities)[0], probabilities, strict=True):
+    for (own, *_), probability in zip(writer.write(raw, probabilities)[0], probabilities, strict=True):
         assert sorted(reason.position for reason in own) == [0, 1, 2, 3, 4]
         assert round(writer.base + sum(reason.points for reason in own), 6) == probability
         assert own[-1].position == UNHEARD
@@ -67,7 +67,7 @@ def test_all_lists_every_field_and_the_points_add_up_to_the_probability(tmp_path
 def test_fields_without_an_effect_are_no_reasons_unless_all_are_wanted(tmp_path: Path) -> None:
     writer, _, explainer = make_writer(tmp_path, 100)
     assert writer.count == 5
-    (own,) = explain(writer, explainer, DRAW.normal(size=(1, 5)))
+    ((own, *_),) = explain(writer, explainer, DRAW.normal(size=(1, 5)))
     assert len(own) == 4
     assert UNHEARD not in [reason.position for reason in own]
 
@@ -85,14 +85,15 @@ def test_customers_one_by_one_have_the_same_reasons(tmp_path: Path) -> None:
 def test_estimates_have_standard_errors(tmp_path: Path) -> None:
     writer, schema, explainer = make_writer(tmp_path, "all", features=14)
     raw = DRAW.normal(size=(1, 14))
-    (own,) = explain(writer, explainer, raw)
+    (reasons,) = explain(writer, explainer, raw)
+    own = reasons.listed
     errors = explainer.explain(raw).errors
     assert errors is not None
     assert {reason.position: reason.standard_error for reason in own} == dict(enumerate(np.round(errors[0], 6)))
     assert "by about " in own[0].sentence
     names = [name for name, _ in list_columns(writer)]
     assert names[:5] == ["base", "reason_1", "reason_1_points", "reason_1_sentence", "reason_1_standard_error"]
-    columns = make_columns(writer, schema, [own])
+    columns = make_columns(writer, schema, [reasons])
     assert columns[4].to_pylist() == [own[0].standard_error]
     assert len(columns) == len(names) == 1 + 4 * 14
 
@@ -103,8 +104,8 @@ def test_columns_are_null_where_a_customer_has_fewer_reasons(tmp_path: Path) -> 
     fields = list_fields(writer, [name for name, _ in list_columns(writer)])
     columns = dict(zip([field.name for field in fields], make_columns(writer, schema, reasons), strict=True))
     assert columns["base"].to_pylist() == [writer.base] * 2
-    assert columns["reason_1"].to_pylist() == [f"x{own[0].position}" for own in reasons]
-    assert columns["reason_4_points"].to_pylist() == [own[3].points for own in reasons]
+    assert columns["reason_1"].to_pylist() == [f"x{own.listed[0].position}" for own in reasons]
+    assert columns["reason_4_points"].to_pylist() == [own.listed[3].points for own in reasons]
     for name in ("reason_5", "reason_5_points", "reason_5_sentence"):
         assert columns[name].to_pylist() == [None, None]
     assert [column.type for column in columns.values()] == [field.type for field in fields]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bank import REPOSITORY
 from explained import DENSE, MadeScorer, as_scorer, shapley_by_definition, write_network
 
 from churn.engines import open_session
@@ -14,6 +15,7 @@ from churn.reasons.explainer import Explainer
 from churn.reasons.networks import AdditiveNetwork, ComposedNetwork
 from churn.reasons.onnx_file import OnnxFile
 from churn.reasons.structure import find_heard, find_mixing_layer, follow
+from churn.scorer import load_scorer
 from training.onnx_graph import Graph
 from training.onnx_trees import add_trees
 
@@ -46,7 +48,7 @@ def heard(file: OnnxFile, width: int) -> list[int]:
     return np.flatnonzero(find_heard(file, follow(file, width))).tolist()
 
 
-def test_nodes_and_constants_are_those_of_the_onnx_package(scorers: dict[str, Scorer]) -> None:
+def test_nodes_and_constants_are_those_of_the_onnx_package_in_float32(scorers: dict[str, Scorer]) -> None:
     import onnx
 
     path = scorers["onnx"].folder / "model.onnx"
@@ -57,14 +59,41 @@ def test_nodes_and_constants_are_those_of_the_onnx_package(scorers: dict[str, Sc
     assert (file.input, file.output) == (graph.input[0].name, graph.output[0].name)
     assert set(file.constants) == {constant.name for constant in graph.initializer}
     for constant in graph.initializer:
-        np.testing.assert_array_equal(file.constants[constant.name], onnx.numpy_helper.to_array(constant))
+        stored = onnx.numpy_helper.to_array(constant)
+        narrow = stored.astype(np.float32) if stored.dtype == np.float64 else stored
+        np.testing.assert_array_equal(file.constants[constant.name], narrow)
+        assert file.constants[constant.name].dtype == narrow.dtype
     for node, theirs in zip(file.nodes, graph.node, strict=True):
         for attribute in theirs.attribute:
             value = onnx.helper.get_attribute_value(attribute)
             mine = node.attributes[attribute.name]
+            if (theirs.op_type, value) == ("Cast", onnx.TensorProto.DOUBLE):
+                value = onnx.TensorProto.FLOAT
             if isinstance(value, list) and value and isinstance(value[0], float):
                 continue  # lists of floats are not needed
             assert (list(mine) if isinstance(value, list) else mine) == value
+
+
+def test_a_float64_network_is_whole_in_float32(scorers: dict[str, Scorer]) -> None:
+    data = (scorers["onnx"].folder / "model.onnx").read_bytes()
+    file, width = OnnxFile(data), len(scorers["onnx"].sources)
+    matrix = np.random.default_rng(0).normal(size=(100, width)).astype(np.float32)
+    found = []
+    for network in (data, file.whole(width)):
+        session = open_session(network, 1)
+        found.append(session.run(None, {session.get_inputs()[0].name: matrix})[0])
+    assert [answer.dtype for answer in found] == [np.float64, np.float32]
+    assert 0 < np.abs(found[0] - found[1]).max() <= 1e-6
+
+
+def test_the_layer_behind_a_conversion_to_float64_is_found() -> None:
+    scorer = load_scorer(REPOSITORY / "models" / "1", "onnx")
+    file = OnnxFile(scorer.network)
+    found = follow(file, len(scorer.sources))
+    layer = find_mixing_layer(file, found, scorer.sources)
+    assert layer is not None
+    assert [node.operator for node in file.nodes if layer.entry in node.outputs] == ["Cast"]
+    assert found[layer.entry].shape == (len(scorer.sources), len(layer.weights))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x3a\x7f", b"no network", b"\x3a\x00", b"\xff" * 12])
@@ -227,3 +256,43 @@ def test_a_layer_that_does_not_add_up_precisely_is_not_used(tmp_path: Path) -> N
     background = draw.normal(size=(4, 1)) + 1e-6 * draw.normal(size=(4, 2))
     explainer = Explainer(as_scorer(MadeScorer(tmp_path, background, np.arange(2))))
     assert isinstance(explainer._network, ComposedNetwork)
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize("bias", [[], ["b1"]])
+def test_scores_come_in_a_row_behind_a_layer_of_one_unit(tmp_path: Path, *, is_turned: bool, bias: list[str]) -> None:
+    draw = np.random.default_rng(3)
+    weights = draw.normal(size=(4, 1))
+    constants = {"w0": draw.normal(size=(3, 4)), "w1": weights.T if is_turned else weights}
+    constants |= {name: draw.normal(size=1) for name in bias}
+    nodes: list[tuple[Any, ...]] = [
+        ("Gemm", ["x", "w0"], "h"),
+        ("Tanh", ["h"], "t"),
+        ("Gemm", ["t", "w1", *bias], "z", {"transB": int(is_turned)}),
+        ("Sigmoid", ["z"], "y"),
+    ]
+    file = read(tmp_path, nodes, constants, 3)
+    hidden = draw.normal(size=(50, 4)).astype(np.float32)
+    row = open_session(file.cut_scores("h", 4), threads=1).run(None, {"h": hidden})[0]
+    column = open_session(file.cut("h", 4, "y"), threads=1).run(None, {"h": hidden})[0]
+    assert (row.shape, column.shape) == ((1, 50), (50, 1))
+    np.testing.assert_allclose(row[0], column[:, 0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [("Gemm", ["t", "w1", "b1"], "z"), ("Mul", ["z", "z"], "y")],  # not a function of one input
+        [("Gemm", ["t", "w1", "b1"], "z", {"alpha": 2.0}), ("Sigmoid", ["z"], "y")],
+        [("Gemm", ["t", "w2", "b2"], "z"), ("ReduceMean", ["z", "axis"], "y", {"keepdims": 1})],  # of two units
+        [("Sigmoid", ["t"], "s"), ("ReduceMean", ["s", "axis"], "y", {"keepdims": 1})],  # no layer
+    ],
+)
+def test_other_ends_are_left_as_they_are(tmp_path: Path, end: list[tuple[Any, ...]]) -> None:
+    draw = np.random.default_rng(4)
+    constants: dict[str, Any] = {"w0": draw.normal(size=(3, 4)), "axis": np.array([1])}
+    constants |= {"w1": draw.normal(size=(4, 1)), "b1": np.ones(1), "w2": draw.normal(size=(4, 2)), "b2": np.ones(2)}
+    used = {name for node in end for name in node[1]} | {"w0"}
+    nodes = [("Gemm", ["x", "w0"], "h"), ("Tanh", ["h"], "t"), *end]
+    file = read(tmp_path, nodes, {name: value for name, value in constants.items() if name in used}, 3)
+    assert file.cut_scores("h", 4) == file.cut("h", 4, "y")

@@ -101,6 +101,7 @@ class Client:
     def __init__(self, *, has_left: bool = False, has_sent_all: bool = False) -> None:
         self.has_left = has_left
         self.has_sent_all = has_sent_all
+        self.has_due = False
 
     def watch(self) -> None:
         pass

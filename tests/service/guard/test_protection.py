@@ -13,7 +13,13 @@ from keyed import AUDIENCE, ISSUER, Provider, add_key
 from running import start
 
 from service.app import create_app
-from service.guard.protection import ProtectionError, describe_protection, is_local, require_protection
+from service.guard.protection import (
+    ProtectionError,
+    describe_protection,
+    is_local,
+    refuse_other_sites,
+    require_protection,
+)
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +48,53 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104
 )
 def test_only_this_machine_can_connect_to_a_loopback_address_or_a_unix_socket(address: Any, expected: bool) -> None:
     assert is_local(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_answered"),
+    [
+        ({"Host": "127.0.0.1:8000"}, True),
+        ({"Host": "[::1]:8000"}, True),
+        ({"Host": "[::1]"}, True),
+        ({"Host": "localhost"}, True),
+        ({"Host": "churn.localhost:80"}, True),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:8000"}, True),
+        ({"Host": "LocalHost:8000", "Origin": "http://localhost:8000"}, True),
+        ({"Host": "evil.example:8000"}, False),  # a name of a page's own, which leads to this machine
+        ({"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}, False),
+        ({"Host": "evil.localhost.example"}, False),
+        ({"Host": "127.0.0.1.evil.example"}, False),
+        ({"Host": "127.0.0.1:8000", "Origin": "https://evil.example"}, False),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://wiki"}, False),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://10.0.0.1:8000"}, False),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://localhost.evil.example:8000"}, False),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://localhost:9000"}, True),  # of a proxy on this machine
+        ({"Host": "127.0.0.1:8000", "Origin": "http://[::1]:9000"}, True),
+        ({"Host": "127.0.0.1:8000", "Origin": "null"}, False),
+    ],
+)
+def test_pages_of_other_sites_can_not_use_a_service_without_keys(
+    bank_models: Path, headers: dict[str, str], *, is_answered: bool
+) -> None:
+    scope = {"path": "/admin/models", "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()]}
+    assert (refuse_other_sites(scope) is None) is is_answered
+    for path in ("/records", "/admin/models/1/promote"):
+        assert (refuse_other_sites({**scope, "path": path}) is None) is is_answered
+    for path in ("/metrics", "/health/live", "/model", "/"):
+        assert refuse_other_sites({**scope, "path": path}) is None
+    with start(bank_models, admin=True) as client:
+        answer = client.get("/admin/models", headers=headers)
+        assert answer.status_code == (200 if is_answered else 403)
+        assert is_answered or answer.json()["type"] == "urn:churn:unprotected"
+
+
+def test_pages_of_other_sites_are_a_matter_of_the_proxy_or_of_the_keys(bank_models: Path, tmp_path: Path) -> None:
+    headers = {"Host": "churn.bank.example", "Origin": "https://churn.bank.example"}
+    with start(bank_models, admin=True, auth="none") as client:
+        assert client.get("/admin/models", headers=headers).status_code == 200
+    key = add_key(tmp_path / "keys.json", "ops", ["admin"])
+    with start(bank_models, admin=True, api_keys=tmp_path / "keys.json") as client:
+        assert client.get("/admin/models", headers=headers | {"X-API-Key": key}).status_code == 200
 
 
 def test_others_may_connect_only_if_somebody_said_so(tmp_path: Path) -> None:

@@ -8,16 +8,20 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
+import re
 import socketserver
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from keyed import AUDIENCE, ISSUER, Provider
+from keyed import AUDIENCE, ISSUER, Provider, add_key
+from waiting import DEADLINE
 
 from service.errors import Problem
 from service.guard import gate as gate_module
@@ -26,7 +30,10 @@ from service.guard.buckets import BucketFile, RateLimits
 from service.guard.caller import CALLER
 from service.guard.gate import Gate
 from service.guard.jwks import FAMILIES, JwksError, KeySource, parse_keys
-from service.guard.tokens import TokenRules, has_form
+from service.guard.key_ring import KeyRing
+from service.guard.keys_file import KeysFileError
+from service.guard.places import find_party
+from service.guard.tokens import TokenRules, has_form, name_token
 from service.guard.verifier import Meters, Verifier
 from service.observe.audit import AuditLog
 from service.observe.metrics import Metrics
@@ -35,7 +42,6 @@ from service.settings import JWT_ALGORITHMS
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Iterator
-    from pathlib import Path
 
 RULES = TokenRules(ISSUER, AUDIENCE, ["RS256", "PS256", "ES256", "EdDSA"], 30.0, "churn:")
 
@@ -110,8 +116,8 @@ def test_a_token_of_each_allowed_algorithm_is_accepted(algorithm: str, tmp_path:
     async def work(desk: Desk) -> None:
         token = provider.sign()
         assert await desk.ask(token) == 200
-        assert desk.scope[CALLER].name == "teller"
-        assert desk.scope[CALLER].label == "token"
+        assert desk.scope[CALLER].name == "token:teller"
+        assert desk.scope[CALLER].label == "token:"
         assert await desk.ask(token, "/metrics") == 403
         assert desk.gate.find_known(desk.scope["headers"]) is desk.scope[CALLER]
 
@@ -314,14 +320,49 @@ def test_what_is_no_token_is_refused(token: str, jwks: Path) -> None:
 def test_a_name_has_no_character_that_needs_escaping(jwks: Path, provider: Provider) -> None:
     async def work(desk: Desk) -> None:
         await desk.ask(provider.sign(sub='x"\n\u2028' + "y" * 100))
-        assert desk.scope[CALLER].name == "x___" + "y" * 60
+        assert re.fullmatch("token:x___y{60}~[0-9a-f]{8}", desk.scope[CALLER].name)
         await desk.ask(provider.sign(sub=None, client_id="batch"))
-        assert desk.scope[CALLER].name == "batch"
-        for nobody in (None, "-"):
+        assert desk.scope[CALLER].name == "client:batch"
+        for nobody in (None, ""):
             await desk.ask(provider.sign(sub=nobody))
-            assert desk.scope[CALLER].name == "unnamed"
+            assert desk.scope[CALLER].name == "token:"
 
     run(work, jwks)
+
+
+def test_two_subjects_never_have_the_same_name() -> None:
+    given = [
+        {"sub": "a b"}, {"sub": "a_b"}, {"sub": "a\nb"}, {"sub": "\ud800"}, {"sub": "_"}, {"sub": "x" * 64},
+        {"sub": "-"}, {"sub": "x" * 65}, {"sub": "x" * 64 + "y"}, {"client_id": "a_b"}, {"sub": "client:a_b"},
+        {"sub": ""},
+    ]  # fmt: skip
+    assert len({name_token(each) for each in given}) == len(given)
+
+
+def test_a_token_is_not_taken_for_the_key_of_its_subject_s_name(tmp_path: Path, jwks: Path, provider: Provider) -> None:
+    """Neither in logs and records, which have the name, nor in rate limits, metrics and places."""
+    keys = tmp_path / "keys.json"
+    own = {name: add_key(keys, name, ["predict"]) for name in ("crm", "token")}
+    limits = RateLimits(1.0, None)
+
+    async def work() -> None:
+        source = KeySource(str(jwks))
+        source.read()
+        verifier = Verifier(KeyRing(keys), source, RULES, Meters(BucketFile(), limits))
+        callers = []
+        for sent in (own["crm"], own["token"], provider.sign(sub="crm"), provider.sign(sub=None, client_id="crm")):
+            key = await verifier.prepare(sent.encode())
+            callers.append(await verifier.verify(sent.encode(), key))
+        verifier.close()
+        assert [caller.name for caller in callers] == ["crm", "token", "token:crm", "client:crm"]
+        assert [caller.label for caller in callers] == ["crm", "token", "token:", "token:"]
+        assert len({find_party({CALLER: caller}) for caller in callers}) == 4
+        assert [caller.meter is not None and caller.meter.begin() for caller in callers] == [None] * 4
+        assert [caller.meter is not None and caller.meter.begin() is not None for caller in callers] == [True] * 4
+
+    asyncio.run(work())
+    with pytest.raises(KeysFileError, match="name"):
+        add_key(keys, "token:crm")
 
 
 def test_a_verified_token_is_refused_once_it_has_expired(
@@ -531,21 +572,58 @@ def test_a_provider_that_does_not_speak_http_is_one_that_fails() -> None:
         assert source.fault  # it is asked again soon
 
 
-def test_keys_that_arrive_byte_by_byte_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+DRIPS = {
+    "in the status line": (b"HTTP/1.1 ", b"2"),
+    "in a field": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "in the body": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "in small chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "in trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
+    "not at all": (b"", b""),
+}
+
+
+@pytest.mark.parametrize("place", DRIPS)
+def test_keys_that_arrive_byte_by_byte_are_given_up(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks_module, "FETCH_SECONDS", 0.5)
     given_up = threading.Event()
+    begin, drop = DRIPS[place]
 
     def drip(client: socket.socket) -> None:
-        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        client.sendall(begin)
         while not given_up.wait(0.05):
-            client.sendall(b" ")
+            client.sendall(drop)
 
     with serve_raw(drip) as url:
         try:
-            with pytest.raises(JwksError, match="did not arrive within"):
+            with pytest.raises(JwksError, match=r"did not arrive within 0\.5 s"):
                 KeySource(url).read()
         finally:
             given_up.set()
+
+
+@pytest.mark.parametrize("place", ["interim answers", "in the body", "in small chunks", "in trailers"])
+def test_keys_without_end_are_given_up(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks_module, "FETCH_SECONDS", DEADLINE)
+    begin, piece = DRIPS[place]
+
+    def pour(client: socket.socket) -> None:
+        client.sendall(begin)
+        while True:
+            client.sendall(piece * 10_000)
+
+    with (
+        serve_raw(pour) as url,
+        pytest.raises(JwksError, match=f"the answer has more than {jwks_module.MAX_BYTES} bytes"),
+    ):
+        KeySource(url).read()
+
+
+def test_a_file_of_keys_that_is_none_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(JwksError, match="is not a regular file"):
+            KeySource(str(path)).read()
 
 
 def test_a_redirect_is_not_followed(provider: Provider) -> None:

@@ -6,7 +6,7 @@ import http.client
 import json
 import signal
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import bundles
@@ -16,6 +16,7 @@ from service_process import BODY, START, Load, ServiceProcess
 from waiting import DEADLINE, wait_until
 
 from churn.registry import Registry
+from service.management.server import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +113,11 @@ def test_the_management_port_needs_the_same_keys(models: Path, tmp_path: Path, v
         expected |= {("/admin/models", ""): 401, ("/admin/models", reader): 403, ("/admin/models", admin): 200}
         expected |= {("/nothing", ""): 401, ("/metrics/", ""): 401, ("/admin/models", "churn_wrong"): 401}
         assert {each: service.manage("GET", *each)[0] for each in expected} == expected
+        text = service.manage("GET", "/metrics", reader)[1]
+        refused = {name: f'churn_refused_credentials_total{{reason="{name}"}} ' for name in ("missing", "scope", "key")}
+        assert {name: text.partition(series)[2].split()[0] for name, series in refused.items()} == {
+            "missing": "4.0", "scope": "2.0", "key": "1.0",
+        }  # fmt: skip
         assert service.manage("POST", "/admin/models/2/promote", reader)[0] == 403
         assert service.manage("POST", "/admin/models/2/promote", admin)[0] == 200
         remove_key(keys, "operator")
@@ -138,6 +144,30 @@ def test_a_head_without_end_is_refused_on_the_management_port_too(service: Manag
     with socket.create_connection(("127.0.0.1", service.management), timeout=DEADLINE) as client:
         client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 200_000)
         assert client.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_refusals_on_the_management_port_are_counted_with_those_of_the_workers(service: Managed) -> None:
+    def count(limit: str) -> float:
+        series = f'churn_limited_requests_total{{limit="{limit}"}} '
+        return float(service.manage("GET", "/metrics")[1].partition(series)[2].split()[0])
+
+    for port in (service.port, service.management):
+        assert service.request("GET", "/" + "x" * 10_000, port=port)[0] == 414
+    wait_until(lambda: count("max_url_bytes") == 2, "both refusals")
+    answer = service.request("PUT", "/admin/shadow", " " * 5000, port=service.management)
+    assert (answer[0], json.loads(answer[1])["detail"]) == (413, "allowed here: 4096 bytes (CHURN_MAX_ADMIN_BYTES)")
+    assert count("max_admin_bytes") == 1
+
+
+def test_connections_beyond_the_limit_of_the_management_port_are_refused_and_counted(service: Managed) -> None:
+    with ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.management)))
+        wait_until(lambda: service.manage("GET", "/admin/models")[0] == 503, "a refusal")
+        status, text = service.manage("GET", "/metrics")  # a probe
+        assert status == 200
+        assert 'churn_limited_requests_total{limit="max_connections"} 0.0' not in text
+    wait_until(lambda: service.manage("GET", "/admin/models")[0] == 200, "the clients to be gone")
 
 
 def test_the_readiness_tells_of_the_shutdown(models: Path, tmp_path: Path, variables: dict[str, str]) -> None:

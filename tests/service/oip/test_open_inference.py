@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.oip.tensors import NUMBERS
+from service.oip.elements import NUMBERS
 from service.settings import Settings
 
 if TYPE_CHECKING:

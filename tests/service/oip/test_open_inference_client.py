@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+SUPPORT = ("support_share", "support_field", "support_low", "support_high", "support_sentence")
 DATATYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float64): "FP64", np.dtype(bool): "BOOL"}
 
 
@@ -72,6 +73,13 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("odd")
     publish(root, ODD)
+    yield from start(root)
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    root = tmp_path_factory.mktemp("explained")
+    publish(root, background=5, support=True)
     yield from start(root)
 
 
@@ -166,9 +174,36 @@ def test_the_asynchronous_client_gets_the_same(bank: Any) -> None:
     assert found == [one["probability"] for one in post_predict(bank, customers)]
 
 
-def post_predict(client: Any, customers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+@pytest.mark.parametrize("binary_output", [True, False])
+@pytest.mark.parametrize("binary", [True, False])
+def test_the_client_gets_the_reasons_that_predict_gives(explained: Any, binary: bool, binary_output: bool) -> None:
+    customers = [CUSTOMER | {"Age": age, "Geography": place} for age in (18, 92) for place in ("Spain", "France")]
+    names = {"reasons": "field", "reason_points": "points", "reason_sentences": "sentence"}
+    wanted = [triton.InferRequestedOutput(name, binary_data=binary_output) for name in (*names, "base", *SUPPORT)]
+    inputs = to_inputs(customers, (4,), binary=binary)
+    result = explained.infer("churn", inputs, outputs=wanted, parameters={"reasons": 3})
+    found = {name: _as_lists(result.as_numpy(name)) for name in (*names, "base", *SUPPORT)}
+    for row, one in enumerate(post_predict(explained, customers, "?reasons=3")):
+        assert found["base"][row] == one["base"]
+        for name, key in names.items():
+            assert found[name][row] == [reason[key] for reason in one["reasons"]]
+        for name in SUPPORT:
+            assert found[name][row] == one["support"][name.removeprefix("support_")]
+
+
+def _as_lists(values: Any) -> list[Any]:
+    """Return an output as lists; texts arrive as bytes if they are binary."""
+    if values.dtype != object:
+        found: list[Any] = values.tolist()
+        return found
+    read = np.vectorize(lambda text: text.decode() if isinstance(text, bytes) else text, otypes=[object])
+    texts: list[Any] = read(values).tolist()
+    return texts
+
+
+def post_predict(client: Any, customers: list[dict[str, Any]], query: str = "") -> list[dict[str, Any]]:
     body = json.dumps({"customers": customers}).encode()
-    answer = client._post("predict", body, {"Content-Type": "application/json"}, None)
+    answer = client._post(f"predict{query}", body, {"Content-Type": "application/json"}, None)
     assert answer.status_code == 200
     predictions: list[dict[str, Any]] = json.loads(answer.read())["predictions"]
     return predictions

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from starlette.testclient import TestClient
 
-OUTPUTS = ["base", "reasons", "reason_points", "reason_sentences", "reason_standard_errors"]
+SUPPORT = ["support_share", "support_field", "support_low", "support_high", "support_sentence"]
+OUTPUTS = ["base", "reasons", "reason_points", "reason_sentences", "reason_standard_errors", *SUPPORT]
 
 
 def infer(client: TestClient, customers: list[dict[str, Any]], wanted: Any, **rest: Any) -> Any:
@@ -35,6 +36,11 @@ def test_they_are_those_of_predict(client: TestClient) -> None:
         "reason_points": ("FP64", [rows, 3]),
         "reason_sentences": ("BYTES", [rows, 3]),
         "reason_standard_errors": ("FP64", [rows, 3]),
+        "support_share": ("FP64", [rows]),
+        "support_field": ("BYTES", [rows]),
+        "support_low": ("FP64", [rows]),
+        "support_high": ("FP64", [rows]),
+        "support_sentence": ("BYTES", [rows]),
     }
     outputs = read(answer)
     for row, customer in enumerate(CUSTOMERS):
@@ -44,6 +50,8 @@ def test_they_are_those_of_predict(client: TestClient) -> None:
         for name, key in (("reasons", "field"), ("reason_points", "points"), ("reason_sentences", "sentence")):
             assert outputs[name][3 * row : 3 * row + 3] == [reason[key] for reason in predicted["reasons"]]
     assert set(outputs["reason_standard_errors"]) == {0.0}
+    # The version was published without support.
+    assert [set(outputs[name]) for name in SUPPORT] == [{0.0}, {""}, {0.0}, {0.0}, {""}]
 
 
 def test_binary_outputs_say_the_same(client: TestClient) -> None:
@@ -120,3 +128,12 @@ def test_the_document_names_the_parameter_and_the_outputs(client: TestClient) ->
     assert {*OUTPUTS} < {*schema["properties"]["outputs"]["items"]["properties"]["name"]["enum"]}
     assert "409" in document["responses"]
     assert json.dumps(document)
+
+
+def test_no_customers_have_no_reasons(client: TestClient) -> None:
+    inputs = [one | {"shape": [0], "data": []} for one in tensors(CUSTOMERS[:1])]
+    answer = client.post(INFER, json={"inputs": inputs, "parameters": {"reasons": 2}})
+    assert answer.status_code == 200
+    outputs = {output["name"]: (output["shape"], output["data"]) for output in answer.json()["outputs"]}
+    assert outputs["reason_points"] == ([0, 2], [])
+    assert outputs["base"] == ([0], [])

@@ -6,36 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import BANK, CUSTOMER, ODD, publish
+from canaries import SHARE, count_by_version, make_models, start_with_canary
 from running import read_metrics, start
 from waiting import wait_until
 
-from churn.registry import Registry
 from churn.schema import Schema
-from service.predict.canary import is_chosen
+from churn.share import is_chosen
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from starlette.testclient import TestClient
 
-SHARE = 0.3
 NAMES = range(200)
 CHOSEN = [is_chosen(name, SHARE) for name in NAMES]
-
-
-def make_models(root: Path, schema: Schema | None = None) -> Path:
-    """Publish a version to serve, and a canary whose threshold shows that it decided."""
-    publish(root)
-    if schema is None:
-        publish(root, threshold=0.0)
-    else:
-        publish(root, schema, CUSTOMER if "Age" in schema.names else None)
-    Registry(root).promote(1)
-    return root
-
-
-def wait_for_canary(client: TestClient) -> None:
-    wait_until(lambda: "canary" in client.get("/model").json())
 
 
 def named(name: int | str | None) -> dict[str, Any]:
@@ -54,8 +37,7 @@ def test_the_choice_depends_on_the_identifier_alone_and_grows_with_the_share() -
 
 
 def test_the_answer_names_the_version_that_made_it(tmp_path: Path) -> None:
-    with start(make_models(tmp_path), canary_version=2, canary_share=SHARE) as client:
-        wait_for_canary(client)
+    with start_with_canary(make_models(tmp_path)) as client:
         assert client.get("/model").json()["canary"] == {"version": "2", "share": SHARE}
         for name, chosen in zip(NAMES, CHOSEN, strict=True):
             answer = client.post("/predict", json=named(name)).json()
@@ -63,19 +45,12 @@ def test_the_answer_names_the_version_that_made_it(tmp_path: Path) -> None:
             assert answer["CustomerId"] == name
             assert answer["churn"] == (answer["probability"] > (0.0 if chosen else 0.5))
         assert client.post("/predict", json=CUSTOMER).json()["model_version"] == "1"
-        metrics = read_metrics(client)
-        counts = {
-            version: sum(metrics[f'churn_version_customers_total{{decision="{d}",version="{version}"}}']
-                         for d in ("churn", "stay"))
-            for version in ("1", "2")
-        }  # fmt: skip
-        assert counts == {"1": len(CHOSEN) - sum(CHOSEN) + 1, "2": sum(CHOSEN)}
+        assert count_by_version(client) == {"1": len(CHOSEN) - sum(CHOSEN) + 1, "2": sum(CHOSEN)}
 
 
 def test_a_batch_is_split_and_keeps_its_order(tmp_path: Path) -> None:
     old = CUSTOMER | {"Age": 120}
-    with start(make_models(tmp_path), canary_version=2, canary_share=SHARE) as client:
-        wait_for_canary(client)
+    with start_with_canary(make_models(tmp_path)) as client:
         customers = [named(name) if name % 3 else {**old, "CustomerId": name} for name in NAMES] + [CUSTOMER]
         answer = client.post("/predict", json={"customers": customers}).json()
         assert answer["model_version"] == "1"
@@ -90,8 +65,7 @@ def test_a_batch_is_split_and_keeps_its_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leniency", ["", "?extra=ignore"])
 def test_a_batch_of_customers_that_are_all_chosen_is_the_canarys(tmp_path: Path, leniency: str) -> None:
-    with start(make_models(tmp_path), canary_version=2, canary_share=1.0) as client:
-        wait_for_canary(client)
+    with start_with_canary(make_models(tmp_path), 1.0) as client:
         extra = {"Surname": "x"} if leniency else {}
         answer = client.post(f"/predict{leniency}", json={"customers": [named(1) | extra, named(2) | extra]}).json()
         assert answer["model_version"] == "2"
@@ -102,8 +76,7 @@ def test_a_batch_of_customers_that_are_all_chosen_is_the_canarys(tmp_path: Path,
 
 
 def test_nobody_gets_an_error_because_of_the_canary(tmp_path: Path) -> None:
-    with start(make_models(tmp_path, ODD), canary_version=2, canary_share=1.0) as client:
-        wait_for_canary(client)
+    with start_with_canary(make_models(tmp_path, ODD), 1.0) as client:
         assert client.post("/predict", json=named(1)).json()["model_version"] == "1"
         assert client.post("/predict", json={"customers": [named(1), named(2)]}).json()["model_version"] == "1"
         assert client.post("/predict", json={}).status_code == 422
@@ -112,19 +85,9 @@ def test_nobody_gets_an_error_because_of_the_canary(tmp_path: Path) -> None:
 
 def test_a_canary_with_fewer_columns_or_another_identifier_is_refused_by_its_schema(tmp_path: Path) -> None:
     fewer = Schema(BANK.features[:5], label="Exited")
-    with start(make_models(tmp_path, fewer), canary_version=2, canary_share=1.0) as client:
-        wait_for_canary(client)
+    with start_with_canary(make_models(tmp_path, fewer), 1.0) as client:
         assert client.post("/predict", json=named(1)).json()["model_version"] == "1"
         assert client.post("/predict?extra=ignore", json=named(1)).json()["model_version"] == "2"
-
-
-def test_tables_are_scored_by_the_served_version(tmp_path: Path) -> None:
-    with start(make_models(tmp_path), canary_version=2, canary_share=1.0) as client:
-        wait_for_canary(client)
-        names = ["CustomerId", *CUSTOMER]
-        table = ",".join(names) + "\n1," + ",".join(map(str, CUSTOMER.values())) + "\n"
-        answer = client.post("/predict", content=table, headers={"content-type": "text/csv"})
-        assert answer.text.splitlines()[1].endswith(",1")
 
 
 def test_it_begins_and_ends_over_http_and_when_it_is_promoted(tmp_path: Path) -> None:

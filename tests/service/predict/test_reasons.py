@@ -22,13 +22,15 @@ from churn.reasons.rounding import round_points
 from churn.reasons.strongest import ReasonWriter
 from churn.registry import Registry
 from churn.scorer import Scorer, load_scorer
+from churn.share import is_chosen
+from service.guard.request_body import RequestProcessor
 from service.predict import reasoned
-from service.predict.canary import is_chosen
 from service.predict.lazy_explainer import LazyExplainer
 from service.predict.parts import PART_BYTES
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.testclient import TestClient
@@ -211,7 +213,13 @@ def test_a_request_whose_time_is_over_is_not_explained_further(
         monkeypatch.setattr(ReasonWriter, "write", write_late)
         response = client.post("/predict?reasons=1", json={"customers": [OTHER] * 5})
         assert_problem(response, 504, "deadline-exceeded")
+        monkeypatch.undo()
+        metrics = read_metrics(client)
     assert len(explained) == 1
+    assert metrics["churn_reasons_dropped_customers_total"] == 1
+    assert metrics["churn_reasoned_customers_total"] == 0
+    assert metrics["churn_reasons_duration_seconds_count"] == 1
+    assert metrics["churn_reasons_evaluations_total"] > 0
 
 
 def test_more_requests_in_progress_than_may_be_are_asked_to_try_again(
@@ -237,7 +245,7 @@ def test_more_requests_in_progress_than_may_be_are_asked_to_try_again(
         go_on.set()
         first.join()
         problem = assert_problem(refused, 503, "overloaded")
-        assert problem["detail"].startswith("1 requests with reasons are in progress")
+        assert problem["detail"].startswith("too many requests with reasons are in progress: at most 1,")
         assert refused.headers["retry-after"] == "1"
         assert plain.status_code == 200
         assert answers[0].status_code == 200
@@ -333,6 +341,23 @@ def test_reasons_are_computed_in_the_thread(bank_models: Path, monkeypatch: pyte
     with start(bank_models) as client:
         client.post("/predict?reasons=1", json={"customers": [OTHER] * 3})
     assert threads == [("scoring_0", 1)] * 3
+
+
+def test_the_thread_is_entered_once_for_each_customer(bank_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = []
+    run = RequestProcessor.run
+
+    async def count(self: RequestProcessor, work: Callable[..., Any], *arguments: object) -> Any:
+        entered.append(work)
+        return await run(self, work, *arguments)
+
+    monkeypatch.setattr(RequestProcessor, "run", count)
+    with start(bank_models) as client:
+        entered.clear()
+        assert client.post("/predict?reasons=2", json=CUSTOMER).status_code == 200
+        assert len(entered) == 1
+        assert client.post("/predict?reasons=2", json={"customers": [CUSTOMER] * 3}).status_code == 200
+        assert len(entered) == 4
 
 
 def test_the_document_shows_them(client: TestClient) -> None:

@@ -20,7 +20,7 @@ from waiting import DEADLINE, wait_until
 import service.rollout.loading
 from churn.registry import Registry
 from service.api import small_body
-from service.api.small_body import MAX_BYTES
+from service.api.small_body import BodyLimits
 from service.app import create_app
 from service.errors import Problem
 from service.settings import Settings
@@ -219,6 +219,7 @@ def test_a_refused_promotion_does_not_become_current(client: TestClient, models:
 
 def test_the_body_of_a_change_is_not_held_beyond_what_one_needs(client: TestClient) -> None:
     sent: list[int] = []
+    size = Settings.model_fields["max_admin_bytes"].default
 
     def send() -> Iterator[bytes]:
         for _ in range(1000):
@@ -229,27 +230,54 @@ def test_the_body_of_a_change_is_not_held_beyond_what_one_needs(client: TestClie
         answer = client.request(method, path, content=send(), headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["detail"] == f"allowed here: {MAX_BYTES} bytes"
-    assert client.put("/admin/shadow", content=b" " * (MAX_BYTES - 13) + b'{"version":9}').status_code == 422
-    padded = {"content": b" " * (MAX_BYTES - 13) + b'{"version":9}', "headers": {"Content-Type": "application/json"}}
-    assert "version 9 does not exist" in client.put("/admin/shadow", **padded).json()["detail"]  # type: ignore[arg-type]
+        assert answer.json()["detail"] == f"allowed here: {size} bytes (CHURN_MAX_ADMIN_BYTES)"
+    assert read_metrics(client)['churn_limited_requests_total{limit="max_admin_bytes"}'] == 3
+    assert read_metrics(client)['churn_rejected_requests_total{reason="body-too-large"}'] == 3
+    assert client.put("/admin/shadow", content=b" " * (size - 13) + b'{"version":9}').status_code == 422
+    padded = {"content": b" " * (size - 13) + b'{"version":9}', "headers": {"Content-Type": "application/json"}}
+    assert "version 9 does not exist" in client.put("/admin/shadow", **padded).json()["detail"]
 
 
 def test_the_body_of_a_change_that_does_not_arrive_is_not_waited_for() -> None:
     async def work() -> None:
+        request = Request({"type": "http", "headers": []}, asyncio.Event().wait)  # type: ignore[arg-type]
         with pytest.raises(Problem) as refused:
-            await small_body._read(Request({"type": "http", "headers": []}, asyncio.Event().wait), 0.01)  # type: ignore[arg-type]
+            await small_body._read(request, BodyLimits(10, 0.01, lambda _: None))
         assert refused.value.status == 408
+        assert refused.value.limit == "body_seconds"
 
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("version", ["0", "-1", "x", "1.5"])
-def test_a_version_that_is_no_number_is_a_problem(client: TestClient, version: str) -> None:
+@pytest.mark.parametrize(
+    "version",
+    ["0", "-1", "x", "1.5", "1.0", "+1", "01", "1_0", "%201", "1e0", "٣", "%2e%2e", "1%00", "1" + 15 * "0", "9" * 5000],
+)  # fmt: skip
+def test_a_version_that_is_not_written_as_its_folder_is_a_problem(client: TestClient, version: str) -> None:
     answer = client.post(f"/admin/models/{version}/promote")
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"].startswith("path.version: ")
+
+
+@pytest.mark.parametrize(
+    "version", ["true", '"01"', '"1_0"', '" 1"', "1.0", "1e0", "0", "-1", "1" + 15 * "0", "9" * 4000, '"../1"']
+)
+def test_a_version_in_a_body_is_a_whole_number(client: TestClient, version: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    for path, rest in (("/admin/shadow", ""), ("/admin/canary", ', "share": 0.5')):
+        answer = client.put(path, content=f'{{"version": {version}{rest}}}', headers=headers)
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("body.version: ")
+        assert len(answer.content) < 500
+
+
+@pytest.mark.parametrize("share", ["true", '"0.5"', "NaN", "1.5", "-1", "null"])
+def test_the_share_of_a_canary_is_a_number_from_0_to_1(client: TestClient, share: str) -> None:
+    content = f'{{"version": 1, "share": {share}}}'
+    answer = client.put("/admin/canary", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("body.share: ")
 
 
 def test_the_objects_of_a_replaced_model_are_released(client: TestClient, models: Path) -> None:

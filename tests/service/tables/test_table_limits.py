@@ -14,6 +14,7 @@ from running import read_metrics, start
 from table_requests import ARROW, CSV, post, read_arrow, to_arrow, to_csv
 
 from churn.scorer import load_scorer
+from service.tables import csv_table
 from service.tables.arrow_table import SLICE_BYTES
 from service.tables.job import TableJob
 from service.tables.limits import TableLimits
@@ -224,3 +225,21 @@ def test_comments_without_end_are_refused(client: TestClient) -> None:
     assert post(client, b"# a comment\n" * 150 + to_csv([CUSTOMER])).status_code == 200
     detail = assert_problem(post(client, b"#\n" * 100_000 + to_csv([CUSTOMER])), 400, "malformed-csv")["detail"]
     assert "lines above the header start with #" in detail
+
+
+@pytest.mark.parametrize(
+    ("row", "most"),
+    [
+        (b"15634602,619,France,Female,42,2,0.0,1,1,1,101348.88\n", csv_table.BLOCK_LINES),
+        (b"15634602,619,Fr\xc3\xa9,Female,42,2,0.0,1,1,1,101348.88\n", csv_table.BLOCK_LINES),
+        (b"?,?,?,?,?,?,?,?,?,?,?\n", csv_table.SHORT_LINES),
+        (b"15634602,619,Fr\xe9,Female,42,2,0.0,1,1,1,101348.88\n", csv_table.UNREADABLE_LINES),
+        (b"\n", csv_table.SHORT_LINES),
+    ],
+)
+def test_rows_that_may_all_be_explained_are_read_in_smaller_blocks(row: bytes, most: int) -> None:
+    data = row * 30_000
+    pieces = list(csv_table._divide(data, 11))
+    assert b"".join(piece for piece, _ in pieces) == data
+    assert [is_end for _, is_end in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert most * 0.9 < max(piece.count(b"\n") for piece, _ in pieces) <= most + 1

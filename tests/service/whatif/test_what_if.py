@@ -15,9 +15,9 @@ from running import read_metrics, start
 from waiting import wait_until
 
 from churn.schema import Feature, Schema
+from churn.share import is_chosen
 from churn.whatif.steps import SLICE, Run
 from service.api.whatif import CounterfactualAnswer, SensitivityAnswer
-from service.predict.canary import is_chosen
 from service.whatif import endpoint
 from training.histograms import count_features
 
@@ -320,19 +320,18 @@ def test_a_search_stays_off_the_event_loop_and_works_in_slices(marked: TestClien
     assert max(brake.sizes) < 2 * SLICE
 
 
-def test_more_searches_than_allowed_are_refused(
-    marked: TestClient, brake: Brake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_searches_than_allowed_are_refused(tmp_path: Path, brake: Brake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "MAX_QUESTIONS", 1)
-    with ThreadPoolExecutor(1) as pool:
+    publish_marked(tmp_path)
+    with start(tmp_path) as marked, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(marked.post, "/counterfactuals", json=CUSTOMER)
         assert brake.begun.wait(60)
         refused = marked.post("/sensitivity?fields=Age", json=CUSTOMER)
         brake.released.set()
         assert asked.result().status_code == 200
-    assert_problem(refused, 503, "overloaded")
-    assert refused.headers["retry-after"] == "1"
-    assert marked.post("/sensitivity?fields=Age", json=CUSTOMER).status_code == 200
+        assert_problem(refused, 503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert marked.post("/sensitivity?fields=Age", json=CUSTOMER).status_code == 200
 
 
 def test_a_search_ends_with_the_time_of_its_request(marked: TestClient, brake: Brake) -> None:
@@ -348,3 +347,10 @@ def test_a_body_beyond_a_limit_counts_for_that_limit(tmp_path: Path) -> None:
         response = client.post("/counterfactuals", json={"padding": "x" * 1000})
         assert_problem(response, 413, "body-too-large")
         assert read_metrics(client)['churn_limited_requests_total{limit="max_body_bytes"}'] == 1
+
+
+def test_repeated_fields_count_for_the_limit(marked: TestClient) -> None:
+    query = "&".join(["fields=Age"] * 20)
+    assert marked.post(f"/sensitivity?{query}", json=CUSTOMER).status_code == 200
+    refused = marked.post(f"/sensitivity?{query}&fields=Age", json=CUSTOMER)
+    assert "at most 20 in one request" in assert_problem(refused, 400, "invalid-parameter")["detail"]

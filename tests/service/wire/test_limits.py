@@ -9,7 +9,7 @@ import pytest
 from running import read_metrics, start
 from wires import Wire, list_answers
 
-from service.observe.metrics import LIMITS
+from service.observe.rejections import LIMITS
 from service.settings import Settings
 from service.wire.reading import Limits
 

@@ -76,7 +76,7 @@ class FastWire:
         self.backlog = Backlog(Admission(60.0))
         self.must_wait = False
         self.backlog.is_busy = lambda loop: self.must_wait  # type: ignore[method-assign]  # noqa: ARG005
-        self.refused: list[tuple[str, float]] = []
+        self.refused: list[tuple[str, list[float]]] = []
         self.left: list[float] = []
         refusals = Refusals(60.0, START, lambda *refused: self.refused.append(refused))
         self.heads = refusals.heads
@@ -182,41 +182,84 @@ def test_a_request_with_a_known_head_is_refused_unparsed() -> None:
     one, other = post(b'{"a": 1}'), post(b'{"b": 2}')
     answers, wire = play([(one, "refused"), (one, "scored"), (other, "refused"), (one, "scored"), (one, "now")])
     assert [status for status, _ in answers] == [503, 200, 503, 200, 200]
-    assert [kind for kind, _ in wire.refused] == ["overloaded"] * 2
-    assert wire.heads.is_whole(other)
+    ((kind, waits),) = wire.refused
+    assert (kind, len(waits)) == ("overloaded", 2)
+    assert wire.heads.count_whole(other) == 1
+
+
+def test_requests_that_wait_on_a_connection_are_refused_in_one_write() -> None:
+    one, other = post(b'{"a": 1}'), post(b"{}", b"A: b\r\n")
+    answers, wire = play([(one, "scored"), (other, "scored"), (one + other + one, "refused"), (one, "now")])
+    assert [status for status, _ in answers] == [200, 200, 503, 503, 503, 200]
+    ((_, waits),) = wire.refused
+    assert len(waits) == 3
+    assert wire.connection.server_state.total_requests == 6
+
+
+def test_the_waits_of_refused_requests_are_told_again_when_they_were_taken() -> None:
+    told: list[list[float]] = []
+    refusals = Refusals(1.0, START, lambda _, waits: told.append(waits))
+    refusals.count(0.5, 1)
+    refusals.count(0.25, 2)
+    assert told == [[0.5, 0.25, 0.25]]
+    told[0].clear()
+    refusals.count(0.125, 1)
+    assert told[1:] == [[0.125]]
+
+
+def test_reading_goes_on_when_much_that_waited_is_refused() -> None:
+    async def run() -> FastWire:
+        wire = FastWire()
+        await wire.feed(post(b"{}"), "scored")
+        wire.must_wait = True
+        wire.connection.data_received(post(b"{}"))
+        states = []
+        while not wire.transport.is_paused:
+            wire.connection.data_received(post(b"{}") * 10)
+        wire.connection.refuse_waiting(wire.backlog.forget(wire.connection))
+        states.append((wire.transport.is_paused, wire.connection.held))
+        assert states == [(False, b"")]
+        wire.lose()
+        return wire
+
+    statuses = [status for status, _ in answers_of(asyncio.run(run()).transport.written)]
+    assert statuses[0] == 200
+    assert set(statuses[1:]) == {503}
+    assert len(statuses) % 10 == 2
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        post(b"{}") + post(b"{}"),
         post(b"{}")[:-1],
+        post(b"{}") + post(b"{}")[:-1],
+        post(b"{}") + b"\r\n" + post(b"{}"),
         post(b"{}") + b" ",
         post(b"{}", b"A: b\r\n"),
         b"\r\n\r\n{}",
         b"",
     ],
 )
-def test_only_one_whole_request_counts_as_known(data: bytes) -> None:
+def test_only_whole_requests_count_as_known(data: bytes) -> None:
     heads = KnownHeads(START)
     sent = post(b"{}")
     heads.learn(sent, 2)
-    assert heads.is_whole(sent)
-    assert not heads.is_whole(data)
+    assert [heads.count_whole(sent * number) for number in (1, 2, 5)] == [1, 2, 5]
+    assert heads.count_whole(data) == 0
 
 
 def test_heads_are_learnt_only_if_the_parser_saw_the_body_behind_the_first_empty_line() -> None:
     heads = KnownHeads(START)
     for data, body_bytes in ((b"\r\n\r\n" + post(b"{}"), 2), (post(b"\r\n\r\n"), 2), (b"GET / HTTP/1.1\r\n\r\n", 0)):
         heads.learn(data, body_bytes)
-        assert not heads.is_whole(data)
+        assert heads.count_whole(data) == 0
 
 
 def test_the_number_of_known_heads_is_bounded() -> None:
     heads = KnownHeads(START)
     for number in range(5000):
         heads.learn(post(b"{}", b"X: %d\r\n" % number), 2)
-    assert heads.is_whole(post(b"{}", b"X: 4999\r\n"))
+    assert heads.count_whole(post(b"{}", b"X: 4999\r\n")) == 1
     assert len(heads._lengths) <= 512
 
 

@@ -72,6 +72,18 @@ def test_a_get_route_allows_head(service: Running) -> None:
     assert (status, headers["allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.parametrize(
+    ("target", "same"),
+    [("http://a.example", "/"), ("http://a.example:80", "/"), ("HTTP://[::1]?a=b", "/?a=b"),
+     ("http://a.example/health/live", "/health/live"), ("http://a.example/nowhere", "/nowhere")],
+)  # fmt: skip
+def test_the_absolute_form_of_a_target_means_its_path(service: Running, target: str, same: str) -> None:
+    answers = [service.send(f"GET {each} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) for each in (target, same)]
+    [(status, _, body)], [(expected, _, expected_body)] = answers
+    assert (status, body) == (expected, expected_body)
+    assert status == (404 if "nowhere" in same else 200)
+
+
 HOSTS = [
     ("HTTP/1.1", "", 400),
     ("HTTP/1.1", "Host: a\r\nHost: a\r\n", 400),

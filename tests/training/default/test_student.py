@@ -16,7 +16,7 @@ from training.default import budget, student
 from training.default.budget import allow
 from training.default.made_up import make_up_customers
 from training.default.oblivious import ObliviousTrees, no_trees
-from training.default.student import count_weights, distil, find_inputs
+from training.default.student import Shape, count_weights, distil, find_inputs
 from training.export import load_onnx
 
 ROWS = 1200
@@ -45,7 +45,7 @@ def taught_little(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(monkeypatch: pytest.MonkeyPatch, microseconds: list[float], limit: float) -> Any:
     """Fit within a limit, where the stack and each size of students take these microseconds."""
     times = iter(microseconds)
-    monkeypatch.setattr(budget, "estimate_microseconds", lambda *_: next(times))
+    monkeypatch.setattr(budget, "estimate_microseconds", lambda *_, **__: next(times))
     raw, labels = draw()
     features = (
         Feature("x", "number"), Feature("y", "number"), Feature("city", "category", categories=("a", "b", "c")),
@@ -100,7 +100,8 @@ def test_a_tail_is_a_ramp_that_rises_where_its_cuts_are(low: bool) -> None:
 
 
 @pytest.mark.usefixtures("taught_little")
-def test_a_student_follows_its_teacher_and_is_the_same_network_in_onnx_runtime() -> None:
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_a_student_follows_its_teacher_and_is_the_same_network_in_onnx_runtime(activation: Any) -> None:
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(1500, 3)).astype(np.float32)
 
@@ -109,7 +110,7 @@ def test_a_student_follows_its_teacher_and_is_the_same_network_in_onnx_runtime()
 
     inputs = find_inputs(matrix, np.arange(3), np.arange(3), 3, make_cuts(2, [2.0], [2.0], low=False))
     groups = [np.array([column]) for column in range(3)]
-    learnt = [distil(teacher, matrix, groups, np.arange(3), inputs, (24, 12), 0) for _ in range(2)]
+    learnt = [distil(teacher, matrix, groups, np.arange(3), inputs, Shape((24, 12), activation), 0) for _ in range(2)]
     said = 1 / (1 + np.exp(-learnt[0].predict(matrix)))
     assert np.abs(said - teacher(matrix)).mean() < 0.02
     assert np.abs(said - teacher(matrix)).mean() < 0.1 * np.abs(teacher(matrix).mean() - teacher(matrix)).mean()
@@ -134,8 +135,7 @@ def test_a_stack_within_the_budget_is_published_itself(monkeypatch: pytest.Monke
 @pytest.mark.slow
 @pytest.mark.usefixtures("taught_little")
 def test_the_smallest_size_that_follows_is_published_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(student, "SIZES", ((1, 1), (32, 16), (48, 24)))
-    monkeypatch.setattr(budget, "SIZES", student.SIZES)
+    monkeypatch.setattr(budget, "SHAPES", (Shape((1, 1), "relu"), Shape((32, 16), "relu"), Shape((48, 24), "silu")))
     monkeypatch.setattr(budget, "LEAST_DIFFERENCE", 0.02)
     fitted, dataset = fit(monkeypatch, [40.0, 5.0, 6.0, 7.0], 8.0)
     details = fitted.result.details["student"]
@@ -164,7 +164,7 @@ def test_the_smallest_size_that_follows_is_published_and_a_note_says_so(monkeypa
 def test_a_student_that_can_not_follow_is_published_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, microseconds: list[float], says: str
 ) -> None:
-    monkeypatch.setattr(budget, "SIZES", ((1, 1), (32, 16)))
+    monkeypatch.setattr(budget, "SHAPES", (Shape((1, 1), "silu"), Shape((32, 16), "silu")))
     fitted, _ = fit(monkeypatch, microseconds, 8.0)
     details = fitted.result.details["student"]
     assert (details["hidden"], details["follows"]) == ([1, 1], False)

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from churn.measures.intervals import NOT_KNOWN, bootstrap
 from churn.schema import Feature, Schema
 from training import evaluate
 from training.default.assemble import LINEAR, TAILS, TREES
@@ -22,7 +23,6 @@ from training.report.figures_groups import MAX_BARS, draw_importance
 from training.report.figures_history import draw_history, group_history
 from training.report.formatting import code, decimal, decimal_range, markdown, percent, percent_range
 from training.report.importance import Importance
-from training.report.intervals import NOT_KNOWN, bootstrap
 from training.report.summary import summarise
 
 if TYPE_CHECKING:

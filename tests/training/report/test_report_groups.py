@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from churn.measures.groups import MAX_LEVELS, split_feature
 from churn.schema import Feature, Schema
 from training.evaluate import Part
 from training.report.importance import permutation_importance
 from training.report.subgroups import (
     MAX_FEATURES,
-    MAX_LEVELS,
     choose_features,
     is_age,
     judge_subgroups,
-    split_feature,
     widest_gap,
 )
 from training.report.summary import summarise

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import beta as beta_law
 
+from churn.measures.ranking import Ranking
 from training.report import Costs
 from training.report.profit import (
     acceptance_law,
@@ -17,7 +18,6 @@ from training.report.profit import (
     profit_at,
     profit_curve,
 )
-from training.report.weighted import Ranking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

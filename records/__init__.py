@@ -1,0 +1,1 @@
+"""The decision store: every scored customer, found again, verified, replayed and judged."""

@@ -1,0 +1,1 @@
+"""What became of recorded customers, and how good the decisions were."""
