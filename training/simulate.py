@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn.logistic import expit
 from churn.runtime.files import write_aside
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def churn_probability(columns: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
         + TENURE_PER_YEAR * (number["Tenure"] - 5)
         + SALARY_PER_100K * (number["EstimatedSalary"] - 100e3) / 100e3
     )
-    return 1 / (1 + np.exp(-log_odds))
+    return expit(log_odds)
 
 
 def simulate(

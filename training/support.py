@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from churn.reasons.session import Session
-from churn.reasons.support import to_logit
+from churn.reasons.support import clipped_logit
 from churn.support import Axis, Space
 from churn.trust.support import MEMBERS_FILE, NEIGHBOURS_FILE
 from training.onnx_network import write_members
@@ -179,5 +179,5 @@ def find_variance(network: bytes, matrix: NDArray[np.float32]) -> float:
         The ONNX file of the members.
     matrix : ndarray of float32, shape (n, width)
     """
-    logits = to_logit(Session(network).run(matrix).astype(np.float64))
+    logits = clipped_logit(Session(network).run(matrix).astype(np.float64))
     return float(logits.var(axis=1, ddof=1).mean())

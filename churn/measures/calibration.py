@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from churn.measures.influence import Estimate, keep_inside, log_odds
+from churn.logistic import logit
+from churn.measures.influence import Estimate, keep_inside
 from churn.measures.intervals import NOT_KNOWN, Interval
 from churn.measures.shares import CALIBRATION_BINS
 
@@ -62,14 +63,14 @@ def judge_calibration(sample: Sample, *, seed: int = 0, with_slope: bool = True)
 
 def fit_slope(sample: Sample) -> Estimate | None:
     """Return the slope of the regression with both coefficients; None if it has no finite solution."""
-    odds = log_odds(keep_inside(sample.probabilities))
+    odds = logit(keep_inside(sample.probabilities))
     found = _fit(np.stack([np.ones(len(odds)), odds]), sample.labels, np.zeros(1), np.array([0.0, 1.0]))
     return None if found is None else Estimate(float(found[0][1]), found[1][1])
 
 
 def fit_intercept(sample: Sample) -> Estimate | None:
     """Return the intercept of the regression with a slope of 1; None if it has no finite solution."""
-    odds = log_odds(keep_inside(sample.probabilities))
+    odds = logit(keep_inside(sample.probabilities))
     found = _fit(np.ones((1, len(odds))), sample.labels, odds, np.zeros(1))
     return None if found is None else Estimate(float(found[0][0]), found[1][0])
 

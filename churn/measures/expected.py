@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from churn.measures.influence import keep_inside, log_odds, weigh_top
+from churn.logistic import logit
+from churn.measures.influence import keep_inside, weigh_top
 from churn.measures.intervals import NOT_KNOWN, Z95, Interval
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def expect(sample: Sample) -> Expected:
     if not total:
         return Expected(*[NOT_KNOWN] * len(Expected._fields))
     clipped = keep_inside(p)
-    odds = log_odds(clipped)
+    odds = logit(clipped)
     leavers, chosen = float(p.sum()), sample.selected
     selected = int(chosen.sum())
     entropy = float(-(p * np.log(clipped) + (1 - p) * np.log1p(-clipped)).mean())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.logistic import expit, logit
 from churn.measures.intervals import NOT_KNOWN, Z95, Interval
 from churn.measures.shares import LIFT_SHARE
 
@@ -33,12 +34,6 @@ NEIGHBOURS = 200
 def keep_inside(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return probabilities, shape (n,), that are not 0 or 1; see `SMALLEST`."""
     return np.clip(probabilities, SMALLEST, 1 - SMALLEST)
-
-
-def log_odds(inside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log odds, shape (n,), of probabilities between 0 and 1."""
-    odds: NDArray[np.float64] = np.log(inside) - np.log1p(-inside)
-    return odds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +77,8 @@ class Estimate:
         value = self.value
         if not 0 < value < 1:
             return Interval(value, math.nan, math.nan)
-        centre, half = math.log(value / (1 - value)), Z95 * self.error(clusters) / (value * (1 - value))
-        return Interval(value, _expit(centre - half), _expit(centre + half))
+        centre, half = logit(value), Z95 * self.error(clusters) / (value * (1 - value))
+        return Interval(value, expit(centre - half), expit(centre + half))
 
     def ratio_interval(self, clusters: NDArray[np.int64] | None = None) -> Interval:
         """Return the 95 % interval of a positive value, which is normal on the scale of logarithms."""
@@ -91,10 +86,6 @@ class Estimate:
             return Interval(self.value, math.nan, math.nan)
         factor = math.exp(Z95 * self.error(clusters) / self.value)
         return Interval(self.value, self.value / factor, self.value * factor)
-
-
-def _expit(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
 def estimate_log_loss(sample: Sample) -> Estimate:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from churn.errors import EngineError
+from churn.logistic import expit, logit
 from churn.reasons.rounding import DECIMALS
 from churn.reasons.session import Session
 
@@ -96,16 +97,14 @@ class SupportFinder:
         members = self._data.members
         if self._session is None or members is None:
             return None, None
-        logits = to_logit(self._session.run(matrix)[0].astype(np.float64))
+        logits = clipped_logit(self._session.run(matrix)[0].astype(np.float64))
         # A variance of few numbers is uncertain: it counts as much as what is usual.
         deviation = np.sqrt((logits.var(ddof=1) + members.variance) / 2)
-        center, half = float(to_logit(np.array(probability))), members.factor * float(deviation)
-        low, high = (1 / (1 + np.exp(-(center + side * half))) for side in (-1, 1))
+        center, half = float(clipped_logit(np.array(probability))), members.factor * float(deviation)
+        low, high = (expit(center + side * half) for side in (-1, 1))
         return round(float(min(low, probability)), DECIMALS), round(float(max(high, probability)), DECIMALS)
 
 
-def to_logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def clipped_logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the logits of probabilities, which are first kept from 0 and 1; of any shape."""
-    clipped = probabilities.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    logits: NDArray[np.float64] = np.log(clipped / (1 - clipped))
-    return logits
+    return logit(probabilities.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))

@@ -8,7 +8,7 @@ from explained import write_network
 
 from churn.reasons.explainer import Explainer
 from churn.reasons.session import Session
-from churn.reasons.support import SupportFinder, to_logit
+from churn.reasons.support import SupportFinder, clipped_logit
 from churn.schema import Feature, Schema
 from churn.support import Axis
 from churn.trust.support import MEMBERS_FILE, NEIGHBOURS_FILE, read_support
@@ -135,7 +135,7 @@ def test_training_publishes_the_members_of_its_folds(outcome: Outcome, scorers: 
     for column, member in enumerate(fitted.result.members):
         np.testing.assert_allclose(found[:, column], load_onnx(member).predict(matrix), atol=1e-6)
     assert (found.std(axis=1) > 1e-5).all()
-    assert 0.1 < bag.variance / to_logit(found.astype(float)).var(axis=1, ddof=1).mean() < 10
+    assert 0.1 < bag.variance / clipped_logit(found.astype(float)).var(axis=1, ddof=1).mean() < 10
 
 
 def test_either_engine_states_the_same_support(scorers: dict[str, Scorer], outcome: Outcome) -> None:

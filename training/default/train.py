@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from churn.logistic import expit
 from training.context import Result, TrainingContext
 from training.default import trees
 from training.default.assemble import LINEAR, TAILS, TREES, Families, assemble
@@ -82,7 +83,7 @@ def train(context: TrainingContext) -> Result:
         replacement = _replace(model, fitted, context) if context.config.budget else None
     details = describe(fitted, context)
     if replacement is None:
-        probabilities = 1 / (1 + np.exp(-fitted.stack.logits))
+        probabilities = expit(fitted.stack.logits)
         members = _assemble_members(fitted, context)
         return Result(model, fitted.history, probabilities, members, fitted.notes, fitted.warnings, details)
     details[STUDENT] = replacement.details
@@ -91,7 +92,7 @@ def train(context: TrainingContext) -> Result:
     return Result(
         replacement.model,
         fitted.history,
-        1 / (1 + np.exp(-replacement.logits)),
+        expit(replacement.logits),
         replacement.members,
         (*fitted.notes, *filter(None, [replacement.note])),
         tuple(filter(None, warnings)),
