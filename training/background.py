@@ -23,8 +23,12 @@ CUSTOMERS = 100
 MIXTURES = 128
 """Mixtures whose means are compared."""
 
-CANDIDATES = 10_000
-"""Customers that are considered, drawn at random if there are more."""
+REPRESENTED = 50_000
+"""Customers whose means are aimed at, drawn at random if there are more."""
+
+CANDIDATES, FEW_CANDIDATES = 10_000, 2_500
+"""Customers that are chosen from, at most; few where the network hears too much for exact values: estimates of them
+err more than what the others would gain."""
 
 ROUNDS = 6
 """How often each customer may be exchanged; few rounds change anything after three."""
@@ -38,6 +42,7 @@ def choose_background(
     predict: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     seed: int,
     customers: int = CUSTOMERS,
+    candidates: int = CANDIDATES,
 ) -> NDArray[np.float64]:
     """Choose customers whose mixtures have the mean probabilities that those of all customers have.
 
@@ -49,6 +54,8 @@ def choose_background(
         Returns the probabilities, shape (k,), of a raw matrix.
     seed : int
     customers : int
+    candidates : int
+        Customers that are chosen from, spread evenly over the probabilities of all.
 
     Returns
     -------
@@ -56,8 +63,8 @@ def choose_background(
         In the order of their probabilities.
     """
     draw = np.random.default_rng(seed)
-    raw = raw[draw.permutation(len(raw))[: max(CANDIDATES, customers)]]
-    probabilities = predict(raw)
+    raw = raw[draw.permutation(len(raw))[:REPRESENTED]]
+    raw, probabilities = _spread(raw, predict(raw), max(candidates, customers), draw)
     strata = np.array_split(np.argsort(probabilities, kind="stable"), min(customers, len(raw)))
     chosen = np.array([draw.choice(stratum) for stratum in strata])
     statistics = np.empty((len(raw), MIXTURES + 1), np.float32)
@@ -65,6 +72,17 @@ def choose_background(
     for column in range(1, MIXTURES + 1):
         statistics[:, column] = predict(_mix(raw, draw))
     return raw[_exchange(chosen, strata, statistics - statistics.mean(axis=0))]
+
+
+def _spread(
+    raw: NDArray[np.float64], probabilities: NDArray[np.float64], most: int, draw: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return customers at equal steps in the order of their probabilities, so that their mean is that of all."""
+    if len(raw) <= most:
+        return raw, probabilities
+    places = ((np.arange(most) + draw.random()) * len(raw) / most).astype(np.int64)
+    chosen = np.argsort(probabilities, kind="stable")[places]
+    return raw[chosen], probabilities[chosen]
 
 
 def _mix(raw: NDArray[np.float64], draw: np.random.Generator) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from churn import __version__
 from churn.bundle import MANIFEST, MODEL_CARD_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
 from churn.columns import as_customers
 from churn.preprocessing import Preprocessor
-from churn.reasons.explainer import Explainer
+from churn.reasons.explainer import EXACT_FEATURES, Explainer
 from churn.reasons.networks import find_features
 from churn.runtime.files import sync
 from churn.scorer import PROBABILITY_DECIMALS
@@ -209,10 +209,10 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     probabilities, difference = agreement.verify_equal(folder, preprocessor.transform(compared))
     golden_probabilities = probabilities[-len(golden_raw) :]
     train = trained.parts["train"].raw
-    chosen = background.choose_background(train, fitted.predict, trained.settings["seed"])
-    np.save(folder / BACKGROUND_FILE, chosen, allow_pickle=False)
     network = (folder / ONNX_FILE).read_bytes()
     heard = find_features(network, preprocessor.sources)
+    chosen = _choose_background(fitted, train, len(heard), trained.settings["seed"])
+    np.save(folder / BACKGROUND_FILE, chosen, allow_pickle=False)
     members = tuple(convert(member, "float64") for member in fitted.result.members)
     kept = support.write_support(
         folder, dataset.schema, train, heard, members, preprocessor.transform, trained.settings["seed"]
@@ -241,6 +241,18 @@ def write_bundle(folder: Path, version: int, trained: Trained) -> float:
     }
     write_manifest(folder, content)
     return difference
+
+
+def _choose_background(fitted: FittedModel, train: NDArray[np.float64], heard: int, seed: int) -> NDArray[np.float64]:
+    # As trained, in float32, which takes half the time; reasons are computed in it, too.
+    engine = export.load_onnx(fitted.result.model)
+    candidates = background.CANDIDATES if heard <= EXACT_FEATURES else background.FEW_CANDIDATES
+    return background.choose_background(
+        train,
+        lambda raw: engine.predict(fitted.preprocessor.transform(raw)).astype(np.float64),
+        seed,
+        candidates=candidates,
+    )
 
 
 def _pack_transformer(trained: Trained) -> bytes:

@@ -126,7 +126,7 @@ class Explainer:
                 "trained by an older program; retrain it with churn train"
             )
         self.background = scorer.background
-        self._scorer = scorer
+        self._scorer, self._seed = scorer, seed
         matrix = scorer.prepare_rows(self.background.tolist(), self.background)
         network = open_network(scorer.network, scorer.sources, matrix)
         self._network = network
@@ -146,6 +146,14 @@ class Explainer:
         data = scorer.support
         self._finder = None if data is None else SupportFinder(data, matrix.shape[1])
         self.has_support, self.has_range = data is not None, data is not None and data.members is not None
+
+    def limit(self, budget: int) -> Explainer:
+        """Return an explainer of the same version that always estimates, with about `budget` evaluations a customer.
+
+        It takes at least those of one pair of orders for each customer of the background.
+        """
+        least = count_least(len(self.heard), len(self.background))
+        return Explainer(self._scorer, exact_features=0, budget=max(budget, least), seed=self._seed)
 
     @property
     def heard(self) -> NDArray[np.int64]:

@@ -68,18 +68,20 @@ def test_a_table_of_one_column_has_a_background(raw: NDArray[np.float64]) -> Non
     assert choose_background(raw[:, :1], lambda rows: rows[:, 0] / 10 + 0.5, 0, 5).shape == (5, 1)
 
 
-def test_of_a_large_training_set_a_sample_is_considered(
+def test_of_a_large_training_set_candidates_with_the_mean_of_all_are_mixed(
     raw: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "CANDIDATES", 200)
-    sizes: set[int] = set()
+    monkeypatch.setattr(background, "REPRESENTED", 2000)
+    asked: list[NDArray[np.float64]] = []
 
-    def count(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        sizes.add(len(rows))
-        return predict(rows)
+    def note(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        asked.append(predict(rows))
+        return asked[-1]
 
-    assert len(choose_background(raw, count, 0)) == CUSTOMERS
-    assert sizes == {200}
+    chosen = choose_background(raw, note, 0, candidates=200)
+    assert len(chosen) == CUSTOMERS
+    assert [len(rows) for rows in asked] == [2000] + [200] * background.MIXTURES
+    assert predict(chosen).mean() == pytest.approx(asked[0].mean(), abs=6e-3)  # a draw of 200: 0.02
 
 
 def test_training_publishes_customers_of_its_training_set(outcome: Outcome, dataset: Dataset) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 MAX_CUSTOMERS, MIN_CUSTOMERS = 500, 100
 """Customers who are explained, unless the part has fewer."""
-MAX_EVALUATIONS = 3_000_000
-"""Evaluations of the network for them, about: wide tables get fewer customers."""
+MAX_EVALUATIONS, MAX_ESTIMATES = 3_000_000, 1_000_000
+"""Evaluations of the network for exact and for estimated values of them, about: where exact ones would take more, few
+customers are explained by estimates. Networks that hear many columns are large, and theirs take longer."""
 LISTED = 6
 """Reasons of a typical customer, at most."""
 GROUPS = (
@@ -102,14 +103,17 @@ def explain_part(explainer: Explainer, schema: Schema, part: Part, *, seed: int)
         Draws the sample.
     """
     cost = max(1, explainer.explain(part.raw[:1]).evaluations)
-    size = min(len(part.raw), MAX_CUSTOMERS, max(MIN_CUSTOMERS, MAX_EVALUATIONS // cost))
+    if explainer.exact and cost * MIN_CUSTOMERS <= MAX_EVALUATIONS:
+        chosen, size = explainer, min(MAX_CUSTOMERS, MAX_EVALUATIONS // cost)
+    else:
+        chosen, size = explainer.limit(MAX_ESTIMATES // MIN_CUSTOMERS), MIN_CUSTOMERS
     raw = part.raw[np.sort(np.random.default_rng(seed).permutation(len(part.raw))[:size])]
-    points = explainer.explain(raw).points
+    points = chosen.explain(raw).points
     return Reasoned(
         raw,
         points,
-        explainer.base,
-        explainer.exact,
+        chosen.base,
+        chosen.exact,
         np.abs(points).mean(axis=0),
         _find_typical(explainer, schema, part),
     )
