@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from service.wire.reading import ReadState
     from service.wire.refusals import Traffic
 
-GUEST_SECONDS = 2.0
-"""For how long a connection beyond the limit may be silent."""
+GUEST_SECONDS, GUEST_GRACE_SECONDS = 2.0, 0.01
+"""For how long a connection beyond the limit may be silent, and how much later it is closed."""
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
@@ -191,6 +191,10 @@ class Connection(ClosingProtocol):
         self.loop.call_later(GUEST_SECONDS, self._end_guest)
 
     def _end_guest(self) -> None:
+        # After a pause of the process, timers come first: what has arrived meanwhile is read before the next one.
+        self.loop.call_later(GUEST_GRACE_SECONDS, self._refuse_guest)
+
+    def _refuse_guest(self) -> None:
         if not self.is_in_flight and not self.is_closing():
             self.refuse(self._refusals.too_many)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tampering import contents
+from waiting import DEADLINE
 
 from churn.errors import RegistryError
 from churn.registry import Registry
@@ -301,7 +302,7 @@ def test_two_processes_that_publish_at_once_get_versions_of_their_own(registry: 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(DEADLINE)
     assert [process.exitcode for process in processes] == [0, 0]
     assert registry.versions() == list(range(1, 21))
     assert [change["version"] for change in registry.history()] == list(range(1, 21))

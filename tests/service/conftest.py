@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING
 import bundles
 import pytest
 from running import start
+from waiting import DEADLINE
+
+from service.keeping import dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.testclient import TestClient
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a service in this process wait for its store of records for as long as a busy machine may need."""
+    monkeypatch.setattr(dispatch, "START_SECONDS", DEADLINE)
+    monkeypatch.setattr(dispatch, "ANSWER_SECONDS", DEADLINE)
 
 
 @pytest.fixture(scope="session")

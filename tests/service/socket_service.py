@@ -64,7 +64,7 @@ class Running:
 
     def end(self) -> None:
         self.server.handle_exit(15, None)
-        self._thread.join(20)
+        self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
 
 

@@ -165,7 +165,7 @@ def test_connections_beyond_the_limit_of_the_management_port_are_refused_and_cou
             stack.enter_context(socket.create_connection(("127.0.0.1", service.management)))
         wait_until(lambda: service.manage("GET", "/admin/models")[0] == 503, "a refusal")
         status, text = service.manage("GET", "/metrics")  # a probe
-        assert status == 200
+        assert status == 200, text
         assert 'churn_limited_requests_total{limit="max_connections"} 0.0' not in text
     wait_until(lambda: service.manage("GET", "/admin/models")[0] == 200, "the clients to be gone")
 

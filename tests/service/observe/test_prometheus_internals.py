@@ -120,5 +120,5 @@ def test_a_scrape_never_fails_because_workers_start_and_end(tmp_path: Path) -> N
     for _ in range(300):
         prometheus_client.generate_latest(registry)
     stop.set()
-    other.join(60)
+    other.join(DEADLINE)
     assert other.exitcode == 0

@@ -265,7 +265,7 @@ def test_draining_tells_clients_to_leave_and_answers_them(bank_models: Path) -> 
         assert (status, headers["connection"]) == (200, "close")
         with suppress(ConnectionError):
             assert connection.recv(1) == b""
-    service._thread.join(20)
+    service._thread.join(DEADLINE)
     assert not service._thread.is_alive()
 
 

@@ -264,7 +264,7 @@ def test_a_client_that_takes_nothing_is_cut_off(bank_models: Path) -> None:
         stop.set()
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
-        thread.join(10)
+        thread.join(DEADLINE)
         wait_until(lambda: held(service) == (0, 0))
 
 

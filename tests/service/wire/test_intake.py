@@ -6,6 +6,8 @@ import asyncio
 import json
 import resource
 import socket
+import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,28 @@ def test_who_is_silent_on_it_is_told_why_it_is_closed(
     with service.connect() as connection:
         [(status, _, _)] = read_answers(connection, 2)
     assert status == 503
+
+
+def test_a_probe_that_arrives_while_the_process_pauses_is_answered(
+    full: tuple[Running, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "GUEST_SECONDS", 0.2)
+    service, _ = full
+    paused, sent = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        paused.set()
+        assert sent.wait(DEADLINE)
+        time.sleep(0.3)
+
+    with service.connect() as connection:
+        wait_until(lambda: len(service.server.server_state.connections) == 4)
+        service.loop.call_soon_threadsafe(pause)
+        assert paused.wait(DEADLINE)
+        connection.sendall(SCRAPE)
+        sent.set()
+        [(status, headers, _)] = read_answers(connection, 2)
+    assert (status, headers["connection"]) == (200, "close")
 
 
 def test_further_connections_are_refused_at_once(
