@@ -61,6 +61,11 @@ class Backlog:
         return self._files.end
 
     @property
+    def customers(self) -> int:
+        """Number of customers that are not loaded."""
+        return self.waiting + self.spilled
+
+    @property
     def age(self) -> float:
         """Age in seconds of the oldest customer that is not loaded; 0 if there is none."""
         return monotonic() - self._parts[0].since if self._parts else 0.0

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from records.messages import Block, Many, Single, Texts
 from service.errors import RequestProblem
-from service.keeping.dispatch import Dispatcher
+from service.keeping.behind import FilingDispatcher
+from service.keeping.durable import DurableDispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from records.messages import Entry, Origin
-    from service.keeping.dispatch import Keep
+    from service.keeping.dispatch import Dispatcher, Keep
     from service.observe.record_metrics import RecordMetrics
     from service.settings import Settings
 
@@ -46,7 +47,11 @@ class DecisionLog:
     """
 
     def __init__(self, settings: Settings, metrics: RecordMetrics) -> None:
-        self._frames = Dispatcher(settings, metrics, self._go_on, self._give_up)
+        self._frames: Dispatcher = (
+            DurableDispatcher(settings, metrics, self._go_on, self._give_up)
+            if settings.records_mode == "durable"
+            else FilingDispatcher(settings, metrics, self._go_on)
+        )
         self.is_durable = self._frames.is_durable
         self.check = self._frames.check
         self._delay = min(MAX_DELAY, settings.records_lag / 5)

@@ -7,7 +7,7 @@ import pytest
 from running import start
 from waiting import DEADLINE
 
-from service.keeping import dispatch
+from service.keeping import dispatch, durable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a service in this process wait for its store of records for as long as a busy machine may need."""
     monkeypatch.setattr(dispatch, "START_SECONDS", DEADLINE)
-    monkeypatch.setattr(dispatch, "ANSWER_SECONDS", DEADLINE)
+    monkeypatch.setattr(dispatch, "CLOSE_SECONDS", DEADLINE)
+    monkeypatch.setattr(durable, "ANSWER_SECONDS", DEADLINE)
 
 
 @pytest.fixture(scope="session")

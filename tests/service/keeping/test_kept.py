@@ -25,7 +25,9 @@ from records.find import find
 from records.priority import LOWEST, NICE
 from records.store import RecordStore, open_store
 from records.verify import verify
-from service.keeping import dispatch
+from service.keeping import behind
+from service.keeping.dispatch import NO_WRITER
+from service.keeping.durable import DurableDispatcher
 from service.observe.record_metrics import RecordMetrics
 from service.settings import Settings
 
@@ -208,10 +210,10 @@ def let_in(store: RecordStore) -> None:
 
 def test_durable_says_that_there_is_no_writer(tmp_path: Path) -> None:
     settings = Settings(models=tmp_path, records=f"sqlite:///{tmp_path / 'r.db'}", records_mode="durable")
-    frames = dispatch.Dispatcher(settings, RecordMetrics(CollectorRegistry()), lambda: None, lambda _: None)
+    frames = DurableDispatcher(settings, RecordMetrics(CollectorRegistry()), lambda: None, lambda _: None)
     reasons: list[str] = []
     frames.put([], [], 1, [reasons.append])
-    assert reasons == [dispatch.NO_WRITER]
+    assert reasons == [NO_WRITER]
 
 
 def test_durable_answers_503_while_the_store_cannot_be_written_to(bank_models: Path, tmp_path: Path) -> None:
@@ -341,7 +343,7 @@ def test_what_a_killed_service_had_spilled_is_loaded_by_the_next_one(bank_models
 def test_a_writer_that_hangs_is_replaced_and_its_records_are_in_a_file_meanwhile(
     bank_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(behind, "HANG_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'records.db'}"
     with serving(bank_models, records=url) as service:
         body = [request(json.dumps(named(number)).encode()) for number in range(1, 5)]

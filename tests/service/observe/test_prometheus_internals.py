@@ -19,7 +19,7 @@ from bank import REPOSITORY
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
-from running import wait_until
+from waiting import DEADLINE, wait_until
 
 from service.observe.prometheus_internals import FastHistogram, WorkersCollector
 
