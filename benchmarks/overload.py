@@ -1,12 +1,13 @@
 """Measure the service under overload: more requests than it can score, with clients that wait and clients that leave.
 
-``python benchmarks/overload.py`` takes about four minutes, ``--quick`` one. C is the capacity of one worker: the rate
-at which it answers when every connection sends again as soon as it has its response. Then requests arrive at constant
-rates of 0.7, 1, 2 and 4 C, on 256 and on 4,000 connections, from clients that wait for ever and from clients that close
-their connection after 250 ms and connect again. Meanwhile /health/live (on an open connection), /health/ready (each on
-a new one) and /metrics are requested, on the management port unless ``--same-port`` is given. The service runs on one
-CPU and the load generator, `overload_client.c`, on the others. Only the loopback interface is used. Needs Linux and a C
-compiler (``cc``).
+``python benchmarks/overload.py`` takes about six minutes, ``--quick`` two. C is the capacity of one worker: the rate
+at which it answers when every one of 256 connections sends again as soon as it has its response. It is measured before
+and after each load, because the speed of a shared machine may change by half within minutes. Requests arrive at
+constant rates of 0.7, 1, 2 and 4 C, on 256 and on 4,000 connections, from clients that wait for ever and from clients
+that close their connection after 250 ms and connect again. Meanwhile /health/live (on an open connection),
+/health/ready (each on a new one) and /metrics are requested, on the management port unless ``--same-port`` is given.
+The service runs on one CPU and the load generator, `overload_client.c`, on the others. Only the loopback interface is
+used. Needs Linux and a C compiler (``cc``).
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ PATIENCE = {"patient": 0.0, "impatient": 0.25}
 SPARE_FILES = 200
 
 HEADER = (
-    "| connections | clients | offered | sent | answered | within 250 ms | refused "
+    "| connections | clients | offered | C | sent | answered | within 250 ms | refused "
     "| refused after, ms (median, longest) | left | latency, ms (median, 99 %, longest) "
     "| live, ready, metrics: longest, ms | memory, MB |"
 )
@@ -55,6 +55,7 @@ class Round:
     connections: int
     clients: str
     share: float
+    capacity: float
     found: dict[str, Any]
     memory: float
     server_cpu: float
@@ -62,6 +63,10 @@ class Round:
     def rate(self, name: str) -> float:
         """Return the events per second."""
         return float(self.found[name]) / float(self.found["seconds"])
+
+    def times(self, name: str) -> float:
+        """Return the events per second as a multiple of the capacity."""
+        return self.rate(name) / self.capacity
 
 
 def compile_client(folder: Path) -> Path:
@@ -100,10 +105,11 @@ class Bench:
         self._options = options
         self._probed = options.management_port or running.port
 
-    def load(self, connections: int, rate: float, clients: str, share: float) -> Round:
-        """Generate one load; a rate of 0 is a closed loop."""
+    def load(self, connections: int, clients: str, share: float, capacity: float) -> Round:
+        """Generate one load; a share of 0 is a closed loop."""
         seconds, warm = self._options.seconds, self._options.seconds / 4
         patience = PATIENCE[clients]
+        rate = share * capacity
         arguments = [self._running.port, connections, rate, warm, seconds, patience, self._request, self._probed]
         cpu = measure_cpu(self._running.pid)
         done = subprocess.run(  # noqa: S603  our own command
@@ -118,25 +124,25 @@ class Bench:
             raise SystemExit(f"the load generator failed: {done.stderr.strip()}")
         found = json.loads(done.stdout)
         used = (measure_cpu(self._running.pid) - cpu) / (seconds + warm)
-        return Round(connections, clients, share, found, measure_memory(self._running.pid)[0], used)
+        return Round(connections, clients, share, capacity, found, measure_memory(self._running.pid)[0], used)
 
-    def measure_capacity(self, connections: int) -> float:
-        """Return the capacity in requests per second: the median of the rounds."""
-        rates = []
-        for _ in range(self._options.rounds):
-            one = self.load(connections, 0.0, "patient", 0.0)
-            rates.append(one.rate("answered"))
-            print(f"closed loop, {connections} connections: {describe(one)}", flush=True)
-        return statistics.median(rates)
+    def measure_capacity(self) -> float:
+        """Return the capacity in requests per second."""
+        one = self.load(self._options.capacity_connections, "patient", 0.0, 1.0)
+        print(f"closed loop: {describe(one)}", flush=True)
+        return one.rate("answered")
 
-    def measure(self, capacity: float) -> Iterator[Round]:
+    def measure(self) -> Iterator[Round]:
         """Yield the results of all loads."""
+        capacity = self.measure_capacity()
         for connections in self._options.connections:
             for clients in PATIENCE:
                 for share in self._options.shares:
-                    one = self.load(connections, share * capacity, clients, share)
+                    one = self.load(connections, clients, share, capacity)
                     print(f"{connections} connections, {clients}, {share:g} C: {describe(one)}", flush=True)
-                    yield one
+                    after = self.measure_capacity()
+                    yield replace(one, capacity=(capacity + after) / 2)
+                    capacity = after
 
 
 def describe(one: Round) -> str:
@@ -147,22 +153,32 @@ def describe(one: Round) -> str:
     return f"{', '.join(parts)}; CPU: server {one.server_cpu:.2f}, generator {one.rate('cpu'):.2f}"
 
 
-def format_row(one: Round, capacity: float) -> str:
+def format_row(one: Round) -> str:
     """Return a row of the table; rates are shares of the capacity."""
     found = one.found
-    shares = [f"{one.rate(name) / capacity:.2f}" for name in ("sent", "answered", "good", "refused")]
+    shares = [f"{one.times(name):.2f}" for name in ("sent", "answered", "good", "refused")]
     refused = "-" if not found["refused"] else "{0:.0f}, {2:.0f}".format(*found["refused_ms"])
     latency = "-" if not found["answered"] else "{:.1f}, {:.1f}, {:.0f}".format(*found["answered_ms"])
     probes = ", ".join(f"{probe['longest_ms']:.0f}" for probe in found["probes"])
-    left = f"{one.rate('left') / capacity:.2f}"
-    cells = [f"{one.connections:,}", one.clients, f"{one.share:g} C", *shares, refused, left, latency, probes]
+    left = f"{one.times('left'):.2f}"
+    cells = [
+        f"{one.connections:,}",
+        one.clients,
+        f"{one.share:g} C",
+        f"{one.capacity:,.0f}",
+        *shares,
+        refused,
+        left,
+        latency,
+        probes,
+    ]
     return f"| {' | '.join([*cells, f'{one.memory:.0f}'])} |"
 
 
-def judge(rounds: Sequence[Round], capacity: float) -> list[str]:
+def judge(rounds: Sequence[Round]) -> list[str]:
     """Return what the service is held to, and what was found."""
     lines = [
-        f"goodput at {share:g} C: {one.rate('good') / capacity:.2f} C (at least {least} C)"
+        f"goodput at {share:g} C: {one.times('good'):.2f} C (at least {least} C)"
         for share, least in ((2.0, 0.9), (4.0, 0.85))
         for one in rounds
         if (one.share, one.clients, one.connections) == (share, "impatient", max(CONNECTIONS))
@@ -170,7 +186,7 @@ def judge(rounds: Sequence[Round], capacity: float) -> list[str]:
     longest = max((probe["longest_ms"] for one in rounds for probe in one.found["probes"]), default=0.0)
     failed = sum(probe["failed"] + probe["hangs"] for one in rounds for probe in one.found["probes"])
     lines.append(f"probes: longest {longest:.0f} ms (at most 50 ms), failed or unanswered: {failed}")
-    skipped = max((one.rate("skipped") / max(1.0, one.share * capacity) for one in rounds), default=0.0)
+    skipped = max((one.times("skipped") / one.share for one in rounds), default=0.0)
     lines.append(f"the generator could not send up to {skipped:.1%} of the arrivals of a load in time")
     return lines
 
@@ -183,7 +199,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, help="seconds per load, after a quarter to warm up; default 8, quick 2"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of the capacity")
+    parser.add_argument(
+        "--capacity-connections", type=int, default=min(CONNECTIONS), help="on which the capacity is measured"
+    )
     parser.add_argument("--shares", type=lambda text: tuple(map(float, text.split(","))), default=SHARES)
     parser.add_argument("--connections", type=lambda text: tuple(map(int, text.split(","))), default=CONNECTIONS)
     parser.add_argument("--bin", type=Path, default=BIN, help="folder of the command churn, e.g. of another checkout")
@@ -219,12 +237,11 @@ def main() -> None:
         with launch(server, customers, folder / "log") as running:
             request.write_bytes(Target(running.port, "/predict", json.dumps(customers[0]).encode()).request())
             bench = Bench(client, request, running, set(cpus[1:] or cpus), options)
-            capacity = bench.measure_capacity(min(options.connections))
-            rounds = list(bench.measure(capacity))
-    sys.stdout.write(f"\nC = {capacity:,.0f} requests/s; sent, answered, refused and left as multiples of C\n\n")
+            rounds = list(bench.measure())
+    sys.stdout.write("\nC in requests per second; sent, answered, refused and left as multiples of C\n\n")
     sys.stdout.write("\n".join([HEADER, "|---" * HEADER.count(" | ") + "|---|"]) + "\n")
-    sys.stdout.write("\n".join(format_row(one, capacity) for one in rounds) + "\n\n")
-    sys.stdout.write("\n".join(judge(rounds, capacity)) + "\n")
+    sys.stdout.write("\n".join(format_row(one) for one in rounds) + "\n\n")
+    sys.stdout.write("\n".join(judge(rounds)) + "\n")
 
 
 if __name__ == "__main__":
