@@ -15,14 +15,16 @@ from service.server import Server
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 JSON = "Content-Type: application/json\r\n"
 
 
 class Running:
-    """A service on a socket, in a thread of this process."""
+    """A service on a socket, in a thread of this process; by default in a loop of asyncio's own."""
+
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 
     def __init__(self, models: Path, **changes: Any) -> None:
         from service.app import create_app
@@ -43,7 +45,8 @@ class Running:
         wait_until(lambda: self.server.started)
 
     def _serve(self) -> None:
-        asyncio.run(self._run())
+        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()

@@ -7,11 +7,11 @@ import json
 import resource
 import socket
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 from bundles import CUSTOMER
 from service_process import running_service
 from socket_service import Running, read, read_answers, request, serving
@@ -87,24 +87,32 @@ def test_who_is_silent_on_it_is_told_why_it_is_closed(
 
 
 def test_a_probe_that_arrives_while_the_process_pauses_is_answered(
-    full: tuple[Running, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+    bank_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "GUEST_SECONDS", 0.2)
-    service, _ = full
+    new_loop = staticmethod(uvloop.new_event_loop)  # calls timers before it reads
+    monkeypatch.setattr(Running, "loop_factory", new_loop)
+    near, far = socket.socketpair()
     paused, sent = threading.Event(), threading.Event()
 
     def pause() -> None:
+        near.recv(1)
         paused.set()
         assert sent.wait(DEADLINE)
-        time.sleep(0.3)
+        connections: list[Any] = [*service.server.server_state.connections]
+        (one,) = (one for one in connections if one._is_guest)
+        service.loop.call_soon(one._end_guest)  # its time is over, which is noted before sockets are read
 
-    with service.connect() as connection:
-        wait_until(lambda: len(service.server.server_state.connections) == 4)
-        service.loop.call_soon_threadsafe(pause)
-        assert paused.wait(DEADLINE)
-        connection.sendall(SCRAPE)
-        sent.set()
-        [(status, headers, _)] = read_answers(connection, 2)
+    with near, far, serving(bank_models, max_connections=1) as service, service.connect():
+        wait_until(lambda: len(service.server.server_state.connections) == 1)
+        service.loop.call_soon_threadsafe(service.loop.add_reader, near.fileno(), pause)
+        with service.connect() as guest:
+            wait_until(lambda: len(service.server.server_state.connections) == 2)
+            far.send(b".")
+            assert paused.wait(DEADLINE)
+            guest.sendall(SCRAPE)
+            sent.set()
+            [(status, headers, _)] = read_answers(guest, 2)
+        service.loop.call_soon_threadsafe(service.loop.remove_reader, near.fileno())
     assert (status, headers["connection"]) == (200, "close")
 
 
