@@ -39,6 +39,7 @@ from service.wire.reading import (
 )
 from service.wire.ticket import TICKET, Ticket
 from service.wire.uvicorn_internals import make_parser
+from service.wire.watchdog import call_after_reading
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from service.wire.reading import ReadState
     from service.wire.refusals import Traffic
 
-GUEST_SECONDS, GUEST_GRACE_SECONDS = 2.0, 0.01
-"""For how long a connection beyond the limit may be silent, and how much later it is closed."""
+GUEST_SECONDS = 2.0
+"""For how long a connection beyond the limit may be silent."""
 
 ParserError = httptools.HttpParserError | httptools.HttpParserUpgrade
 
@@ -191,8 +192,7 @@ class Connection(ClosingProtocol):
         self.loop.call_later(GUEST_SECONDS, self._end_guest)
 
     def _end_guest(self) -> None:
-        # After a pause of the process, timers come first: what has arrived meanwhile is read before the next one.
-        self.loop.call_later(GUEST_GRACE_SECONDS, self._refuse_guest)
+        call_after_reading(self.loop, self._refuse_guest)
 
     def _refuse_guest(self) -> None:
         if not self.is_in_flight and not self.is_closing():

@@ -21,6 +21,19 @@ LINGER_PAUSE_SECONDS = 5.0
 """Maximum pause in seconds between such data."""
 
 
+READING_SECONDS = 0.01
+"""Time in which what has arrived is read before a time limit is enforced."""
+
+
+def call_after_reading(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> asyncio.TimerHandle:
+    """Call a function after the sockets have been read once more.
+
+    After a pause of the process, uvloop calls timers first: a time limit seems to be exceeded by a client whose bytes
+    arrived in time.
+    """
+    return loop.call_later(READING_SECONDS, call)
+
+
 class Watched(Protocol):
     """The parts of a connection that the watchdog uses."""
 
@@ -106,9 +119,12 @@ class Watchdog:
                 return
             connection.timeout_keep_alive_task.cancel()
         self._due = due
-        connection.timeout_keep_alive_task = connection.loop.call_later(
-            due - monotonic(), connection.timeout_keep_alive_handler
-        )
+        connection.timeout_keep_alive_task = connection.loop.call_later(due - monotonic(), self._look_after_reading)
+
+    def _look_after_reading(self) -> None:
+        connection = self._connection
+        handler = connection.timeout_keep_alive_handler
+        connection.timeout_keep_alive_task = call_after_reading(connection.loop, handler)
 
     def look(self) -> None:
         """Act if a limit is exceeded; otherwise set the timer to its end."""

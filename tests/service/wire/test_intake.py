@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,20 @@ def test_who_is_silent_on_it_is_told_why_it_is_closed(
     assert status == 503
 
 
-def test_a_probe_that_arrives_while_the_process_pauses_is_answered(
-    bank_models: Path, monkeypatch: pytest.MonkeyPatch
+def end_guest(connection: Any) -> None:
+    connection.loop.call_later(0.001, connection._end_guest)
+
+
+def end_idle(connection: Any) -> None:
+    connection._watchdog.active = time.monotonic() - connection.timeout_keep_alive + 0.001
+    connection._watchdog.watch_idle()
+
+
+@pytest.mark.parametrize(
+    ("most", "end", "is_closed"), [(1, end_guest, True), (9, end_idle, False)], ids=["one too many", "idle"]
+)
+def test_what_arrives_while_the_process_pauses_is_answered(
+    bank_models: Path, monkeypatch: pytest.MonkeyPatch, most: int, end: Callable[[Any], None], *, is_closed: bool
 ) -> None:
     new_loop = staticmethod(uvloop.new_event_loop)  # calls timers before it reads
     monkeypatch.setattr(Running, "loop_factory", new_loop)
@@ -99,21 +112,22 @@ def test_a_probe_that_arrives_while_the_process_pauses_is_answered(
         paused.set()
         assert sent.wait(DEADLINE)
         connections: list[Any] = [*service.server.server_state.connections]
-        (one,) = (one for one in connections if one._is_guest)
-        service.loop.call_soon(one._end_guest)  # its time is over, which is noted before sockets are read
+        (one,) = (one for one in connections if one.client == client.getsockname())
+        end(one)
+        time.sleep(0.05)  # so that its time is over when timers are called, which is before sockets are read
 
-    with near, far, serving(bank_models, max_connections=1) as service, service.connect():
+    with near, far, serving(bank_models, max_connections=most) as service, service.connect():
         wait_until(lambda: len(service.server.server_state.connections) == 1)
         service.loop.call_soon_threadsafe(service.loop.add_reader, near.fileno(), pause)
-        with service.connect() as guest:
+        with service.connect() as client:
             wait_until(lambda: len(service.server.server_state.connections) == 2)
             far.send(b".")
             assert paused.wait(DEADLINE)
-            guest.sendall(SCRAPE)
+            client.sendall(SCRAPE)
             sent.set()
-            [(status, headers, _)] = read_answers(guest, 2)
+            [(status, headers, _)] = read_answers(client, 1)
+            assert (status, headers.get("connection") == "close") == (200, is_closed)
         service.loop.call_soon_threadsafe(service.loop.remove_reader, near.fileno())
-    assert (status, headers["connection"]) == (200, "close")
 
 
 def test_further_connections_are_refused_at_once(
