@@ -17,6 +17,7 @@ from service import handover
 from service.guard.protection import describe_protection, require_protection
 from service.handover import ServedSocket
 from service.keeping.options import check_records
+from service.memory import freeze_heap
 from service.observe.audit import AuditLog
 from service.observe.logs import set_up_logging
 from service.observe.multiprocess import share_metrics
@@ -152,6 +153,7 @@ def _supervise(
             stack.callback(management.close)
             opened.on_taken_over = management.close
             management.start()
+        freeze_heap()  # health checks and metrics must not wait for a collection
         supervisor.run()
 
 

@@ -7,6 +7,8 @@ import gc
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from service.memory import freeze_heap
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -66,10 +68,7 @@ class ModelState:
         if not is_first:
             asyncio.get_running_loop().call_later(RELEASE_SECONDS, gc.collect)
             return
-        # All current objects are long-lived: exclude them from further garbage collections. Those of later models are
-        # not excluded, so that they are released when the next one replaces them; they are few.
-        gc.collect()
-        gc.freeze()
+        freeze_heap()  # objects of later models are few, and are released when the next one replaces them
         if self.phase != "draining":
             self.phase, self.reason = "ready", ""
             self.on_loaded()

@@ -37,6 +37,19 @@ REREADING = START.replace(
     serve(""",
 )
 
+COUNTING = START.replace(
+    "    serve(",
+    """    import gc
+    from service.supervisor import Supervisor
+    run = Supervisor.run
+    def count(supervisor):
+        count = len(gc.get_objects()), gc.get_freeze_count()
+        (Path(sys.argv[1]).parent / "objects").write_text("%d %d" % count)
+        run(supervisor)
+    Supervisor.run = count
+    serve(""",
+)
+
 
 class Managed(ServiceProcess):
     """A service with a management port."""
@@ -231,5 +244,17 @@ def test_sighup_reads_the_settings_again(models: Path, tmp_path: Path, variables
         service.wait_for_log("the workers are not restarted: CHURN_MAX_CUSTOMERS='none' can't be used")
         assert service.request("POST", "/predict", batch)[0] == 200
         assert service.end() == 0
+    finally:
+        service.kill()
+
+
+def test_probes_do_not_wait_for_a_collection_of_all_objects(
+    models: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    service = Managed(models, tmp_path, variables, program=COUNTING)
+    try:
+        wait_until(service.is_managed_ready)
+        looked_at, left_out = map(int, (tmp_path / "objects").read_text().split())
+        assert looked_at < left_out / 10
     finally:
         service.kill()
