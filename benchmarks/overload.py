@@ -1,11 +1,13 @@
 """Measure the service under overload: more requests than it can score, with clients that wait and clients that leave.
 
-``python benchmarks/overload.py`` takes about six minutes, ``--quick`` two. C is the capacity of one worker: the rate
+``python benchmarks/overload.py`` takes about eight minutes, ``--quick`` two. C is the capacity of one worker: the rate
 at which it answers when every one of 256 connections sends again as soon as it has its response. It is measured before
-and after each load, because the speed of a shared machine may change by half within minutes. Requests arrive at
-constant rates of 0.7, 1, 2 and 4 C, on 256 and on 4,000 connections, from clients that wait for ever and from clients
-that close their connection after 250 ms and connect again. Meanwhile /health/live (on an open connection),
-/health/ready (each on a new one) and /metrics are requested, on the management port unless ``--same-port`` is given.
+and after each load, because the speed of a shared machine may change by half within minutes; ``--repeat`` measures all
+loads several times, and the table has medians. Requests arrive at constant rates of 0.7, 1, 2 and 4 C, on 256 and on
+4,000 connections, from clients that wait for ever and from clients that close their connection after 250 ms and connect
+again. After each load on 4,000 connections, a closed loop on as many shows what they cost without an overload.
+Meanwhile /health/live (on an open connection), /health/ready (each on a new one) and /metrics are requested, on the
+management port unless ``--same-port`` is given.
 The service runs on one CPU and the load generator, `overload_client.c`, on the others. Only the loopback interface is
 used. Needs Linux and a C compiler (``cc``).
 """
@@ -21,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from load import Target
@@ -32,7 +36,7 @@ from churn.bundle import read_bundle
 from churn.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from servers import Running
 
@@ -42,7 +46,7 @@ PATIENCE = {"patient": 0.0, "impatient": 0.25}
 SPARE_FILES = 200
 
 HEADER = (
-    "| connections | clients | offered | C | sent | answered | within 250 ms | refused "
+    "| connections | clients | offered | C | closed loop | sent | answered | within 250 ms | refused "
     "| refused after, ms (median, longest) | left | latency, ms (median, 99 %, longest) "
     "| live, ready, metrics: longest, ms | memory, MB |"
 )
@@ -50,7 +54,10 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Round:
-    """One load: its parameters and what the generator reports, in events per second."""
+    """One load: its parameters, and what the generator reports.
+
+    `capacity` and `closed` are requests per second: in closed loops of 256 connections, and of as many as the load has.
+    """
 
     connections: int
     clients: str
@@ -59,6 +66,7 @@ class Round:
     found: dict[str, Any]
     memory: float
     server_cpu: float
+    closed: float = 0.0
 
     def rate(self, name: str) -> float:
         """Return the events per second."""
@@ -126,23 +134,24 @@ class Bench:
         used = (measure_cpu(self._running.pid) - cpu) / (seconds + warm)
         return Round(connections, clients, share, capacity, found, measure_memory(self._running.pid)[0], used)
 
-    def measure_capacity(self) -> float:
-        """Return the capacity in requests per second."""
-        one = self.load(self._options.capacity_connections, "patient", 0.0, 1.0)
-        print(f"closed loop: {describe(one)}", flush=True)
+    def measure_closed(self, connections: int) -> float:
+        """Return the requests per second of a closed loop."""
+        one = self.load(connections, "patient", 0.0, 1.0)
+        print(f"closed loop, {connections} connections: {describe(one)}", flush=True)
         return one.rate("answered")
 
     def measure(self) -> Iterator[Round]:
         """Yield the results of all loads."""
-        capacity = self.measure_capacity()
-        for connections in self._options.connections:
-            for clients in PATIENCE:
-                for share in self._options.shares:
-                    one = self.load(connections, clients, share, capacity)
-                    print(f"{connections} connections, {clients}, {share:g} C: {describe(one)}", flush=True)
-                    after = self.measure_capacity()
-                    yield replace(one, capacity=(capacity + after) / 2)
-                    capacity = after
+        base = self._options.capacity_connections
+        capacity = self.measure_closed(base)
+        for connections, clients, share in product(self._options.connections, PATIENCE, self._options.shares):
+            one = self.load(connections, clients, share, capacity)
+            print(f"{connections} connections, {clients}, {share:g} C: {describe(one)}", flush=True)
+            closed = None if connections == base else self.measure_closed(connections)
+            after = self.measure_closed(base)
+            mean = (capacity + after) / 2
+            yield replace(one, capacity=mean, closed=mean if closed is None else closed)
+            capacity = after
 
 
 def describe(one: Round) -> str:
@@ -153,40 +162,58 @@ def describe(one: Round) -> str:
     return f"{', '.join(parts)}; CPU: server {one.server_cpu:.2f}, generator {one.rate('cpu'):.2f}"
 
 
-def format_row(one: Round) -> str:
-    """Return a row of the table; rates are shares of the capacity."""
-    found = one.found
-    shares = [f"{one.times(name):.2f}" for name in ("sent", "answered", "good", "refused")]
-    refused = "-" if not found["refused"] else "{0:.0f}, {2:.0f}".format(*found["refused_ms"])
-    latency = "-" if not found["answered"] else "{:.1f}, {:.1f}, {:.0f}".format(*found["answered_ms"])
-    probes = ", ".join(f"{probe['longest_ms']:.0f}" for probe in found["probes"])
-    left = f"{one.times('left'):.2f}"
+def format_row(rounds: Sequence[Round]) -> str:
+    """Return a row of the table, of one load that was repeated; rates are shares of the capacity."""
+
+    def middle(find: Callable[[Round], float]) -> float:
+        return median(map(find, rounds))
+
+    def times(name: str) -> float:
+        return middle(lambda one: one.times(name))
+
+    def read(name: str, place: int) -> float:
+        return middle(lambda one: float(one.found[name][place]))
+
+    def longest(place: int) -> float:
+        return float(max(one.found["probes"][place]["longest_ms"] for one in rounds))
+
+    one = rounds[0]
+    latency = ", ".join(f"{read('answered_ms', place):.{digits}f}" for place, digits in enumerate((1, 1, 0)))
+    refused = "-" if not times("refused") else f"{read('refused_ms', 0):.0f}, {read('refused_ms', 2):.0f}"
     cells = [
         f"{one.connections:,}",
         one.clients,
         f"{one.share:g} C",
-        f"{one.capacity:,.0f}",
-        *shares,
+        f"{middle(lambda one: one.capacity):,.0f}",
+        f"{middle(lambda one: one.closed / one.capacity):.2f}",
+        *(f"{times(name):.2f}" for name in ("sent", "answered", "good", "refused")),
         refused,
-        left,
+        f"{times('left'):.2f}",
         latency,
-        probes,
+        ", ".join(f"{longest(place):.0f}" for place in range(len(one.found["probes"]))),
+        f"{middle(lambda one: one.memory):.0f}",
     ]
-    return f"| {' | '.join([*cells, f'{one.memory:.0f}'])} |"
+    return f"| {' | '.join(cells)} |"
 
 
-def judge(rounds: Sequence[Round]) -> list[str]:
+def judge(loads: Sequence[Sequence[Round]]) -> list[str]:
     """Return what the service is held to, and what was found."""
-    lines = [
-        f"goodput at {share:g} C: {one.times('good'):.2f} C (at least {least} C)"
-        for share, least in ((2.0, 0.9), (4.0, 0.85))
-        for one in rounds
-        if (one.share, one.clients, one.connections) == (share, "impatient", max(CONNECTIONS))
-    ]
-    longest = max((probe["longest_ms"] for one in rounds for probe in one.found["probes"]), default=0.0)
-    failed = sum(probe["failed"] + probe["hangs"] for one in rounds for probe in one.found["probes"])
+    lines = []
+    for share, least in ((2.0, 0.9), (4.0, 0.85)):
+        for rounds in loads:
+            one = rounds[0]
+            if (one.share, one.clients, one.connections) == (share, "impatient", max(CONNECTIONS)):
+                good = median(one.times("good") for one in rounds)
+                closed = median(one.rate("good") / one.closed for one in rounds)
+                lines.append(
+                    f"goodput at {share:g} C: {good:.2f} C (at least {least} C), "
+                    f"{closed:.2f} of a closed loop of as many connections"
+                )
+    probes = [probe for rounds in loads for one in rounds for probe in one.found["probes"]]
+    longest = max((probe["longest_ms"] for probe in probes), default=0.0)
+    failed = sum(probe["failed"] + probe["hangs"] for probe in probes)
     lines.append(f"probes: longest {longest:.0f} ms (at most 50 ms), failed or unanswered: {failed}")
-    skipped = max((one.times("skipped") / one.share for one in rounds), default=0.0)
+    skipped = max((one.times("skipped") / one.share for rounds in loads for one in rounds), default=0.0)
     lines.append(f"the generator could not send up to {skipped:.1%} of the arrivals of a load in time")
     return lines
 
@@ -202,6 +229,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--capacity-connections", type=int, default=min(CONNECTIONS), help="on which the capacity is measured"
     )
+    parser.add_argument("--repeat", type=int, default=1, help="how often all loads are measured")
     parser.add_argument("--shares", type=lambda text: tuple(map(float, text.split(","))), default=SHARES)
     parser.add_argument("--connections", type=lambda text: tuple(map(int, text.split(","))), default=CONNECTIONS)
     parser.add_argument("--bin", type=Path, default=BIN, help="folder of the command churn, e.g. of another checkout")
@@ -237,11 +265,12 @@ def main() -> None:
         with launch(server, customers, folder / "log") as running:
             request.write_bytes(Target(running.port, "/predict", json.dumps(customers[0]).encode()).request())
             bench = Bench(client, request, running, set(cpus[1:] or cpus), options)
-            rounds = list(bench.measure())
-    sys.stdout.write("\nC in requests per second; sent, answered, refused and left as multiples of C\n\n")
+            repeats = [list(bench.measure()) for _ in range(options.repeat)]
+    loads = list(zip(*repeats, strict=True))
+    sys.stdout.write("\nC in requests per second; closed loop, sent, answered, refused and left as multiples of C\n\n")
     sys.stdout.write("\n".join([HEADER, "|---" * HEADER.count(" | ") + "|---|"]) + "\n")
-    sys.stdout.write("\n".join(format_row(one) for one in rounds) + "\n\n")
-    sys.stdout.write("\n".join(judge(rounds)) + "\n")
+    sys.stdout.write("\n".join(map(format_row, loads)) + "\n\n")
+    sys.stdout.write("\n".join(judge(loads)) + "\n")
 
 
 if __name__ == "__main__":

@@ -158,14 +158,22 @@ def find_family(pid: int) -> list[int]:
     return found
 
 
-def measure_cpu(pid: int) -> float:
-    """Return the CPU seconds of the running threads of a process and its descendants."""
+def measure_cpu(pid: int, command: str = "") -> float:
+    """Return the CPU seconds of the running threads of a process and its descendants, as far as they run a command."""
     total = 0
     for member in find_family(pid):
+        if command and not _runs(member, command):
+            continue
         for thread in _threads(member):
             with contextlib.suppress(OSError):
                 total += int((thread / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def _runs(pid: int, command: str) -> bool:
+    with contextlib.suppress(OSError):
+        return command in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return False
 
 
 def _threads(pid: int) -> list[Path]:
