@@ -18,8 +18,8 @@ from service_process import running_service
 from socket_service import Running, read, read_answers, request, serving
 from waiting import DEADLINE, wait_until
 
-from service.wire import connection as connection_module
 from service.wire import intake
+from service.wire import waiting as waiting_module
 from service.wire.intake import Intake, find_most_connections
 from service.wire.spread import CLOSED, Spread
 
@@ -80,7 +80,7 @@ def test_a_probe_and_a_request_behind_it(full: tuple[Running, list[socket.socket
 def test_who_is_silent_on_it_is_told_why_it_is_closed(
     full: tuple[Running, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "GUEST_SECONDS", 0.1)
+    monkeypatch.setattr(waiting_module, "GUEST_SECONDS", 0.1)
     service, _ = full
     with service.connect() as connection:
         [(status, _, _)] = read_answers(connection, 2)
