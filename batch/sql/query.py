@@ -1,4 +1,4 @@
-"""Wraps a query to find its columns by name and to select its rows in the order of a key."""
+"""Find the columns that a job needs in a query, and select its rows in the order of a key."""
 
 from __future__ import annotations
 
@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.sql.elements import quoted_name
 
 from batch.columns import check_kept, explain_row_numbers
-from batch.sql.statement import cut_end
+from batch.sql.selection import Selection
 from churn.errors import TableError
-from churn.names import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from churn.schema import Schema
-
-_BOOLEAN = 16
-"""PostgreSQL's OID of the type ``boolean``."""
-
-_AGAIN = ":1"
-"""SQLite's suffix for the name of a duplicate column."""
 
 _FIRST_OWN_TYPE = 16_384
 """PostgreSQL's first OID of user-defined types, which other databases don't have."""
@@ -59,11 +51,8 @@ class Position:
     key: Any = None
 
 
-class Query:
-    """A user's query as a subquery.
-
-    The text is enclosed in parentheses, so it may contain joins, CTEs, an order and comments. Values are always bound
-    as parameters, never inserted into the text.
+class Query(Selection):
+    """A user's query, with the columns that are read, and its rows in the order of a key.
 
     Parameters
     ----------
@@ -79,7 +68,6 @@ class Query:
 
     Attributes
     ----------
-    text : str
     key : str
         Name of the key in the columns of `select_after`.
     has_identifier : bool
@@ -90,6 +78,9 @@ class Query:
         Messages for the user about the columns.
     keep : tuple of str
         Columns to copy, including the key if it is not the identifier.
+    columns : tuple of str
+        Names of the columns that are read: the identifier, if the query has one, the features and the kept columns.
+        Sorted, as `batch.row_hash.RowHash` needs them.
     types : mapping of str to str
         PostgreSQL's types of the identifier and of the kept columns, in DDL syntax; empty for other databases.
 
@@ -102,43 +93,30 @@ class Query:
     def __init__(
         self, connection: sa.Connection, text: str, schema: Schema, key: str | None = None, keep: Sequence[str] = ()
     ) -> None:
-        self.text = cut_end(text, connection.dialect.name)
-        described = self._describe(connection)
-        self._names = [str(column[0]) for column in described]
-        twice = sorted(
-            {name for name in self._names if self._names.count(name) > 1 or f"{name}{_AGAIN}" in self._names}
-        )
-        if twice:
-            raise TableError(f"the query has duplicate columns: {', '.join(twice)}")
-        absent = [name for name in schema.names if self._find(name) is None]
+        super().__init__(connection, text)
+        absent = [name for name in schema.names if self.find(name) is None]
         if absent:
-            raise TableError(f"the query lacks columns: {', '.join(absent)}; it has: {', '.join(self._names)}")
-        found = self._find(schema.identifier)
+            raise TableError(f"the query lacks columns: {', '.join(absent)}; it has: {', '.join(self.names)}")
+        found = self.find(schema.identifier)
         if key is None and found is None:
             raise TableError(
                 f"the query has no column {schema.identifier} to order its rows by; name a column with --key; "
-                f"it has: {', '.join(self._names)}"
+                f"it has: {', '.join(self.names)}"
             )
-        source_key = str(found) if key is None else self._require(key)
+        source_key = str(found) if key is None else self.require(key)
         self.identifier = found or schema.identifier
         self.key = schema.identifier if source_key == found else source_key
-        passed = dict.fromkeys([source_key, *map(self._require, keep)])
+        passed = dict.fromkeys([source_key, *map(self.require, keep)])
         self.keep = tuple(name for name in passed if name != found)
         self.has_identifier = found is not None
-        self.notes = () if found else explain_row_numbers("the query", self._names, schema)
+        self.notes = () if found else explain_row_numbers("the query", self.names, schema)
         check_kept(self.keep, schema, has_identifier=self.has_identifier)
-        self.types = _name_types(connection, described, (self.identifier, *self.keep))
-        self._rows = self._as_table()
-        self._key = self._rows.c[source_key]
+        self.types = _name_types(connection, self.described, (self.identifier, *self.keep))
+        self._key = self.rows.c[source_key]
         sources = {schema.identifier: found} if found else {}
-        sources |= {name: self._require(name) for name in schema.names} | {name: name for name in self.keep}
-        # PostgreSQL's COPY writes booleans as 't'; the schema expects 'true'.
-        is_postgresql = connection.dialect.name == "postgresql"
-        booleans = {column[0] for column in described if is_postgresql and column[1] == _BOOLEAN}
-        self._columns = [
-            (sa.cast(self._rows.c[source], sa.Text) if source in booleans else self._rows.c[source]).label(name)
-            for name, source in sources.items()
-        ]
+        sources |= {name: self.require(name) for name in schema.names} | {name: name for name in self.keep}
+        self.columns = tuple(sorted(sources))
+        self._columns = self.label({name: sources[name] for name in self.columns})
 
     def select_nulls(self) -> sa.Select[Any]:
         """Return the statement that selects the rows without a key."""
@@ -151,38 +129,11 @@ class Query:
 
     def count(self, position: Position | None = None) -> sa.Select[Any]:
         """Return the statement that counts all rows, or the rows up to `position`."""
-        counted = sa.select(sa.func.count()).select_from(self._rows)
+        counted = sa.select(sa.func.count()).select_from(self.rows)
         if position is None:
             return counted
         done = self._key.is_(None)
         return counted.where(done if position.key is None else done | (self._key <= _as_literal(position.key)))
-
-    def _describe(self, connection: sa.Connection) -> Sequence[Any]:
-        """Return the driver's description of the columns."""
-        # The user's own statement, run with the user's privileges.
-        nothing = sa.text(f"SELECT * FROM (\n{_escape(self.text)}\n) AS customers WHERE 1 = 0")  # noqa: S608
-        cursor: Any = connection.execute(nothing).cursor
-        described: Sequence[Any] = list(cursor.description)
-        cursor.close()
-        return described
-
-    def _as_table(self) -> sa.Subquery:
-        columns: list[sa.ColumnClause[Any]] = [sa.column(quoted_name(name, quote=True)) for name in self._names]
-        return sa.text(f"\n{_escape(self.text)}\n").columns(*columns).subquery("customers")
-
-    def _find(self, name: str) -> str | None:
-        if name in self._names:
-            return name
-        wanted = normalize(name)
-        alike = [other for other in self._names if normalize(other) == wanted]
-        alike = alike or [other for other in self._names if normalize(other).casefold() == wanted.casefold()]
-        return alike[0] if len(alike) == 1 else None
-
-    def _require(self, name: str) -> str:
-        found = self._find(name)
-        if found is None:
-            raise TableError(f"the query has no column {name}; it has: {', '.join(self._names)}")
-        return found
 
 
 def _name_types(connection: sa.Connection, described: Sequence[Any], wanted: Sequence[str]) -> dict[str, str]:
@@ -205,11 +156,6 @@ def _name_types(connection: sa.Connection, described: Sequence[Any], wanted: Seq
 def _as_literal(key: object) -> sa.BindParameter[Any]:
     """Bind a key without a type, so that the database compares it with the type of the column."""
     return sa.bindparam("last_key", key, type_=sa.types.NullType(), unique=True)
-
-
-def _escape(text: str) -> str:
-    r"""Escape ``:word`` in a statement, which SQLAlchemy would treat as a parameter."""
-    return text.replace(":", r"\:")
 
 
 def write_key(key: object) -> str:
