@@ -73,8 +73,11 @@ class JobOptions:
     max_rejects : RejectLimit, optional
     reasons : int or "all", optional
         Number of reasons for each customer. By default there are none.
+    has_hashes : bool
+        Whether the summary has the hashes of what is read and written.
     """
 
     keep: tuple[str, ...] = ()
     max_rejects: RejectLimit | None = None
     reasons: Wanted | None = None
+    has_hashes: bool = False

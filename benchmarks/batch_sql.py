@@ -3,8 +3,9 @@
 ``python benchmarks/batch_sql.py --rows 1000000``. Starts a separate PostgreSQL server, fills a table with simulated
 customers, of whom one in a thousand can't be scored, and runs `churn score` on it: once uninterrupted, and once killed
 with SIGKILL when half of the rows are committed, and resumed. Every customer must then be in exactly one of the two
-tables, with the score of the uninterrupted run. The floor copies the same customers out and the same scores in with
-the same two COPY statements, without any scoring.
+tables, with the score of the uninterrupted run. A further run is recorded (``--records``), with the hashes of the rows
+read and written; so are the killed job and its resumption, which must have the same hashes. The floor copies the same
+customers out and the same scores in with the same two COPY statements, without any scoring.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def run(*arguments: Any) -> float:  # noqa: ANN401  those of `start`
     return time.perf_counter() - began
 
 
-def kill_half_way(models: Path, source: str, target: str, table: str, rows: int) -> int:
+def kill_half_way(models: Path, source: str, target: str, table: str, rows: int, *more: str) -> int:
     """Kill the command when it has committed half of the rows; return the number committed."""
-    process = start(models, source, target, table)
+    process = start(models, source, target, table, *more)
     while process.poll() is None:
         time.sleep(0.02)
         try:
@@ -135,10 +136,13 @@ def main() -> None:
         summary = Path(folder, "summary.json")
         whole = run(models, source, target, "whole", "--summary", str(summary))
         seconds = json.loads(summary.read_text())["seconds"]
+        recording = ("--records", f"sqlite:///{Path(folder, 'records.db')}")
+        run(models, source, target, "recorded", "--summary", str(summary), *recording)
+        hashed = json.loads(summary.read_text())
         floor = copy_floor(source, target, "whole")
-        killed_at = kill_half_way(models, source, target, "killed", rows)
+        killed_at = kill_half_way(models, source, target, "killed", rows, *recording)
         visible = ask(target, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'killed'")
-        resumed = run(models, source, target, "killed", "--resume", "--summary", str(summary))
+        resumed = run(models, source, target, "killed", "--resume", "--summary", str(summary), *recording)
         told = json.loads(summary.read_text())
         checks = {
             "visible under its final name when killed": visible,
@@ -153,9 +157,13 @@ def main() -> None:
                 target,
                 "SELECT count(*) FROM ((TABLE whole EXCEPT TABLE killed) UNION (TABLE killed EXCEPT TABLE whole)) d",
             ),
+            "hashes that differ from those of the recorded run": sum(
+                hashed[part] != told[part] for part in ("input_rows", "output_rows", "rejects_rows")
+            ),
         }
     print(f"uninterrupted: {rows:,} customers in {whole:.1f} s including the start; the job {seconds:.1f} s, ", end="")
     print(f"{rows / seconds:,.0f} per second, {seconds / floor:.2f} times the floor ({floor:.1f} s)")
+    print(f"recorded, with hashes of what is read and written: the job {hashed['seconds']:.1f} s")
     print(f"killed when {killed_at:,} were committed; resumed at {told['resumed_at_row']:,}, {resumed:.1f} s")
     for name, count in checks.items():
         print(f"  {name}: {count:,}")
@@ -163,6 +171,7 @@ def main() -> None:
         checks["scored"] == checks["scored, different customers"] == told["scored"]
         and checks["scored"] + checks["rejected"] == checks["customers"] == rows
         and not checks["in both tables"] + checks["different from the uninterrupted run"] + visible
+        and not checks["hashes that differ from those of the recorded run"]
     )
     sys.exit(None if right else "a row is missing, duplicated or different")
 

@@ -54,7 +54,8 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> dict[
         Folder of the model versions.
     engine : {"auto", "onnx", "tensorflow"}
     options : mapping of str to object
-        The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+        The options of `add_options`, and ``if_exists``, ``keep``, ``max_rejects``, ``reasons``, ``records``, ``resume``
+        and ``summary``.
 
     Returns
     -------
@@ -92,6 +93,7 @@ def run(models: Path, engine: EngineChoice, options: Mapping[str, Any]) -> dict[
         reasons=options["reasons"],
         if_exists=options["if_exists"],
         resume=options["resume"],
+        has_hashes=options["records"] is not None,
     )
     scorer = load_scorer(Registry(models).current_folder(), engine)
     with exit_codes():

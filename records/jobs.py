@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 KEPT = (
     *("source", "query", "inputs", "target", "table", "rejects_table", "output", "output_sha256", "rejects"),
-    *("rejects_sha256", "rows", "scored", "rejected", "leavers", "model_version", "manifest_sha256", "seconds"),
+    *("rejects_sha256", "input_rows", "output_rows", "rejects_rows", "rows", "scored", "rejected", "leavers"),
+    *("model_version", "manifest_sha256", "seconds"),
 )
 """Parts of a job's summary that are recorded, where the job has them."""
 

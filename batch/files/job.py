@@ -62,8 +62,6 @@ class FileJob(JobOptions):
         Continue a killed job. If false, its remains are deleted.
     work : Path, optional
         Folder for unfinished files. Defaults to the folder of the output.
-    has_hashes : bool
-        Whether the result has the hashes of all files, as it does if there is a summary.
     """
 
     source: str
@@ -76,11 +74,10 @@ class FileJob(JobOptions):
     if_exists: IfExists = "fail"
     resume: bool = False
     work: Path | None = None
-    has_hashes: bool = False
 
     @property
     def needs_hashes(self) -> bool:
-        """Whether files are hashed."""
+        """Whether files are hashed, as they also are for a summary that is a file."""
         return self.has_hashes or self.summary is not None
 
 

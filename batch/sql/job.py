@@ -17,6 +17,7 @@ from tqdm import tqdm
 from batch.chunk import open_reasons, score_rows
 from batch.job_options import JobOptions
 from batch.read_ahead import read_ahead
+from batch.sql.hashing import JobHashes
 from batch.sql.query import Position, Query
 from batch.sql.read import SLOW_PAGE_ROWS, look_ahead, read_by_copy, read_by_cursor
 from batch.sql.tables import Tables
@@ -108,29 +109,36 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
         query = Query(reading, job.query, scorer.schema, job.key, job.keep)
         reasons = () if writer is None else list_columns(writer)
         tables = Tables(target, writing, query, job.table, job.rejects_table, reasons)
-        progress = tables.begin(_essence(scorer, job, query), tally.to_state(), job.if_exists, resume=job.resume)
+        hashes = JobHashes(query.columns, is_wanted=job.has_hashes)
+        state = tally.to_state() | hashes.to_state()
+        progress = tables.begin(_essence(scorer, job, query), state, job.if_exists, resume=job.resume)
         tally.restore(progress.state)
+        hashes.restore(progress.state)
         resumed_at = tally.rows
         if not progress.finished:
             _check_unchanged(reading, query, progress)
             total = int(reading.execute(query.count()).scalar_one())
             read = read_by_copy if source.can_copy else read_by_cursor
-            pages = read(reading, query, progress.position, None if writer is None else SLOW_PAGE_ROWS)
+            page_rows = None if writer is None else SLOW_PAGE_ROWS
+            pages = read(reading, query, progress.position, page_rows, has_hashes=job.has_hashes)
             ahead = pages if alone else stack.enter_context(read_ahead(pages))
             bar = stack.enter_context(_show_progress(total, tally.rows))
             for page, may_end in look_ahead(ahead):
                 _score_page(scorer, query, tables, page, tally, writer)
+                hashes.add(page)
                 bar.update(len(page.rows))
                 bar.set_postfix(rejects=tally.rejected, refresh=False)
                 if may_end:
-                    progress = tables.advance(progress, Position(nulls=True, key=page.last), tally.to_state())
+                    state = tally.to_state() | hashes.to_state()
+                    progress = tables.advance(progress, Position(nulls=True, key=page.last), state)
                     if job.max_rejects:
                         job.max_rejects.check(tally, is_end=False)
             if job.max_rejects:
                 job.max_rejects.check(tally)
             if tally.rows != total and source.has_snapshot:
                 raise TableError(f"the query has {total:,} rows, and {tally.rows:,} were read; nothing is published")
-            tables.finish(progress, tally)
+            hashes.finish(tables.hash_written)
+            tables.finish(progress, tally, tally.to_state() | hashes.to_state())
         tables.publish()
     return {
         **summarize(tally, scorer, resumed_at, started),
@@ -139,7 +147,8 @@ def score_query(scorer: Scorer, job: SqlJob) -> dict[str, Any]:
         "target": target.name,
         "table": tables.scores.name,
         "rejects_table": tables.rejects.name,
-        "notes": list(query.notes),
+        **hashes.summarize(),
+        "notes": [*query.notes, *hashes.notes],
     }
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import csv
+
+from batch.row_hash import RowHash
+from batch.row_texts import write_values
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -33,15 +37,18 @@ class Page:
         The identifier, if the query has one, and the features, under the names in the schema; the kept columns.
     first, last : object
         Keys of the first and the last row; None for rows without a key.
+    hashed : RowHash, optional
+        Of the rows, if it is wanted.
     """
 
     rows: pa.RecordBatch
     first: Any
     last: Any
+    hashed: RowHash | None = None
 
 
 def read_by_copy(
-    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None
+    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None, *, has_hashes: bool = False
 ) -> Generator[Page, None, None]:
     """Yield the rows after `done` with PostgreSQL's ``COPY … TO STDOUT``; pyarrow parses the text.
 
@@ -55,22 +62,24 @@ def read_by_copy(
     done : Position
     page_rows : int, optional
         Rows of a page. Defaults to `PAGE_ROWS`.
+    has_hashes : bool
+        Whether pages have the hashes of their rows.
     """
-    driver: Any = connection.connection
     for statement in _statements(query, done):
-        compiled = statement.compile(dialect=connection.dialect)
         names = list(statement.selected_columns.keys())
-        # psycopg unescapes %% only if there are parameters.
-        text = compiled.string if compiled.params else compiled.string % ()
-        copied = f"COPY ({text}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
-        with driver.cursor() as cursor, cursor.copy(copied, compiled.params) as copy:
-            rows = iter(copy)
-            while block := b"".join(islice(rows, page_rows or PAGE_ROWS)):
-                yield _make_page(query, _parse(block, names))
+        with closing(copy_lines(connection, statement, page_rows)) as pages:
+            for lines in pages:
+                rows = _parse(b"".join(lines), names)
+                keys = rows.column(query.key)
+                hashed = None
+                if has_hashes:
+                    hashed = RowHash(names)
+                    hashed.add_lines(lines)
+                yield Page(rows, keys[0].as_py(), keys[-1].as_py(), hashed)
 
 
 def read_by_cursor(
-    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None
+    connection: sa.Connection, query: Query, done: Position, page_rows: int | None = None, *, has_hashes: bool = False
 ) -> Generator[Page, None, None]:
     """Yield the rows after `done` with a cursor, streamed by the server if the driver supports it.
 
@@ -78,16 +87,50 @@ def read_by_cursor(
     ----------
     connection : sqlalchemy.Connection
         In SQLite this must be the connection of the writer.
-    query, done, page_rows
+    query, done, page_rows, has_hashes
         As of `read_by_copy`.
     """
     for statement in _statements(query, done):
-        result = connection.execute(statement, execution_options={"yield_per": page_rows or PAGE_ROWS})
-        names = list(result.keys())
-        for rows in result.partitions(page_rows or PAGE_ROWS):
-            columns = [_to_arrow(values) for values in zip(*rows, strict=True)]
+        for names, rows in fetch_rows(connection, statement, page_rows):
+            columns = list(zip(*rows, strict=True))
+            batch = pa.record_batch(list(map(_to_arrow, columns)), names=names)
+            # What Arrow makes of a column depends on the other rows of the page, so the driver's values are hashed.
+            hashed = None
+            if has_hashes:
+                hashed = RowHash(names)
+                hashed.add(write_rows(names, columns))
             position = names.index(query.key)
-            yield Page(pa.record_batch(columns, names=names), rows[0][position], rows[-1][position])
+            yield Page(batch, rows[0][position], rows[-1][position], hashed)
+
+
+def copy_lines(
+    connection: sa.Connection, statement: sa.Select[Any], page_rows: int | None = None
+) -> Generator[list[bytes], None, None]:
+    """Yield the rows of a statement as lines of CSV from PostgreSQL's ``COPY … TO STDOUT``; see `read_by_copy`."""
+    driver: Any = connection.connection
+    compiled = statement.compile(dialect=connection.dialect)
+    # psycopg unescapes %% only if there are parameters.
+    text = compiled.string if compiled.params else compiled.string % ()
+    copied = f"COPY ({text}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
+    with driver.cursor() as cursor, cursor.copy(copied, compiled.params) as copy:
+        rows = iter(copy)
+        while lines := list(islice(rows, page_rows or PAGE_ROWS)):
+            yield lines
+
+
+def fetch_rows(
+    connection: sa.Connection, statement: sa.Select[Any], page_rows: int | None = None
+) -> Iterator[tuple[list[str], Sequence[sa.Row[Any]]]]:
+    """Yield the names of the columns and rows of a statement, as the driver returns them; see `read_by_cursor`."""
+    result = connection.execute(statement, execution_options={"yield_per": page_rows or PAGE_ROWS})
+    names = list(result.keys())
+    for rows in result.partitions(page_rows or PAGE_ROWS):
+        yield names, rows
+
+
+def write_rows(names: Sequence[str], columns: Sequence[Sequence[object]]) -> pa.RecordBatch:
+    """Return a driver's values as text, by column."""
+    return pa.record_batch([write_values(values) for values in columns], names=list(names))
 
 
 def look_ahead(pages: Iterable[Page]) -> Iterator[tuple[Page, bool]]:
@@ -110,11 +153,6 @@ def _statements(query: Query, done: Position) -> Iterator[sa.Select[Any]]:
     if not done.nulls:
         yield query.select_nulls()
     yield query.select_after(done.key)
-
-
-def _make_page(query: Query, rows: pa.RecordBatch) -> Page:
-    keys = rows.column(query.key)
-    return Page(rows, keys[0].as_py(), keys[-1].as_py())
 
 
 def _parse(block: bytes, names: list[str]) -> pa.RecordBatch:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from batch.chunk import REJECTS, name_answer
+from batch.sql.hashing import hash_query
 from batch.sql.progress import Progress, ProgressTable
+from batch.sql.selection import select_all
 from batch.sql.write import CopyTableWriter, TableWriter, WrittenType
 from churn.errors import TableError
 from churn.names import ROW
@@ -67,7 +69,7 @@ class Tables:
         names = name_answer(query.identifier, query.keep, [name for name, _ in reasons])
         answer: list[Column] = list(zip(names, types, strict=True))
         rejects: list[Column] = [(name, sa.BigInteger() if name == "row" else sa.Text()) for name in REJECTS.names]
-        self._connection = connection
+        self._database, self._connection = database, connection
         self.scores = make(connection, table, [*passed, *answer])
         self.rejects = make(connection, rejects_table, rejects)
         self._progress = ProgressTable(connection, table)
@@ -103,8 +105,22 @@ class Tables:
         self._connection.commit()
         return progress
 
-    def finish(self, now: Progress, tally: Tally) -> None:
+    def hash_written(self) -> dict[str, Any]:
+        """Return the hashes of the appended rows for the summary, from the rows that the database gives back."""
+        return {
+            f"{part}_rows": self._hash(table) for part, table in (("output", self.scores), ("rejects", self.rejects))
+        }
+
+    def finish(self, now: Progress, tally: Tally, state: Mapping[str, Any]) -> None:
         """Verify that every row is in exactly one of the two tables, and record that only the renaming is left.
+
+        Parameters
+        ----------
+        now : Progress
+        tally : Tally
+            Numbers of rows that the tables must have.
+        state : mapping
+            What a job that is resumed now needs to know.
 
         Raises
         ------
@@ -112,7 +128,7 @@ class Tables:
             If the tables don't have the number of rows that were counted.
         """
         tally.check_written(self.scores.name, "tables", (self.scores.count(), self.rejects.count(distinct="row")))
-        self._progress.advance(now, now.position, tally.to_state(), finished=True)
+        self._progress.advance(now, now.position, state, finished=True)
 
     def publish(self) -> None:
         """Rename the tables to their final names and end the job."""
@@ -120,6 +136,10 @@ class Tables:
         self.scores.publish()
         self._progress.drop()
         self._connection.commit()
+
+    def _hash(self, table: TableWriter) -> dict[str, Any]:
+        text = select_all(self._connection, table.staging_name)
+        return hash_query(self._connection, text, can_copy=self._database.can_copy).describe()
 
     def _lock(self, table: str) -> None:
         """Lock the table against other jobs while this one runs."""

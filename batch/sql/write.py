@@ -75,6 +75,11 @@ class TableWriter:
         return self._has(self._bare)
 
     @property
+    def staging_name(self) -> str:
+        """Name of the staging table, ``table`` or ``schema.table``."""
+        return self.name + STAGING_SUFFIX
+
+    @property
     def is_staged(self) -> bool:
         """Whether the staging table exists."""
         return self._has(self._staging.name)
