@@ -37,7 +37,7 @@ def run(
     engine : {"auto", "onnx", "tensorflow"}
         Inference engine on the executors; auto means ONNX Runtime.
     options : mapping of str to object
-        ``spark``, ``keep``, ``max_rejects``, ``resume`` and ``summary``.
+        ``spark``, ``keep``, ``max_rejects``, ``records``, ``resume`` and ``summary``.
 
     Returns
     -------
@@ -71,6 +71,7 @@ def run(
         keep=options["keep"],
         max_rejects=options["max_rejects"],
         reasons=options["reasons"],
+        has_hashes=options["records"] is not None,
     )
     model = Registry(models).current_folder()
     with exit_codes("nothing was published"), open_session(options["spark"]) as session:

@@ -22,6 +22,8 @@ from pyspark.sql.types import (
 from batch.chunk import name_answer
 from batch.columns import choose_columns
 from batch.spark.bundle import load_packed
+from batch.spark.columns import choose, quote
+from batch.spark.hashing import HASH, attach_hash, list_hashed
 from batch.spark.rows import INDEX, NAME, PART, RAGGED, REASONS, WRONG, TextFormat, score_rows
 from batch.spark.session import quiet_about_pandas
 from churn.names import ROW, normalize_names
@@ -53,6 +55,8 @@ def score_frame(
     schema: Schema,
     keep: Sequence[str] = (),
     text: TextFormat | None = None,
+    *,
+    has_hashes: bool = False,
 ) -> DataFrame:
     """Score every row of a DataFrame into one output row; `split` separates scores from rejects.
 
@@ -68,6 +72,9 @@ def score_frame(
         Columns to copy to the scores.
     text : TextFormat, optional
         Format of numbers and fields in text. Defaults to decimal points.
+    has_hashes : bool
+        Whether to add the column `HASH`, whose sum `batch.spark.hashing.collect_hash` returns for the columns of
+        `batch.spark.hashing.list_hashed`.
 
     Raises
     ------
@@ -76,8 +83,7 @@ def score_frame(
     """
     keep = tuple(dict.fromkeys(normalize_names(keep)))
     columns = choose_columns([name for name in frame.columns if name != RAGGED], schema, keep)
-    # Whole CSV lines are split here, because Spark does not detect lines with a wrong number of fields.
-    chosen = frame if RAGGED in frame.columns else frame.select(*(frame[quote(name)] for name in columns))
+    names, plain = choose(frame, columns)
     reasons = StructType([StructField(field.name, StringType()) for field in REASONS])
     told = packed.value.reason_columns
     kinds = [DoubleType() if kind == "number" else StringType() for _, kind in told]
@@ -89,11 +95,10 @@ def score_frame(
         *(StructField(name, frame.schema[name].dataType) for name in keep),
         *map(StructField, names_of_answer, (DoubleType(), BooleanType(), StringType(), *kinds)),
         StructField(WRONG, ArrayType(reasons)),
+        *([StructField(HASH, StringType())] if has_hashes else []),
     ]
-    # mapInArrow finds columns by unquoted name, so a name with a dot would be interpreted as a path.
-    names = chosen.columns
-    plain = chosen.toDF(*(f"c{position}" for position in range(len(names))))
-    score = partial(_score_partition, packed=packed, keep=keep, names=names, text=text or TextFormat())
+    hashed = list_hashed(names, schema, keep) if has_hashes else ()
+    score = partial(_score_partition, packed=packed, keep=keep, names=names, text=text or TextFormat(), hashed=hashed)
     with quiet_about_pandas():
         return plain.mapInArrow(score, StructType(form))
 
@@ -118,17 +123,12 @@ def split(scored: DataFrame, identifier: str, *, has_identifier: bool = True) ->
     numbered = scored.join(sf.broadcast(known), PART).withColumn(_NUMBER, sf.col(_BEFORE) + sf.col(INDEX) + 1)
     first = sf.col(NAME).alias(identifier) if has_identifier else sf.col(_NUMBER).alias(ROW)
     scores = numbered.where(sf.col(WRONG).isNull()).select(
-        first, *(sf.col(quote(name)) for name in scored.columns if name not in (PART, INDEX, NAME, WRONG))
+        first, *(sf.col(quote(name)) for name in scored.columns if name not in (PART, INDEX, NAME, WRONG, HASH))
     )
     rejects = numbered.where(sf.col(WRONG).isNotNull()).select(
         sf.col(_NUMBER).alias("row"), sf.col(NAME).alias("identifier"), sf.explode(WRONG).alias("wrong")
     )
     return Outcome(scores, rejects.select("row", "identifier", "wrong.*"))
-
-
-def quote(name: str) -> str:
-    """Return the quoted name of a column for Spark expressions."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _score_partition(
@@ -137,12 +137,15 @@ def _score_partition(
     keep: Sequence[str],
     names: Sequence[str],
     text: TextFormat,
+    hashed: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    """Score one partition in a Python worker."""
+    """Score one partition in a Python worker, and hash some of its columns, if any."""
     scorer, writer = load_packed(packed.value)
     task = TaskContext.get()
     done = 0
     for batch in batches:
         part = task.partitionId() if task else 0
-        yield from score_rows(scorer, batch.rename_columns(names), done, part, keep, text, writer)
+        named = batch.rename_columns(names)
+        scored = score_rows(scorer, named, done, part, keep, text, writer)
+        yield from attach_hash(scored, named, hashed) if hashed else scored
         done += len(batch)

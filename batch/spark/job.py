@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as sf
 
 from batch.chunk import name_answer
@@ -16,15 +14,15 @@ from batch.columns import explain_row_numbers
 from batch.job_options import JobOptions
 from batch.spark.bundle import pack_bundle
 from batch.spark.frame import score_frame, split
+from batch.spark.hashing import collect_hash, hash_frame, list_hashed
 from batch.spark.rows import PART, WRONG
 from batch.spark.tables import Folder, read_table
-from churn.errors import TableError
+from batch.spark.told import explaining
 from churn.names import normalize_names
 from churn.tables.scored import name_reason
 from churn.tables.tally import RowCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -83,10 +81,12 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
     scores, rejects = (Folder(spark, job.output + ending) for ending in ("", ".rejects"))
     for folder in (scores, rejects):
         folder.require_absent()
-    with _explaining(job.source):
+    with explaining(job.source):
         frame, text = read_table(spark, job.source, manifest.schema, job.decimal)
         packed = spark.sparkContext.broadcast(bundle)
-        scored = score_frame(frame, packed, manifest.schema, job.keep, text).persist(StorageLevel.MEMORY_AND_DISK)
+        scored = score_frame(frame, packed, manifest.schema, job.keep, text, has_hashes=job.has_hashes)
+        scored = scored.persist(StorageLevel.MEMORY_AND_DISK)
+        hashes: dict[str, Any] = {}
         try:
             identifier = manifest.schema.identifier
             counts = _count(scored, name_answer(identifier, normalize_names(job.keep))[1])
@@ -99,6 +99,10 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
                 counts.reasons[name_reason(row["column"], row["reason"])] += row["count"]
             found = (scores.read_aside().count(), rejects.read_aside().select("row").distinct().count())
             counts.check_written(scores.name, "folders", found)
+            if job.has_hashes:
+                read = collect_hash(scored, list_hashed(frame.columns, manifest.schema, job.keep))
+                written = {"output": hash_frame(scores.reread_aside()), "rejects": hash_frame(rejects.reread_aside())}
+                hashes = {f"{part}_rows": one.describe() for part, one in {"input": read, **written}.items()}
             rejects.publish()
             scores.publish()
         finally:
@@ -113,6 +117,7 @@ def score_table(spark: SparkSession, model: Path, engine: EngineChoice, job: Spa
         "source": job.source,
         "output": scores.name,
         "rejects": rejects.name,
+        **hashes,
         "notes": list(explain_row_numbers(job.source, frame.columns, manifest.schema)),
         "master": spark.sparkContext.master,
         "seconds": round(time.perf_counter() - started, 3),
@@ -127,21 +132,3 @@ def _count(scored: DataFrame, decision: str) -> RowCounts:
         sf.coalesce(sf.sum(sf.col(decision).cast("bigint")), sf.lit(0)).alias("leavers"),
     ).collect()[0]
     return RowCounts(row["rows"], row["accepted"], row["leavers"])
-
-
-@contextmanager
-def _explaining(source: str) -> Iterator[None]:
-    """Convert errors of Spark to a `TableError` of one line."""
-    try:
-        yield
-    except PySparkException as error:
-        told = [line for line in str(error).splitlines() if line.strip() and not line.startswith((" ", "\t"))]
-        ours = [line for line in told if line.startswith("churn.errors.")]
-        raise TableError(f"{source}: {(ours or told)[0]}") from error
-    except Exception as error:
-        # Py4J's error for a failed task; its text contains the stack trace of the worker.
-        if type(error).__module__ != "py4j.protocol":
-            raise
-        told = [line.strip() for line in str(error).splitlines()]
-        ours = [line for line in told if "churn.errors." in line] or [line for line in told if "Error: " in line]
-        raise TableError(f"{source}: {(ours or told)[0]}") from error

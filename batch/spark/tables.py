@@ -98,6 +98,20 @@ class Folder:
             return self._spark.read.csv(self._aside, header=True, escape='"', schema=self._form, multiLine=True)
         return self._spark.read.schema(self._form).parquet(self._aside)
 
+    def read(self) -> DataFrame:
+        """Read the table from the folder: the cells of a CSV as text, because their types are not known any more."""
+        return self._read(self.name)
+
+    def reread_aside(self) -> DataFrame:
+        """Read the table from the temporary folder as `read` will do once it is published."""
+        return self._read(self._aside)
+
+    def _read(self, path: str) -> DataFrame:
+        if self._kind == "csv":
+            # With the default, "", Spark reads an empty text as null as well.
+            return self._spark.read.csv(path, header=True, escape='"', multiLine=True, nullValue="\0")
+        return self._spark.read.parquet(path)
+
     def publish(self) -> None:
         """Rename the temporary folder to the final name.
 
