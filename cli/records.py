@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from churn.errors import ChurnError
+from cli.check_job import check_job
 from cli.extras import require_extra
 from cli.judging import compare, judge, report
 from cli.options import engine_option, models_option, store_option
@@ -229,6 +230,8 @@ def erase(customer: str, url: str) -> None:
 def jobs(url: str) -> None:
     """List the batch jobs that were recorded as a whole, one JSON object per line.
 
+    `churn records check-job` compares what they read and wrote with what is there now.
+
     Example: churn records jobs
     """
     from records.listing import list_jobs
@@ -238,5 +241,5 @@ def jobs(url: str) -> None:
         click.echo(json.dumps(job, ensure_ascii=False))
 
 
-for command in (compare, judge, report):
+for command in (check_job, compare, judge, report):
     records.add_command(command)

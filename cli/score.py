@@ -70,7 +70,7 @@ def _parse_reasons(context: click.Context, parameter: click.Parameter, text: str
 @click.option(
     "--records",
     metavar="URL",
-    help="Record the job in this store (SQLAlchemy URL), with the hashes of files that it reads and writes.",
+    help="Record the job in this store (SQLAlchemy URL), with the hashes of the files or rows read and written.",
 )
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write a JSON summary to this file.")
 def score(source: str | None, output: str | None, models: Path, engine: EngineChoice, **options: Any) -> None:  # noqa: ANN401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from churn.errors import ChurnError
 from records import times
 from records.journal import list_entries
 from records.seals import Seal, select_seals
@@ -28,7 +29,7 @@ def list_seals(store: RecordStore) -> list[Seal]:
 
 
 def list_jobs(store: RecordStore) -> list[dict[str, Any]]:
-    """Return the batch jobs that were recorded as a whole.
+    """Return the batch jobs that were recorded as a whole, each with the number of its entry in the journal.
 
     Raises
     ------
@@ -36,4 +37,23 @@ def list_jobs(store: RecordStore) -> list[dict[str, Any]]:
         If the database fails.
     """
     with store.reading() as connection:
-        return [{"recorded": times.show(one.time)} | json.loads(one.detail) for one in list_entries(connection, "job")]
+        return [
+            {"entry": one.number, "recorded": times.show(one.time)} | json.loads(one.detail)
+            for one in list_entries(connection, "job")
+        ]
+
+
+def find_job(store: RecordStore, entry: int) -> dict[str, Any]:
+    """Return the batch job with a number, as `list_jobs` does.
+
+    Raises
+    ------
+    ChurnError
+        If that entry of the journal is none.
+    TableError
+        If the database fails.
+    """
+    for job in list_jobs(store):
+        if job["entry"] == entry:
+            return job
+    raise ChurnError(f"entry {entry} of the journal is no batch job; `churn records jobs` lists them")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -14,8 +15,10 @@ from tampering import forge_manifest
 
 from churn.registry import Registry
 from cli.main import main
+from records.jobs import record_job
 from records.judging.outcome_file import read_outcomes
 from records.judging.outcomes import load_outcomes
+from records.listing import list_jobs
 from records.store import open_store
 
 if TYPE_CHECKING:
@@ -92,6 +95,9 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
             store = open_store(url, create=True)
             write(store, [one._replace(model_version="9") for one in decisions])
             load_outcomes(store, read_outcomes(outcomes))
+            digest = hashlib.sha256(bank_csv.read_bytes()).hexdigest()
+            record_job(store, "files", {"output": str(bank_csv), "output_sha256": digest})
+        job = list_jobs(open_store(url))[0]["entry"]
         records, judged = ("--records", url), ("--url", url, "--models", models)
         return {
             "churn evaluate": [("evaluate", bank_csv, "--models", models, "--report", tmp_path / "report.html")],
@@ -107,6 +113,7 @@ def command_lines(bank_csv: Path, tmp_path: Path) -> Callable[[Path], dict[str, 
             "churn models verify": [("models", "verify", "--models", models)],
             "churn outcomes load": [("outcomes", "load", outcomes, *records)],
             "churn outcomes show": [("outcomes", "show", "--customer", 1, *records)],
+            "churn records check-job": [("records", "check-job", job, "--url", url)],
             "churn records compare": [
                 ("records", "compare", *judged, "--challenger", 1, "--champion", 9, "--include-known"),
             ],

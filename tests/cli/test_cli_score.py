@@ -42,7 +42,7 @@ def test_a_query_is_scored_into_a_table(churn: Any, workplace: Path) -> None:
     assert names == ["CustomerId", "Age", "Surname", "probability", "churn", "model_version"]
 
 
-def test_jobs_are_recorded_with_the_hashes_of_their_files(churn: Any, workplace: Path) -> None:
+def test_jobs_are_recorded_with_the_hashes_of_what_they_read_and_wrote(churn: Any, workplace: Path) -> None:
     write_csv(workplace / "customers.csv", draw_customers(50))
     store = "sqlite:///records.db"
     answer = churn("score", "customers.csv", "--output", "scores.csv", "--records", store)
@@ -53,7 +53,11 @@ def test_jobs_are_recorded_with_the_hashes_of_their_files(churn: Any, workplace:
     assert (files["kind"], files["rows"], files["model_version"]) == ("files", 50, "1")
     for name, digest in (("customers.csv", files["inputs"][0]["sha256"]), ("scores.csv", files["output_sha256"])):
         assert hashlib.sha256((workplace / name).read_bytes()).hexdigest() == digest
+    assert (files["entry"], table["entry"]) == (1, 2)
     assert (table["kind"], table["query"], table["table"], table["rows"]) == ("sql", ALL, "scores", 300)
+    rows = [table[part]["rows"] for part in ("input_rows", "output_rows", "rejects_rows")]
+    hashes = {table[part]["hash"] for part in ("input_rows", "output_rows", "rejects_rows")}
+    assert (rows, len(hashes), {one[:7] for one in hashes}) == ([300, 299, 1], 3, {"rows-1:"})
     assert churn("records", "verify", "--url", store).code == 0
     missing = churn("score", "customers.csv", "--output", "more.csv", "--records", "sqlite:///:memory:")
     assert missing.code == 1

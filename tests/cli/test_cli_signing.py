@@ -22,8 +22,14 @@ READ_NO_MODEL = {
     *("churn keys create", "churn keys list", "churn keys revoke"),
     *("churn models keygen", "churn models sign", "churn simulate", "churn tune"),
     *("churn outcomes load", "churn outcomes show"),
-    *("churn records erase", "churn records export", "churn records jobs", "churn records prune"),
-    *("churn records replay", "churn records seals", "churn records show", "churn records verify"),
+    *("churn records check-job", "churn records erase", "churn records export", "churn records jobs"),
+    *(
+        "churn records prune",
+        "churn records replay",
+        "churn records seals",
+        "churn records show",
+        "churn records verify",
+    ),
 }
 """Commands that read no model, not these at least (records name another one), and the one that makes one trusted."""
 
