@@ -34,8 +34,8 @@ from training.default.folds import losses_of, split_folds
 from training.default.members import KINDS, STANDARD
 from training.default.stack import fit_stack
 from training.default.train import Fitted, fit
-from training.publication import FittedModel
 from training.split import split_rows
+from training.trained import FittedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

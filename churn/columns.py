@@ -15,12 +15,14 @@ import numpy as np
 
 from churn.dates import write_date
 from churn.errors import InvalidCustomersError, Violation
-from churn.schema import LARGEST, Feature, InvalidValueError, Schema
+from churn.feature import LARGEST, Feature, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from churn.schema import Schema
 
 MAX_VIOLATIONS = 100
 """Maximum number of violations in an error."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from churn.bundle import Manifest
-    from churn.schema import Feature
+    from churn.feature import Feature
 
 MISSING = "missing"
 """Label of the bin of missing values."""

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from churn.feature import Feature
     from churn.numerals import Decimal
-    from churn.schema import Feature
 
 
 class Leniency(NamedTuple):

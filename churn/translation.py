@@ -11,7 +11,8 @@ from churn.columns import find_wrong_numbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 
 class Translator:

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from churn.errors import ChurnError
+from churn.feature import InvalidValueError
 from churn.leniency import Leniency
 from churn.names import normalize_keys
 from churn.registry import Registry
-from churn.schema import InvalidValueError
 from churn.scorer import load_scorer
 
 if TYPE_CHECKING:

@@ -20,13 +20,12 @@ from churn.errors import TableError
 from records.adoption import Adoption
 from records.checkpoints import Checkpoints
 from records.expand import expand
-from records.flushing import Flusher
 from records.journal import JOURNAL_WRITER
 from records.ledger import Ledger, touch_writer
-from records.loading import LOAD_CUSTOMERS, FilesError, SessionLoader
-from records.messages import Condition, Done, Frame, Loaded, Splitter, decode_message, decode_start, encode
+from records.loading import LOAD_CUSTOMERS
+from records.messages import Condition, Done, Frame, Splitter, decode_message, decode_start, encode
+from records.own_files import OwnFiles
 from records.priority import Priority
-from records.spill import remove_session
 from records.store import RecordStore, open_store
 
 if TYPE_CHECKING:
@@ -44,18 +43,11 @@ SCAN_SECONDS = 1.0
 COMMIT_CUSTOMERS = 2_000
 """Maximum number of customers of frames in one transaction, unless one frame has more."""
 
-GATHER_SECONDS = 0.25
-"""For how long a transaction waits for more records in mode behind, or a quarter of the lag: the more records are
-inserted together, the fewer pages of an index are written for each."""
-
-LATE_SECONDS = 10.0
-"""A writer that has not loaded all files for so long no longer gives way to other processes."""
-
 RECEIVE_BYTES = 2**20
 
 
 class Writer:
-    """Commits frames of one worker, and loads its files.
+    """Commits frames of one worker in mode durable, or loads its files; and loads what others have left behind.
 
     Parameters
     ----------
@@ -75,26 +67,13 @@ class Writer:
         self._store: RecordStore | None = None
         self._checkpoints: Checkpoints | None = None
         self._ledger: Ledger | None = None
-        self._loader: SessionLoader | None = None
+        self._files = None if start.is_durable else OwnFiles(start, priority)
         self._adoption: Adoption | None = None
-        self._turns = 0  # how often all files have been loaded
-        self._turned_at = time.monotonic()
-        self._priority = priority
-        if priority is not None:
-            priority.lower()
-        self._flusher: Flusher | None = None
-        if not start.is_durable:
-            # Handing over takes a fifth of the lag at most, and this the rest.
-            self._flusher = Flusher(Path(start.spill), start.session, start.lag * 0.4, lambda: self._turns)
         self._is_adopting = False
         self._scan_at = 0.0
         self._frames: list[Frame] = []
-        self._appended = 0  # customers in the files
-        self._since = 0.0  # when the first of what waits in them came
-        self._gather = min(GATHER_SECONDS, start.lag / 4)
         self._problem: str | None = None  # None: not known yet
         self._retry_at = 0.0
-        self._fault = ""  # of the files
         self._is_open = True
 
     def run(self) -> None:
@@ -104,15 +83,15 @@ class Writer:
             self._receive()
             if self._frames:
                 self._keep()
-            elif self._is_due():
-                self._load()
             elif self._problem == "":
-                self._seal()
+                self._load_or_seal()
             if self._problem == "":
                 self._adopt()
             elif time.monotonic() >= self._retry_at:
                 self._try_store()
-        self._finish_files()
+        if self._files is not None and self._problem == "":
+            with suppress(TableError):  # whoever comes next loads it
+                self._files.finish()
         self._close()
 
     # The link
@@ -130,23 +109,13 @@ class Writer:
             if sum(frame.count for frame in self._frames) >= COMMIT_CUSTOMERS:
                 return
 
-    @property
-    def _unloaded(self) -> int:
-        """Number of customers in the files that are not loaded."""
-        return 0 if self._loader is None else self._appended - self._loader.position
-
     def _wait_seconds(self) -> float:
         """Return for how long more records may be waited for before those that are here are dealt with."""
         if self._frames or self._is_adopting:
             return 0.0
-        if self._problem != "" or not self._unloaded:
+        if self._problem != "" or self._files is None or not self._files.unloaded:
             return RETRY_SECONDS
-        gather = 0.0 if self._unloaded >= LOAD_CUSTOMERS else self._gather
-        return max(0.0, self._since + gather - time.monotonic())
-
-    def _is_due(self) -> bool:
-        """Whether files are to be loaded now."""
-        return self._problem == "" and self._unloaded > 0 and self._wait_seconds() == 0
+        return self._files.seconds_left
 
     def take(self, messages: Iterable[bytes]) -> None:
         """Take encoded frames, and what is said of files."""
@@ -154,12 +123,8 @@ class Writer:
             message = decode_message(data)
             if isinstance(message, Frame):
                 self._frames.append(message)
-            else:
-                if not self._unloaded:
-                    self._since = time.monotonic()
-                self._appended = message.end
-                if self._flusher is not None:
-                    self._flusher.expect()
+            elif self._files is not None:
+                self._files.expect(message.end)
 
     def _send(self, message: Report) -> None:
         if self._is_open:
@@ -191,11 +156,10 @@ class Writer:
             if self._adoption is None:
                 limit = COMMIT_CUSTOMERS if start.is_durable else LOAD_CUSTOMERS  # for which answers wait
                 self._adoption = Adoption(self._store, folder, start.session, limit)
-            if self._loader is None and not start.is_durable:
-                self._loader = SessionLoader(self._store, folder, start.session, position=start.position)
-            if start.is_durable:
+            if self._files is None:
                 self._ledger.touch()
             else:
+                self._files.open(self._store)
                 with self._store.writing() as connection:
                     touch_writer(connection, JOURNAL_WRITER)
         except (TableError, OSError) as error:
@@ -270,41 +234,19 @@ class Writer:
 
     # Files
 
-    def _load(self) -> None:
-        """Load some of the worker's files."""
-        assert self._loader is not None  # noqa: S101  something is not loaded
+    def _load_or_seal(self) -> None:
+        """Load some of the worker's files if it is time, or seal the records of an hour that is over."""
+        files = self._files
         try:
-            is_progress = self._loader.load()
+            if files is not None and files.unloaded and not self._wait_seconds():
+                if (loaded := files.load()) is not None:
+                    self._send(loaded)
+                return
+            for one in (self._ledger, files):
+                if one is not None:
+                    one.seal()
         except TableError as error:
             self._note(str(error))
-            return
-        except FilesError as error:
-            self._report_fault(str(error))
-            self._since = time.monotonic() + RETRY_SECONDS
-            return
-        self._fault = ""
-        self._send(Loaded(self._loader.position, self._loader.take_lost()))
-        if not self._unloaded:
-            self._turns += 1
-            self._turned_at = time.monotonic()
-        self._set_priority()
-        # Without progress the file was damaged, or removed, until the worker begins another one.
-        self._since = time.monotonic() + (0.0 if is_progress else RETRY_SECONDS)
-
-    def _report_fault(self, fault: str) -> None:
-        """Say why the worker's files can't be read or removed, once."""
-        if fault != self._fault:
-            self._fault = fault
-            print(f"{fault}; it is tried again", file=sys.stderr)  # noqa: T201  to the log
-
-    def _set_priority(self) -> None:
-        """Give way to scoring as long as the files are loaded in time."""
-        if self._priority is None:
-            return
-        if time.monotonic() - self._turned_at > LATE_SECONDS:
-            self._priority.restore()
-        else:
-            self._priority.lower()
 
     def _adopt(self) -> None:
         """Load some of what others have left behind."""
@@ -321,38 +263,12 @@ class Writer:
         else:
             self._send(adopted)
 
-    def _finish_files(self) -> None:
-        """Load what the worker has left, if that is possible, and remove the files."""
-        if self._loader is None or self._problem != "":
-            return
-        self._loader.end_session()
-        try:
-            while self._loader.load():
-                pass
-            if missing := self._unloaded:
-                print(f"{missing} records of session {self._start.session} can't be read", file=sys.stderr)  # noqa: T201
-            remove_session(Path(self._start.spill), self._start.session)
-        except TableError:
-            return  # whoever comes next loads it
-        except (FilesError, OSError) as error:
-            self._report_fault(str(error))
-
-    # The rest
-
-    def _seal(self) -> None:
-        try:
-            for one in (self._ledger, self._loader):
-                if one is not None:
-                    one.seal()
-        except TableError as error:
-            self._note(str(error))
-
     def _close(self) -> None:
-        for one in (self._ledger, self._loader):
+        for one in (self._ledger, self._files):
             if one is not None:
                 with suppress(TableError):  # what is not sealed is still in the chain
                     one.close()
-        for other in (self._adoption, self._flusher, self._checkpoints):
+        for other in (self._adoption, self._checkpoints):
             if other is not None:
                 other.close()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from training.default.config import Config
-    from training.publication import FittedModel
+    from training.trained import FittedModel
 
 
 def fit_best(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from churn.dates import FORMATS, ISO, DetectedFormat, describe_format, read_date, write_date
-from churn.schema import Feature
+from churn.feature import Feature
 from training.cells import count_words, is_text, select_present
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from churn.feature import Feature
     from churn.names import Role
-    from churn.schema import Feature
     from training.tables import Table
 
 CODE_SHARE = 0.01

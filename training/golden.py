@@ -11,7 +11,8 @@ from churn.trust.relations import MAX_COVERED_LEVELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 ROWS = 32
 """Number of golden rows, unless a category needs more to be covered."""

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn.schema import OTHER
+from churn.feature import OTHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 QUANTITY_BINS = 10
 LEVEL_BINS = 50

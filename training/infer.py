@@ -17,8 +17,9 @@ import pyarrow as pa
 from pyarrow import compute
 
 from churn.errors import TableError
+from churn.feature import FLAG_WORDS, Feature
 from churn.names import normalize, normalize_names
-from churn.schema import FLAG_WORDS, Feature, Schema
+from churn.schema import Schema
 from training.cells import as_numbers, as_words, count_distinct, count_words, is_present, select_present
 from training.date_columns import describe_dates, explain_doubt, find_dates
 from training.doubts import (

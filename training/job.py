@@ -18,9 +18,10 @@ from training.default.folds import split_folds
 from training.level_statistics import FoldedLabels
 from training.networks import NETWORKS
 from training.preprocess import fit_with_statistics, restore_transformer
-from training.publication import FittedModel, Trained, write_bundle, write_signed_bundle
+from training.publication import write_bundle, write_signed_bundle
 from training.report.data import Costs
 from training.split import split_rows
+from training.trained import FittedModel, Trained
 from training.warm_start import load_earlier
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Options:
         Hyperparameters of the default network.
     threshold : float
         A customer is predicted to leave above this probability.
+    horizon : int or None
+        Days after a row in which its customer counts as a leaver, if that is known: judgements use it.
     warm_start : int or None
         A version to start from: the reference network goes on with its preprocessor and weights, the default one
         takes its depth of trees and its features, and so need not search for them.
@@ -73,6 +76,7 @@ class Options:
     test_size: float = 0.2
     config: Config = field(default_factory=Config)
     threshold: float = 0.5
+    horizon: int | None = None
     warm_start: int | None = None
     promote: bool = True
     costs: Costs = field(default_factory=Costs)
@@ -262,4 +266,6 @@ def describe(options: Options) -> dict[str, Any]:
         "threshold": options.threshold,
         "warm_start": options.warm_start,
     }
+    if options.horizon is not None:
+        settings["horizon_days"] = options.horizon
     return settings | ({"config": options.config.to_dict()} if options.network == "default" else {})

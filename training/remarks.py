@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature
+    from churn.feature import Feature
     from training.tables import Table
 
 NEAR_KEY_SHARE = 0.98

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 REFERENCE = 1000
 """Training customers that others are compared with, at most; half of them where there are fewer than twice as many."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature
+    from churn.feature import Feature
 
 MAX_LEVELS = 12
 """Maximum number of groups of a feature; rarer values are combined."""

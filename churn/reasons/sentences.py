@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from churn.dates import write_date
 
 if TYPE_CHECKING:
-    from churn.schema import Feature
+    from churn.feature import Feature
 
 LONGEST_SUBJECT = 60
 """Characters of a description; fields with longer ones are called by their name."""

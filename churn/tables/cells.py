@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import compute, csv
 
 from churn.errors import Violation
-from churn.schema import MISSING_WORDS
+from churn.feature import MISSING_WORDS
 from churn.tables.encoding import NOT_UTF8, UNREADABLE, is_utf8
 from churn.tables.records import count_lines, drop_lines, find_begins, find_lines, find_quoted
 from churn.tables.rows import Rows
@@ -26,7 +26,7 @@ from churn.tables.rows import Rows
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from churn.schema import Feature
+    from churn.feature import Feature
     from churn.tables.csv_format import CsvFormat
 
 UNCLOSED = "has a quote that does not close"

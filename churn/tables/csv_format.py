@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from churn.errors import TableError
+from churn.feature import MISSING_WORDS
 from churn.names import normalize_names
 from churn.numerals import MARKS, find_decimal, is_number
-from churn.schema import MISSING_WORDS
 from churn.tables.encoding import NotUtf8Error
 from churn.tables.records import count_lines, cut_records, drop_lines, find_first_end
 

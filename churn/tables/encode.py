@@ -16,8 +16,8 @@ from pyarrow import compute, types
 from churn import identifiers
 from churn.columns import MAX_VIOLATIONS, find_wrong_numbers
 from churn.errors import InvalidCustomersError, TableError, Violation
+from churn.feature import LARGEST, MISSING_WORDS, Feature, InvalidValueError
 from churn.numerals import COMMA_NUMBER, THOUSANDS, find_hint, read_number
-from churn.schema import LARGEST, MISSING_WORDS, Feature, InvalidValueError, Schema
 from churn.tables.shared_texts import compact
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.numerals import Decimal
+    from churn.schema import Schema
 
 READABLE = "numbers, booleans, texts, dates and times, or dictionaries of them"
 """Description of the supported types."""

@@ -9,13 +9,14 @@ import numpy as np
 
 from churn.dates import count_days
 from churn.errors import BundleError
-from churn.schema import LARGEST
+from churn.feature import LARGEST
 from churn.trust.numbers import decode_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 BACKGROUND_FILE = "background.npy"
 

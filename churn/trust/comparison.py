@@ -9,7 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 MISSING_SHARE = 0.1
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import BundleError
-from churn.schema import InvalidValueError
+from churn.feature import InvalidValueError
 
 MAX_COVERED_LEVELS = 64
 """Golden rows have every level of a category of at most so many, and this number of levels of a larger one: each level
@@ -15,7 +15,8 @@ takes a row, and categories of thousands of levels are pooled or encoded by stat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 
 def check_relations(schema: Schema, content: Mapping[str, Any]) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)

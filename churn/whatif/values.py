@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature
+    from churn.feature import Feature
 
 LOW_SHARE, HIGH_SHARE = 0.1, 0.9
 """The spread of a column lies between these quantiles, which a few extreme customers don't move."""

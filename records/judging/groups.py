@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from churn.feature import InvalidValueError
 from churn.measures.groups import split_feature
 from churn.names import normalize_keys
-from churn.schema import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 
 class GroupReader:

@@ -12,9 +12,10 @@ from pyarrow import compute, parquet
 
 from churn import identifiers
 from churn.errors import TableError, Violation
+from churn.feature import Feature
 from churn.names import normalize, normalize_names
 from churn.runtime.files import sha256
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from churn.tables.cells import CellParser
 from churn.tables.columns import ColumnsError
 from churn.tables.csv_file import CsvFile

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from churn.dates import write_date
+from churn.feature import FLAG_WORDS, LARGEST
 from churn.names import BATCH, name_results
-from churn.schema import FLAG_WORDS, LARGEST
 
 if TYPE_CHECKING:
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 
 class Warned(BaseModel):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
 
 BOUNDS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, -0.001, 0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_VALUES = 20

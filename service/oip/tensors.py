@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn.errors import Violation
+    from churn.feature import Feature
     from churn.reasons.strongest import Wanted
-    from churn.schema import Feature, Schema
+    from churn.schema import Schema
 
 MAX_FAULTS = 10
 """Maximum number of invalid values in an error, which is a single string in this protocol."""

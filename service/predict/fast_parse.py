@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from churn.columns import find_wrong_numbers, make_stacker
+from churn.feature import FLAG_WORDS, LARGEST
 from churn.leniency import STRICT
 from churn.names import BATCH, IDENTIFIER_LIMIT
-from churn.schema import FLAG_WORDS, LARGEST
 from service.errors import RequestProblem
 from service.guard.json_limits import JsonLimits, check_json
 from service.predict.parse import BatchRequest, SingleRequest, count_objects, parse, parse_parts
@@ -28,8 +28,9 @@ from service.predict.parts import PART_BYTES, divide
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from churn.feature import Feature
     from churn.leniency import Leniency
-    from churn.schema import Feature, Schema
+    from churn.schema import Schema
 
 # The key of a batch is searched in this many leading bytes; `service.predict.parse` finds one that comes later.
 _PEEK = 64

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from churn.columns import MAX_VIOLATIONS
+from churn.feature import InvalidValueError
 from churn.leniency import STRICT, Leniency
 from churn.names import ALLOWED_IDENTIFIER, BATCH, IDENTIFIER_LIMIT, normalize_keys
-from churn.schema import InvalidValueError
 from service.errors import RequestProblem, shorten
 from service.guard.json_limits import JsonLimits, check_json
 

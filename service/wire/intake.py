@@ -14,18 +14,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import resource
 import socket
-import struct
 from collections import deque
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from service.wire.backlog import PROBES
+from service.wire.descriptors import MOST_REFUSED, SPARE_CONNECTIONS
 from service.wire.listening import BACKLOG
 from service.wire.lobby import Lobby
+from service.wire.peeking import peek
 from service.wire.spread import CLOSED
 
 if TYPE_CHECKING:
@@ -48,18 +48,8 @@ TEND_SECONDS = 0.005
 OPENING_SECONDS = 0.0003
 """Time for that in each interval, while there is an overload."""
 
-SPARE_CONNECTIONS = 32
-"""Connections beyond the limit on which probes are answered; all other requests are refused on them."""
-
-RESERVED_FILES = 128
-"""File descriptors that are kept for files, the connections above and those that are being refused; a quarter, if the
-limit is low."""
-
-MOST_REFUSED = 16
-"""Maximum number of refused connections that stay open for a moment, so that their clients can read why."""
-
 LINGER_SECONDS = 0.5
-"""For how long they stay open."""
+"""For how long refused connections stay open, so that their clients can read why."""
 
 READ_BYTES = 64 * 1024
 
@@ -69,33 +59,9 @@ RETRY_SECONDS = 0.2
 PAUSE_SECONDS = 0.005
 """For how long a worker with more connections than others leaves new ones to them."""
 
-ESTABLISHED = 1
-"""State of an open TCP connection in Linux's ``struct tcp_info``."""
-
-_INFO = struct.Struct("=B51xI")
-"""Beginning of ``struct tcp_info``: the state, and the milliseconds since data were received the last time."""
-
-_PROBE_BYTES = max(map(len, PROBES))
-
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = logging.getLogger(__name__)
-
-
-def find_most_connections(setting: int | None) -> int:
-    """Return the maximum number of connections of a worker, from ``CHURN_MAX_CONNECTIONS`` and the limit of files."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files == resource.RLIM_INFINITY:
-        files = 2**20
-    possible = max(1, files - min(RESERVED_FILES, files // 4) - SPARE_CONNECTIONS - MOST_REFUSED)
-    if setting is not None and setting > possible:
-        _log.warning(
-            "CHURN_MAX_CONNECTIONS=%d is lowered to %d: a worker may open %d files (ulimit -n)",
-            setting,
-            possible,
-            files,
-        )
-    return possible if setting is None else min(setting, possible)
 
 
 class AcceptPolicy(Protocol):
@@ -146,7 +112,7 @@ class Intake:
     count : callable
         Returns the number of open connections.
     most : int
-        Maximum number of connections; see `find_most_connections`.
+        Maximum number of connections; see `service.wire.descriptors`.
     policy : AcceptPolicy
     spread : Spread
         Numbers of connections of all workers.
@@ -223,7 +189,7 @@ class Intake:
 
     def _receive(self, accepted: socket.socket) -> float:
         """Take a connection in an overload; return the time in seconds that is left to be spent on it."""
-        found = _peek(accepted)
+        found = peek(accepted)
         if found is None:
             self._policy.count_left(0.0)
             accepted.close()
@@ -240,7 +206,7 @@ class Intake:
         """Open or refuse connections of the lobby."""
         until = perf_counter() + (OPENING_SECONDS if self._policy.is_overload else ACCEPT_SECONDS)
         for waiting in self._lobby.take_newest():
-            if (found := _peek(waiting.connection)) is None:
+            if (found := peek(waiting.connection)) is None:
                 self._policy.count_left(perf_counter() - waiting.since)
                 waiting.connection.close()
             else:
@@ -257,7 +223,7 @@ class Intake:
             self._loop.call_later(TEND_SECONDS, self._tend_lobby)
 
     def _refuse_late(self, connection: socket.socket, waited: float) -> None:
-        if _peek(connection) is None:
+        if peek(connection) is None:
             self._policy.count_left(waited)
         else:
             with suppress(OSError):
@@ -307,29 +273,3 @@ class Intake:
     def _resume(self) -> None:
         if self._is_open:
             self._loop.add_reader(self._listener.fileno(), self._accept)
-
-
-class _Found(NamedTuple):
-    """What has arrived on a connection: the first bytes, and for how many seconds they have waited."""
-
-    begins: bytes
-    waited: float
-
-
-def _peek(accepted: socket.socket) -> _Found | None:
-    """Look at what has arrived on a connection; None if the client has closed it, or its half of it."""
-    if not hasattr(socket, "TCP_INFO"):
-        return _Found(b"", 0.0)
-    try:
-        info = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-        if len(info) < _INFO.size:
-            return _Found(b"", 0.0)
-        state, milliseconds = _INFO.unpack(info)
-        if state != ESTABLISHED:
-            return None
-        begins = accepted.recv(_PROBE_BYTES, socket.MSG_PEEK)
-    except BlockingIOError:
-        return _Found(b"", 0.0)
-    except OSError:
-        return None
-    return _Found(begins, milliseconds / 1000)

@@ -17,7 +17,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl, s
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.wire.intake import Intake, find_most_connections
+from service.wire.descriptors import find_most_connections
+from service.wire.intake import Intake
 from service.wire.listening import admit_new, count_waiting, ignore_new, is_ignoring_new
 
 if TYPE_CHECKING:

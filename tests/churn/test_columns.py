@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from churn.columns import MAX_VIOLATIONS, encode_columns, find_unusual, find_wrong_numbers
 from churn.errors import InvalidCustomersError
-from churn.schema import LARGEST, Feature, InvalidValueError, Kind, Schema
+from churn.feature import LARGEST, Feature, InvalidValueError, Kind
+from churn.schema import Schema
 
 AGE = Feature("age", "integer", minimum=0, maximum=130)
 INCOME = Feature("income", "number", nullable=True)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from churn.bundle import read_bundle
 from churn.drift import Bins, Drift, population_stability_index
 from churn.errors import BundleError
+from churn.feature import Feature
 from churn.registry import Registry
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.histograms import count_features
 
 SCHEMA = Schema(

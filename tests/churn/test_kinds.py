@@ -12,7 +12,8 @@ import pytest
 
 from churn.columns import encode_columns
 from churn.errors import InvalidCustomersError
-from churn.schema import Feature, InvalidValueError, Schema
+from churn.feature import Feature, InvalidValueError
+from churn.schema import Schema
 from churn.tables.encode import encode_batch
 
 SINCE = Feature("since", "date", format="%d-%m-%y")

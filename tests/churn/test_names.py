@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn.errors import SchemaError
+from churn.feature import Feature
 from churn.names import ANSWER_NAMES, find_alike, find_fault, normalize, normalize_keys, normalize_names
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn.errors import BundleError
+from churn.feature import Feature
 from churn.preprocessing import Preprocessor
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.dataset import Dataset, load_dataset
 from training.preprocess import FIT_ROWS, PLAIN, Encoding, as_objects, fit_preprocessor, quiet_about_gaps
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from churn.dates import FORMATS
 from churn.errors import SchemaError
+from churn.feature import KINDS, LARGEST, MISSING_WORDS, OTHER, Feature, InvalidValueError
 from churn.names import find_fault, normalize
-from churn.schema import KINDS, LARGEST, MISSING_WORDS, OTHER, Feature, InvalidValueError, Schema
+from churn.schema import Schema
 from training.schema_file import read_schema, write_schema_file
 
 if TYPE_CHECKING:

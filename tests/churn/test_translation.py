@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.translation import Translator
 
 SOURCE = Schema(

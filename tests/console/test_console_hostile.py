@@ -12,7 +12,8 @@ from browsing import WIDTHS, find_barriers, find_overflow, open_page, read_proba
 from playwright.sync_api import expect
 from service_process import running_service
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

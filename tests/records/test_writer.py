@@ -19,7 +19,7 @@ from record_samples import MARCH, make_decision
 from waiting import DEADLINE, wait_until
 
 from churn.errors import TableError
-from records import checkpoints, flushing, loading
+from records import checkpoints, flushing, loading, own_files
 from records import writer as writer_module
 from records.chain import Chain
 from records.expand import expand, split_list
@@ -542,7 +542,7 @@ def test_the_log_of_sqlite_is_moved_beside_the_commits(tmp_path: Path, monkeypat
 def test_a_writer_that_is_late_no_longer_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = tmp_path / "autogroup"
     session.touch()
-    monkeypatch.setattr(writer_module, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(own_files, "LATE_SECONDS", 0.0)
     monkeypatch.setattr(loading, "LOAD_CUSTOMERS", 1)
     set_to: list[int] = []
     monkeypatch.setattr(Priority, "_set", lambda _self, value: set_to.append(value) is None)

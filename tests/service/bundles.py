@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from churn.bundle import KERAS_FILE, ONNX_FILE, PREPROCESSOR_FILE, REPORT_FILE, write_manifest
 from churn.columns import encode_columns
 from churn.engines import import_onnxruntime
+from churn.feature import Feature
 from churn.names import normalize
 from churn.preprocessing import Preprocessor
 from churn.registry import Registry
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from churn.trust.background import BACKGROUND_FILE
 from churn.trust.manifest import MIN_GOLDEN_ROWS
 from churn.trust.support import MEMBERS_FILE

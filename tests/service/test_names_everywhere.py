@@ -24,7 +24,8 @@ from table_requests import ARROW, CSV, post, read_arrow, read_csv, to_arrow, to_
 from batch.files.job import FileJob, score_file
 from batch.sql.job import SqlJob, score_query
 from churn.columns import encode_columns
-from churn.schema import MISSING_WORDS, Feature, Schema
+from churn.feature import MISSING_WORDS, Feature
+from churn.schema import Schema
 from churn.scorer import load_scorer
 from churn.tables.encode import encode_batch
 from service.predict.fast_parse import FastParser

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.tables import records
 from churn.tables.cells import UNCLOSED, CellParser, RecordBlock, split_records
 from churn.tables.csv_format import CsvFormat

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn.errors import TableError
+from churn.feature import Feature
 from churn.numerals import find_decimal, read_number
-from churn.schema import Feature
 from churn.tables import csv_format
 from churn.tables.csv_format import CsvFormat, find_csv_format
 from churn.tables.encoding import find_encoding

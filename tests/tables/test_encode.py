@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from churn.columns import MAX_VIOLATIONS
 from churn.errors import InvalidCustomersError
-from churn.schema import MISSING_WORDS, Feature, InvalidValueError, Schema
+from churn.feature import MISSING_WORDS, Feature, InvalidValueError
+from churn.schema import Schema
 from churn.tables.encode import encode_batch
 
 # --- Reading a batch: the vectorised way says what the rule for one value says ----------------------------------------

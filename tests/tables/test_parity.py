@@ -13,7 +13,7 @@ import pytest
 import ways
 from ways import CUSTOMER, SCHEMA, Fault, Outcome
 
-from churn.schema import MISSING_WORDS, Feature
+from churn.feature import MISSING_WORDS, Feature
 from churn.tables.csv_format import SAMPLE_BYTES
 from churn.tables.encoding import NOT_UTF8
 

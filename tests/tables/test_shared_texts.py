@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.tables.encode import encode_batch
 from churn.tables.shared_texts import compact, find_longest, measure_texts
 

@@ -14,7 +14,8 @@ from pyarrow import csv, feather, ipc, parquet
 
 from batch.files.job import FileJob, score_file
 from batch.sql.job import SqlJob, score_query
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from service.tables.job import TableJob
 
 if TYPE_CHECKING:

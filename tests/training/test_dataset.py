@@ -13,7 +13,8 @@ import pytest
 from bank import FEATURES, REAL_TABLE, draw_customers, with_gaps, write_csv
 
 from churn.errors import TableError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from training.customers import read_customers
 from training.dataset import Dataset, load_dataset
 from training.schema_file import read_schema, write_schema_file

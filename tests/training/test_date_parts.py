@@ -11,8 +11,9 @@ import pytest
 
 from churn.dates import count_days, read_month, read_weekday
 from churn.errors import BundleError
+from churn.feature import Feature
 from churn.preprocessing import Preprocessor
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.date_parts import choose_parts
 from training.default.folds import split_folds
 from training.level_statistics import FoldedLabels

@@ -6,8 +6,9 @@ import numpy as np
 
 from churn.columns import as_customers, encode_columns
 from churn.drift import Bins
+from churn.feature import Feature
 from churn.measures.groups import split_feature
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.evaluate import Part
 from training.golden import draw_golden_rows
 from training.histograms import count_features

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from quick import CONFIG
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from training import best, job
 from training.dataset import Dataset
 from training.default import trees

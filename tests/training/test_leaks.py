@@ -9,7 +9,8 @@ import pytest
 from bank import draw_customers, write_csv
 
 from churn.errors import TableError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from training.dataset import load_dataset
 from training.leaks import find_leaks, judge_column
 from training.streaming.spread import Split, open_streamed

@@ -16,8 +16,9 @@ import tampering
 from churn.bundle import read_bundle
 from churn.columns import as_customers
 from churn.errors import BundleError
+from churn.feature import Feature
 from churn.preprocessing import Preprocessor
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from churn.trust.relations import MAX_COVERED_LEVELS
 from training import export, golden, histograms, provenance, publication, tutorial
 from training.preprocess import PLAIN, Encoding, as_objects, fit_preprocessor, quiet_about_gaps, restore_transformer

@@ -12,7 +12,8 @@ from databases import make_empty
 from record_samples import make_decision, write
 
 from churn.errors import TableError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from records.judging.judge import Plan
 from records.judging.outcome_file import read_outcomes
 from records.judging.outcomes import load_outcomes

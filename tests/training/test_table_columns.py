@@ -14,7 +14,8 @@ from bank import draw_customers, write_csv
 
 from churn.drift import Bins
 from churn.errors import SchemaError, TableError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from training.dataset import Dataset, load_dataset
 from training.histograms import count_features
 from training.levels import choose_levels, find_objection

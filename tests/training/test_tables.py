@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from churn.errors import TableError
-from churn.schema import Feature, InvalidValueError, Schema
+from churn.feature import Feature, InvalidValueError
+from churn.schema import Schema
 from training.cells import as_numbers
 from training.dataset import load_dataset
 from training.tables import LISTED, Fault, Table, list_faults, read_table

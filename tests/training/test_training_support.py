@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from explained import write_network
 
+from churn.feature import Feature
 from churn.reasons.explainer import Explainer
 from churn.reasons.session import Session
 from churn.reasons.support import SupportFinder, clipped_logit
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from churn.support import Axis
 from churn.trust.support import MEMBERS_FILE, NEIGHBOURS_FILE, read_support
 from training.export import load_onnx

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
     from training.report.reasons import Reasoned
 
 MAX_DOTS = 120

@@ -13,9 +13,10 @@ from training.support import FEW_VALUES, SPIKE_SHARE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.feature import Feature
     from churn.reasons.explainer import Explainer
     from churn.reasons.strongest import Reason
-    from churn.schema import Feature, Schema
+    from churn.schema import Schema
     from training.evaluate import Part
 
 MAX_CUSTOMERS, MIN_CUSTOMERS = 500, 100

@@ -17,8 +17,8 @@ from training.levels import MANY_LEVELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.feature import Feature
     from churn.numerals import Decimal
-    from churn.schema import Feature
 
 
 @dataclass(slots=True)

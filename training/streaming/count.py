@@ -14,7 +14,7 @@ from tqdm import tqdm
 from churn.scorer import PROBABILITY_DECIMALS
 from training.evaluate import score
 from training.histograms import count_between, count_scores, find_edges
-from training.publication import FullStatistics
+from training.trained import FullStatistics
 
 if TYPE_CHECKING:
     from typing import Any
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.evaluate import Scores
-    from training.publication import FittedModel
     from training.streaming.spread import StreamedTable
+    from training.trained import FittedModel
 
 STEPS = 10**PROBABILITY_DECIMALS
 

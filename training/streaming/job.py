@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from churn.registry import Registry
 from training.job import Options, Outcome, describe, publish
-from training.publication import FittedModel, Trained
 from training.streaming.count import count
 from training.streaming.fit import fit_streamed
 from training.streaming.records import write_records
 from training.streaming.sample import fit_on_sample
+from training.trained import FittedModel, Trained
 
 if TYPE_CHECKING:
     from pathlib import Path

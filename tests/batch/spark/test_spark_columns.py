@@ -14,7 +14,8 @@ from file_jobs import read
 from file_jobs import score as score_here
 from pyarrow import csv, dataset, parquet
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.scorer import load_scorer
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from churn.dates import count_days
+from churn.feature import Feature
 from churn.reasons.sentences import write_sentence
-from churn.schema import Feature
 
 BALANCE = Feature("Balance", "number", description="Balance", unit="euros", nullable=True)
 TIME = Feature("Tenure", "integer", description="Time the customer has been with the bank", unit="years")

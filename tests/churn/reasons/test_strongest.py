@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from explained import make_dense
 
+from churn.feature import Feature
 from churn.reasons.columns import list_columns, list_fields, make_columns
 from churn.reasons.explainer import Explainer
 from churn.reasons.rounding import round_points
 from churn.reasons.strongest import ReasonWriter, Wanted, read_wanted
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,14 @@ import pytest
 from explained import DENSE, MadeScorer, as_scorer, write_network
 
 from churn.errors import EngineError
+from churn.feature import Feature
 from churn.reasons.columns import list_columns, make_columns
 from churn.reasons.explainer import Explainer
 from churn.reasons.sentences import write_support_sentence
 from churn.reasons.session import Session
 from churn.reasons.strongest import ReasonWriter
 from churn.reasons.support import SupportFinder
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from churn.support import Axis, Members, Space, SupportData
 
 if TYPE_CHECKING:

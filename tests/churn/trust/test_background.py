@@ -11,7 +11,8 @@ from tampering import forge_manifest
 from churn.bundle import read_bundle
 from churn.dates import count_days
 from churn.errors import BundleError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.trust.background import BACKGROUND_FILE, MAX_ROWS, decode_background, limit_size
 
 if TYPE_CHECKING:

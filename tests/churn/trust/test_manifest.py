@@ -16,7 +16,8 @@ from tampering import sign
 from churn.bundle import MANIFEST, MAX_MANIFEST_BYTES, read_bundle
 from churn.drift import Drift
 from churn.errors import BundleError, ChurnError
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.scorer import load_scorer
 from churn.trust import relations
 from churn.trust.manifest import decode_manifest

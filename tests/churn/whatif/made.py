@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn.schema import Feature
+    from churn.feature import Feature
     from churn.whatif.steps import Steps
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import draw_table, find, make_network, run, search_at_random, search_everywhere
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.whatif.axes import make_axes
 from churn.whatif.counterfactuals import GRID_EVALUATIONS, MAX_CHANGES, MAX_FOUND, propose
 from churn.whatif.steps import CALL_COST, SLICE, Run

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from made import run
 
-from churn.schema import OTHER, Feature, Schema
+from churn.feature import OTHER, Feature
+from churn.schema import Schema
 from churn.whatif.sensitivity import Sensitivity, trace
 from churn.whatif.values import show
 

@@ -12,7 +12,8 @@ from bundles import BANK, CUSTOMER, ODD, ODD_CUSTOMER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from service.errors import RequestProblem
 from service.predict.fast_parse import FastParser
 from service.predict.parse import BatchRequest, SingleRequest, parse

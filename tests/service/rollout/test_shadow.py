@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 from running import read_metrics, start
 from waiting import DEADLINE, wait_until
 
+from churn.feature import Feature
 from churn.registry import Registry
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from service.observe import shadow as module
 from service.observe.shadow import Shadow
 from service.observe.shadow_metrics import MAX_VALUES, Comparison, ShadowMetrics, list_values, summarise

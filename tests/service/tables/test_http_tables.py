@@ -29,7 +29,8 @@ from service.settings import Settings
 from service.tables.job import TableJob
 
 if TYPE_CHECKING:
-    from churn.schema import Feature, Schema
+    from churn.feature import Feature
+    from churn.schema import Schema
     from churn.scorer import Scorer
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,8 @@ from problems import assert_problem
 from running import read_metrics, start
 from waiting import wait_until
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from churn.share import is_chosen
 from churn.whatif.steps import SLICE, Run
 from service.api.whatif import CounterfactualAnswer, SensitivityAnswer

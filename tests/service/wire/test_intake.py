@@ -18,9 +18,11 @@ from service_process import running_service
 from socket_service import Running, read, read_answers, request, serving
 from waiting import DEADLINE, wait_until
 
-from service.wire import intake
+from service.wire import descriptors, intake
 from service.wire import waiting as waiting_module
-from service.wire.intake import Intake, find_most_connections
+from service.wire.descriptors import find_most_connections
+from service.wire.intake import Intake
+from service.wire.peeking import peek
 from service.wire.spread import CLOSED, Spread
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ def test_idle_connections_up_to_the_limit_of_files_do_not_end_the_service(bank_m
 
 def test_the_bound_leaves_files_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     for files, most in ((1024, 848), (65_536, 65_360), (256, 144), (resource.RLIM_INFINITY, 2**20 - 176), (10, 1)):
-        monkeypatch.setattr(intake.resource, "getrlimit", lambda _, files=files: (files, files))
+        monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _, files=files: (files, files))
         assert find_most_connections(None) == most
         assert find_most_connections(10**9) == most
         assert find_most_connections(1) == 1
@@ -313,11 +315,11 @@ def test_who_left_before_the_connection_was_accepted_is_known() -> None:
             return accepted
 
         def is_found(accepted: socket.socket, expected: Callable[[Any], bool]) -> None:
-            wait_until(lambda: expected(intake._peek(accepted)))
+            wait_until(lambda: expected(peek(accepted)))
             accepted.close()
 
         with socket.create_connection(listener.getsockname()) as client, accept() as accepted:
-            assert intake._peek(accepted) == (b"", 0.0)
+            assert peek(accepted) == (b"", 0.0)
             client.sendall(b"POST")
             is_found(accepted, lambda found: found is not None and found.begins == b"POST" and found.waited > 0)
         client = socket.create_connection(listener.getsockname())

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from quick import CONFIG, make_options
 
+from churn.feature import Feature
 from churn.layers import ObliviousTrees as TreesLayer
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training import job
 from training.context import TrainingContext
 from training.dataset import Dataset

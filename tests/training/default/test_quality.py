@@ -116,7 +116,7 @@ def test_training_is_reached_and_the_report_is_not(code_digest: ModuleType) -> N
     found = set(code_digest.collect_code(OURS))
     assert ("churn.layers", "ObliviousTrees") in found
     assert ("training.default.trees", "fit_bag") in found
-    assert ("training.publication", "FittedModel") in found
+    assert ("training.trained", "FittedModel") in found
     assert not {("training.publication", "write_bundle"), ("training.job", "train")} & found
     assert {name for module, name in found if module.startswith("training.report")} == {"", "Costs"}
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from quick import make_options
 
-from churn.schema import Feature, Schema
+from churn.feature import Feature
+from churn.schema import Schema
 from training import job
 from training.dataset import Dataset
 from training.default import budget, student

@@ -10,8 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from churn.feature import Feature
 from churn.measures.intervals import NOT_KNOWN, bootstrap
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training import evaluate
 from training.default.assemble import LINEAR, TAILS, TREES
 from training.default.members import KINDS

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from churn.feature import Feature
 from churn.measures.groups import MAX_LEVELS, split_feature
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.evaluate import Part
 from training.report.importance import permutation_importance
 from training.report.subgroups import (

@@ -12,8 +12,9 @@ import pytest
 from explained import make_dense
 from test_report import EVIL, Page, make_data
 
+from churn.feature import Feature
 from churn.reasons.explainer import Explainer
-from churn.schema import Feature, Schema
+from churn.schema import Schema
 from training.evaluate import Part
 from training.report import reasons, write_model_card, write_report
 from training.report.analysis import analyse
