@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from churn.errors import RegistryError
+from churn.horizon import DEFAULT_DAYS, parse_horizon, read_horizon
 from churn.registry import Registry
 from churn.runtime.imports import block_imports
 from cli.extras import require_extra
@@ -16,6 +19,7 @@ from cli.options import engine_option, models_option, store_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from churn.bundle import Manifest
     from churn.engines import EngineChoice
 
 _SHOWN = ("share_left", "roc_auc", "log_loss", "precision", "recall", "lift", "calibration_slope",
@@ -23,9 +27,8 @@ _SHOWN = ("share_left", "roc_auc", "log_loss", "precision", "recall", "lift", "c
 
 horizon_option = click.option(
     "--horizon",
-    default="90d",
-    show_default=True,
-    help="Days (90d) or weeks (12w) after a record within which a customer must leave for it to have been right.",
+    help="Days (90d) or weeks (12w) after a record within which a customer must leave for it to have been right.  "
+    "[default: that of the current version's training, or 90d]",
 )
 
 months_option = click.option(
@@ -51,7 +54,7 @@ def judging_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @require_extra("records")
 @block_imports()
-def judge(url: str, models: Path, horizon: str, months: int, json_file: Path | None) -> None:
+def judge(url: str, models: Path, horizon: str | None, months: int, json_file: Path | None) -> None:
     """Judge recorded decisions by their outcomes, and store the result.
 
     Prints measures by month and version. A running service shows what was stored as metrics and at GET /performance.
@@ -76,7 +79,7 @@ def judge(url: str, models: Path, horizon: str, months: int, json_file: Path | N
     help="HTML report to write, replaced if it exists.",
 )
 @require_extra("records,train")
-def report(url: str, models: Path, horizon: str, months: int, output: Path) -> None:
+def report(url: str, models: Path, horizon: str | None, months: int, output: Path) -> None:
     """Judge recorded decisions as `churn records judge` does, and write a report.
 
     Example: churn records report --url sqlite:////data/records.db --output judgement.html
@@ -107,7 +110,7 @@ def report(url: str, models: Path, horizon: str, months: int, output: Path) -> N
 def compare(
     url: str,
     models: Path,
-    horizon: str,
+    horizon: str | None,
     months: int,
     engine: EngineChoice,
     challenger: int,
@@ -125,8 +128,7 @@ def compare(
     from churn.scorer import load_scorer
     from records import times
     from records.judging.compare import compare as judge_both
-    from records.judging.join import parse_horizon
-    from records.judging.judge import Plan
+    from records.judging.judge import Plan, read_manifests
     from records.store import open_store
 
     registry = Registry(models)
@@ -134,7 +136,8 @@ def compare(
     if known == str(challenger):
         raise click.UsageError(f"version {challenger} can't be compared with itself; give another --champion")
     scorer = load_scorer(registry.folder(challenger), engine)
-    plan = Plan(parse_horizon(horizon), months, times.now())
+    manifests, _ = read_manifests(registry)
+    plan = Plan(choose_horizon(horizon, manifests, known), months, times.now())
     found = judge_both(open_store(url), plan, known, scorer, include_known=include_known)
     if json_file is not None:
         replace_text(json_file, json.dumps(found, indent=1) + "\n")
@@ -154,16 +157,49 @@ def _print_comparison(found: Mapping[str, Any]) -> None:
     click.echo(f"{found['verdict']}: {found['reason']}")
 
 
-def _judge(url: str, models: Path, horizon: str, months: int) -> dict[str, Any]:
+def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version: str | None) -> int:
+    """Return the horizon in days: as given, or that of a version, and say which versions had another one in training.
+
+    Parameters
+    ----------
+    text : str or None
+        As given.
+    manifests : mapping of str to Manifest
+        By version.
+    version : str or None
+
+    Raises
+    ------
+    TableError
+        If the given one is none.
+    """
+    known = {name: read_horizon(manifest.content) for name, manifest in manifests.items()}
+    days = parse_horizon(text) if text is not None else known.get(version or "") or DEFAULT_DAYS
+    for name, trained in known.items():
+        if trained not in (None, days):
+            click.echo(
+                f"version {name} was trained on customers who left within {trained} days; the horizon here is {days}",
+                err=True,
+            )
+    return days
+
+
+def _find_current(registry: Registry) -> str | None:
+    with suppress(RegistryError):  # a folder without versions is no fault here
+        return str(registry.current())
+    return None
+
+
+def _judge(url: str, models: Path, horizon: str | None, months: int) -> dict[str, Any]:
     from records import times
-    from records.judging.join import parse_horizon
     from records.judging.judge import Plan, judge, read_manifests
     from records.judging.judgements import save_judgement
     from records.store import open_store
 
-    plan = Plan(parse_horizon(horizon), months, times.now())
+    registry = Registry(models)
+    manifests, unusable = read_manifests(registry)
+    plan = Plan(choose_horizon(horizon, manifests, _find_current(registry)), months, times.now())
     store = open_store(url)
-    manifests, unusable = read_manifests(Registry(models))
     for version, why in unusable.items():
         click.echo(f"version {version} is judged without its training metrics and groups: {why}", err=True)
     judgement = judge(store, plan, manifests)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from churn.horizon import DEFAULT_DAYS, parse_horizon
 from cli.dataset import pop_dataset_options
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _OPTIONS = [
     ),
     click.option(
         "--horizon",
-        help="With --from-records: days (90d) or weeks (12w) after a record within which a leaver left.  "
-        "[default: 90d]",
+        help="Days (90d) or weeks (12w) after a row in which its customer counts as a leaver. The version is judged "
+        "by it; with --from-records, the labels are made by it.  [default with --from-records: 90d]",
     ),
     click.option(
         "--months",
@@ -47,7 +48,7 @@ class Recorded(NamedTuple):
     """What is read of the decision store."""
 
     url: str
-    horizon: str
+    horizon: int
     months: int
 
 
@@ -61,19 +62,22 @@ def recorded_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def pop_recorded_options(data: Path | None, write_schema: Path | None, chosen: dict[str, Any]) -> Recorded | None:
     """Remove the options of `recorded_options` from `chosen` and return them; None if there is a table.
 
-    If there is none, those of streaming are removed as well.
+    The horizon remains there, as days or None. If there is no table, those of streaming are removed as well.
 
     Raises
     ------
     UsageError
         If there is neither a table nor a store, or both, or an option that concerns only the other one.
+    TableError
+        If the horizon is none.
     """
-    url, horizon, months = (chosen.pop(name) for name in ("from_records", "horizon", "months"))
+    url, months = chosen.pop("from_records"), chosen.pop("months")
+    horizon = chosen["horizon"] = None if chosen["horizon"] is None else parse_horizon(chosen["horizon"])
     if url is None:
         if data is None:
             raise click.UsageError("DATA is missing: a table, or --from-records")
-        if horizon or months:
-            raise click.UsageError("--horizon and --months need --from-records")
+        if months:
+            raise click.UsageError("--months needs --from-records")
         return None
     if data is not None:
         raise click.UsageError("DATA and --from-records exclude each other")
@@ -83,7 +87,8 @@ def pop_recorded_options(data: Path | None, write_schema: Path | None, chosen: d
         raise click.UsageError(f"--from-records reads no table; remove: {', '.join(given)}")
     for name in _STREAMING:
         del chosen[name]
-    return Recorded(url, horizon or "90d", months or 12)
+    chosen["horizon"] = horizon or DEFAULT_DAYS
+    return Recorded(url, chosen["horizon"], months or 12)
 
 
 def load_from_records(recorded: Recorded, models: Path, chosen: dict[str, Any]) -> Dataset:
@@ -100,14 +105,13 @@ def load_from_records(recorded: Recorded, models: Path, chosen: dict[str, Any]) 
     from churn.names import normalize_names
     from churn.registry import Registry
     from records import times
-    from records.judging.join import parse_horizon
     from records.judging.judge import Plan
     from records.store import open_store
     from training.recorded import load_recorded
 
     options = pop_dataset_options(chosen)
     schema = options["schema"] or read_bundle(Registry(models).current_folder()).manifest.schema
-    plan = Plan(parse_horizon(recorded.horizon), recorded.months, times.now())
+    plan = Plan(recorded.horizon, recorded.months, times.now())
     without = schema.without(normalize_names(options["drop"]))
     return load_recorded(open_store(recorded.url), plan, without, keep=options["keep"])
 

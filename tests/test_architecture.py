@@ -73,7 +73,7 @@ ROOMS: dict[str, set[str]] = {
 SHARED: dict[str, set[str]] = {
     "churn": {
         *("bundle", "columns", "dates", "drift", "engines", "errors", "identifiers", "names", "numerals", "schema"),
-        *("database", "feature", "leniency", "logistic", "scorer", "support"),
+        *("database", "feature", "horizon", "leniency", "logistic", "scorer", "support"),
     },
     "records": {"decision", "find", "journal", "migrate", "replay", "store", "tables", "times"},
     "service": {"errors", "media_types", "query", "safe_headers", "settings", "state"},

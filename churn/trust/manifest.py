@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from churn.errors import BundleError
+from churn.horizon import MAX_HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,6 +131,12 @@ class _Network(msgspec.Struct, frozen=True):
     choice: dict[str, Any] = {}
 
 
+class _Settings(msgspec.Struct, frozen=True):
+    """Further keys are options of the training."""
+
+    horizon_days: Annotated[int, Meta(ge=1, le=MAX_HORIZON)] | None = None
+
+
 class _Manifest(msgspec.Struct, frozen=True):
     """Further keys are allowed, so that a program can read the models of a newer one with the same format."""
 
@@ -149,7 +156,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     seed: int | None = None
     metrics: dict[str, dict[str, Any]] = {}
     data: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
+    settings: _Settings = _Settings()
     support: _Support | UnsetType = UNSET
     evaluation: _Evaluation | None = None
 

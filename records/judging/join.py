@@ -9,7 +9,6 @@ is a record whose horizon ends after the newest of all outcomes, because of thos
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
-from churn.errors import TableError
 from records import times
 from records.tables import OUTCOMES, RECORDS
 
@@ -34,9 +32,6 @@ DAY = 24 * times.HOUR
 
 FETCHED_ROWS = 50_000
 """Records that are fetched at once."""
-
-MAX_HORIZON = 3650
-"""Days."""
 
 RULE = (
     "Judged is the first record of each customer in a month. The customer left if an outcome from the day of the "
@@ -112,21 +107,6 @@ class Joined:
         """Whether the horizon is over and the outcome is known, shape (n,)."""
         judged: NDArray[np.bool_] = self.is_over & ~np.isnan(self.labels)
         return judged
-
-
-def parse_horizon(text: str) -> int:
-    """Return a number of days from a text such as ``90d`` or ``12w``.
-
-    Raises
-    ------
-    TableError
-        If it is none.
-    """
-    found = re.fullmatch(r"(\d{1,4})([dw])", text.strip())
-    days = int(found[1]) * (7 if found[2] == "w" else 1) if found else 0
-    if not 1 <= days <= MAX_HORIZON:
-        raise TableError(f"the horizon is {text!r}; allowed: 1d to {MAX_HORIZON}d, or weeks, such as 90d or 12w")
-    return days
 
 
 def list_months(store: RecordStore, most: int, until: int) -> list[tuple[int, int]]:

@@ -51,6 +51,26 @@ def test_decisions_are_judged_printed_and_stored(churn: Any, url: str, models: P
     assert {"1"} == judgement["training"].keys() == judgement["versions"].keys()
 
 
+@pytest.mark.usefixtures("quick", "without_pictures")
+def test_the_horizon_of_the_training_is_that_of_the_judgement(
+    churn: Any, url: str, own_models: Path, bank_csv: Path, tmp_path: Path
+) -> None:
+    told = tmp_path / "judged.json"
+    trained = churn("train", bank_csv, "--models", own_models, "--horizon", "4w")
+    assert trained.code == 0, trained.err
+    answer = churn("records", "judge", "--url", url, "--models", own_models, "--json", told)
+    assert (answer.code, answer.err) == (0, "")
+    assert json.loads(told.read_text())["horizon_days"] == 28
+    answer = churn("records", "judge", "--url", url, "--models", own_models, "--json", told, "--horizon", "30d")
+    said = "version 2 was trained on customers who left within 28 days; the horizon here is 30\n"
+    assert (answer.code, answer.err) == (0, said)
+    assert json.loads(told.read_text())["horizon_days"] == 30
+    assert churn("models", "promote", 1, "--models", own_models).code == 0  # its manifest names none
+    answer = churn("records", "judge", "--url", url, "--models", own_models, "--json", told)
+    assert (answer.code, answer.err) == (0, said.replace("is 30", "is 90"))
+    assert json.loads(told.read_text())["horizon_days"] == 90
+
+
 def test_the_report_is_written_without_models_too(churn: Any, url: str, tmp_path: Path) -> None:
     output = tmp_path / "judged.html"
     answer = churn("records", "report", "--url", url, "--horizon", "4w", "--models", tmp_path, "--output", output)
@@ -116,6 +136,7 @@ def test_a_version_is_trained_on_recorded_customers(
     assert manifest["data"]["rows_used"] == len(rows)
     assert manifest["data"]["positive_share"] == pytest.approx(sum(one["Exited"] == "1" for one in sent) / len(rows))
     assert "Tenure" not in manifest["schema"]["features"]
+    assert manifest["settings"]["horizon_days"] == 90
     assert manifest["command"].startswith(f"churn train --from-records {url}")
 
 
@@ -124,7 +145,7 @@ def test_a_version_is_trained_on_recorded_customers(
     [
         ((), "DATA is missing: a table, or --from-records"),
         (("a.csv", "--from-records", "sqlite:///a.db"), "exclude each other"),
-        (("a.csv", "--horizon", "90d"), "--horizon and --months need --from-records"),
+        (("a.csv", "--months", "9"), "--months needs --from-records"),
         (("--from-records", "sqlite:///a.db", "--label", "left", "--in-memory"), "reads no table; remove: --label"),
         (("--from-records", "sqlite:///a.db", "--write-schema", "a.toml"), "remove: --write-schema"),
     ],

@@ -18,7 +18,7 @@ from churn.registry import Registry
 from records import times
 from records.judging import judgements
 from records.judging.groups import GroupReader
-from records.judging.join import DAY, join_month, list_months, parse_horizon
+from records.judging.join import DAY, join_month, list_months
 from records.judging.judge import Plan, judge, read_manifests
 from records.judging.judgements import read_judgement, save_judgement
 from records.judging.outcome_file import read_outcomes
@@ -113,17 +113,6 @@ def test_the_newest_months_with_records_are_listed(store: RecordStore) -> None:
     found = [times.show(since)[:7] for since, _ in list_months(store, 2, at("2026-09-01"))]
     assert found == ["2026-01", "2026-03"]
     assert [times.show(since)[:7] for since, _ in list_months(store, 9, at("2026-03-01"))] == ["2025-11", "2026-01"]
-
-
-@pytest.mark.parametrize(("text", "days"), [("90d", 90), (" 12w ", 84), ("1d", 1), ("3650d", 3650)])
-def test_a_horizon_is_in_days_or_weeks(text: str, days: int) -> None:
-    assert parse_horizon(text) == days
-
-
-@pytest.mark.parametrize("text", ["", "90", "0d", "-1d", "3m", "9999d", "9999w", "1.5d"])
-def test_a_horizon_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(TableError, match="allowed: 1d to 3650d"):
-        parse_horizon(text)
 
 
 def test_groups_are_read_from_the_input_as_it_was_sent() -> None:
