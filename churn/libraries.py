@@ -36,7 +36,7 @@ def check_library(manifest: Manifest, package: str) -> None:
         raise EngineError(f"{package} is not installed: pip install 'churn[tensorflow]'") from error
     earliest, found = _read_version(written), _read_version(installed)
     if earliest is None:
-        raise BundleError(f"libraries.{package}: {written!r} is no version, such as {installed}")
+        raise BundleError(f"libraries.{package}: {written!r} is not a valid version, such as {installed}")
     if found is None or found[0] != earliest[0] or found < earliest:
         raise BundleError(
             f"the bundle was written with {package} {written}, but {installed} is installed; "

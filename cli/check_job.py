@@ -73,8 +73,8 @@ def check_job(
     for one in different:
         click.echo(f"{one.name}: recorded {one.recorded}", err=True)
     if different:
-        raise ChurnError(f"the {part} is not what was recorded {job['recorded']}")
-    click.echo(f"the {part} is what was recorded {job['recorded']}")
+        raise ChurnError(f"the {part} differs from the record of {job['recorded']}")
+    click.echo(f"the {part} matches the record of {job['recorded']}")
 
 
 @require_extra("sql")

@@ -113,9 +113,9 @@ def create(
     with change_keys(file) as stored:
         if any(key.name == name for key in stored):
             if if_absent:
-                click.echo(f"there is a key named {name} already", err=True)
+                click.echo(f"a key named {name} already exists", err=True)
                 return
-            raise ChurnError(f"{file}: there is a key named {name} already; revoke it, or choose another name")
+            raise ChurnError(f"{file}: a key named {name} already exists; revoke it, or choose another name")
         if len(stored) >= MAX_KEYS:
             raise ChurnError(f"{file}: has {len(stored)} keys; allowed: {MAX_KEYS}")
         parts, whole = make_key()

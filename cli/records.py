@@ -173,7 +173,7 @@ def replay(
         click.echo(f"{count:,} not replayed: {reason}", err=True)
     click.echo(f"{tally.replayed:,} replayed, {tally.differences:,} different")
     if tally.differences:
-        raise ChurnError(f"{tally.differences:,} records are not what their version gives")
+        raise ChurnError(f"{tally.differences:,} records differ from the results of their version")
 
 
 @records.command()

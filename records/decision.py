@@ -121,5 +121,5 @@ def check_text(text: str, what: str) -> str:
         arguments of a command. `what` is the beginning of the message.
     """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise QuestionError(f"{what} is {text!r}, which is no text; allowed: Unicode without NUL")
+        raise QuestionError(f"{what} is {text!r}, which is not valid text; allowed: Unicode without NUL")
     return text

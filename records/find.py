@@ -127,8 +127,8 @@ def _choose(
 def _read_cursor(cursor: str) -> tuple[int, ...]:
     parts = cursor.split("-")
     if len(parts) != len(_ORDER) or not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
-        raise QuestionError("the cursor is none; allowed: that of the page before")
+        raise QuestionError("the cursor is invalid; allowed: the cursor of the previous page")
     numbers = tuple(map(int, parts))
     if max(numbers) > _LARGEST:  # which a database can't compare with
-        raise QuestionError("the cursor is none; allowed: that of the page before")
+        raise QuestionError("the cursor is invalid; allowed: the cursor of the previous page")
     return numbers

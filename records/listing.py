@@ -56,4 +56,4 @@ def find_job(store: RecordStore, entry: int) -> dict[str, Any]:
     for job in list_jobs(store):
         if job["entry"] == entry:
             return job
-    raise ChurnError(f"entry {entry} of the journal is no batch job; `churn records jobs` lists them")
+    raise ChurnError(f"entry {entry} of the journal is not a batch job; `churn records jobs` lists them")

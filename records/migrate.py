@@ -53,5 +53,7 @@ def is_current(connection: sa.Connection) -> bool:
     found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     known = {script.revision for script in scripts.walk_revisions()}
     if found is not None and found not in known:
-        raise TableError(f"the store has form {found}, which this program does not know; use a newer version of churn")
+        raise TableError(
+            f"the store has schema version {found}, which this program does not support; use a newer version of churn"
+        )
     return found == scripts.get_current_head()

@@ -135,7 +135,9 @@ def read_seals(path: Path) -> list[Seal]:
             hashes = {name: bytes.fromhex(cells[name]) for name in ("head", "hash")}
             found.append(Seal(**{**cells, **hashes}))
         except (ValueError, KeyError, TypeError):
-            raise TableError(f"{path}, line {number}: is no seal; allowed: lines of churn records seals") from None
+            raise TableError(
+                f"{path}, line {number}: is not a seal; allowed: lines written by churn records seals"
+            ) from None
     return found
 
 

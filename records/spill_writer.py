@@ -123,7 +123,7 @@ class SpillWriter:
         if self._path is None:
             lock = self.lock()
             if lock is None or not is_at(self._folder / f"{self._session}{LOCK}", lock):
-                raise OSError(errno.EBUSY, "the lock was removed, and somebody else loads the session")
+                raise OSError(errno.EBUSY, "the lock was removed, and another process loads the session")
             path = self._folder / f"{self._session}-{self.end:015}{SUFFIX}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, 0o600)

@@ -154,7 +154,7 @@ class RecordStore:
         if not self.database.is_sqlite:  # where a transaction that writes is alone anyway
             connection.exec_driver_sql("LOCK TABLE churn_writers IN SHARE ROW EXCLUSIVE MODE")
         if name is not None and connection.execute(sa.select(1).where(WRITERS.c.name == name)).first() is not None:
-            raise TableError(f"{self.database.name}: there is a writer with the name {name!r} already")
+            raise TableError(f"{self.database.name}: a writer named {name!r} already exists")
         newest = connection.execute(sa.select(sa.func.max(WRITERS.c.writer))).scalar()
         writer = int(newest or 0) + 1
         row = {
@@ -246,7 +246,7 @@ def open_records(url: str, *, must_exist: bool = True) -> Database:
         raise TableError(f"records can't be kept in {database.engine.dialect.name}; allowed: SQLite and PostgreSQL")
     if database.is_sqlite:
         if database.engine.url.database in (None, "", ":memory:"):
-            raise TableError("records need a file of SQLite, which all processes open, e.g. sqlite:////data/records.db")
+            raise TableError("records need an SQLite file that all processes can open, e.g. sqlite:////data/records.db")
         _set_up_sqlite(database.engine)
     return database
 

@@ -62,7 +62,9 @@ def parse(text: str) -> int:
         months = moment.year * 12 + moment.month - 1 - count * (12 if unit == "y" else 1)
         return from_datetime(_in_month(moment, months // 12, months % 12 + 1))
     except (ValueError, OverflowError):
-        raise TableError(f"{text!r} is no time; allowed: 2026-03-01, 2026-03-01T12:00, 12h, 30d, 8w, 6mo, 2y") from None
+        raise TableError(
+            f"{text!r} is not a time; allowed: 2026-03-01, 2026-03-01T12:00, 12h, 30d, 8w, 6mo, 2y"
+        ) from None
 
 
 def _in_month(moment: datetime, year: int, month: int) -> datetime:

@@ -156,7 +156,7 @@ class _Offer:
         if told == SERVING:
             _log.info("another process accepts the connections now; draining")
             return True
-        _log.info("the process that was about to take over has ended")
+        _log.info("the process that was about to take over has exited")
         self._successor.close()
         self._successor, self.is_given = None, False
         return False

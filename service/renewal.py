@@ -31,7 +31,7 @@ def renew(started: Settings, found: Settings) -> Settings:
     changed = [name for name in type(found).model_fields if getattr(started, name) != getattr(found, name)]
     for name in changed:
         if name in START_ONLY:
-            _log.warning("%s%s has changed, which takes effect when the service is started again", PREFIX, name.upper())
+            _log.warning("%s%s has changed; restart the service to apply the change", PREFIX, name.upper())
     if taken := [f"{PREFIX}{name.upper()}" for name in changed if name not in START_ONLY]:
-        _log.info("settings that differ from those at the start: %s", ", ".join(taken))
+        _log.info("settings that have changed since the start: %s", ", ".join(taken))
     return found.model_copy(update={name: getattr(started, name) for name in START_ONLY})

@@ -286,14 +286,14 @@ class Supervisor:
             try:
                 worker = self._coming = self._start(arguments)
             except OSError as error:
-                _log.error("a worker could not be started: %s; no more are restarted", error)
+                _log.error("a worker could not be started: %s; stopping the restart", error)
                 return
             while worker.phase != "ready":
                 yield
                 if fault := worker.check(self._elapsed):
                     self._coming = None
                     self._discard(worker)
-                    _log.error("worker %s %s; no more are restarted", worker.pid, fault)
+                    _log.error("worker %s %s; stopping the restart", worker.pid, fault)
                     return
             self._arguments = arguments  # they have proved themselves
             old, slot.worker, self._coming = slot.worker, worker, None

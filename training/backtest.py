@@ -184,7 +184,7 @@ def _encode(
         notes = (*notes, f"{bad} rows are left out for {len(faults)} faults:\n{list_faults(faults)}")
     raw, labels = raw[good], found.labels[good]
     if len(np.unique(labels)) < 2:
-        raise TableError(f"{table.path}: all {len(labels)} customers have the same label: there is nothing to judge by")
+        raise TableError(f"{table.path}: all {len(labels)} customers have the same label, so nothing can be evaluated")
     source = {
         "file": table.path.name,
         "sha256": table.sha256,

@@ -135,7 +135,7 @@ def choose_classes(
     if not found:
         raise TableError(f"{where} is empty")
     if len(found) == 1:
-        raise TableError(f"{where} has one value ({places[found[0]].text!r}): there is nothing to tell apart")
+        raise TableError(f"{where} has one value ({places[found[0]].text!r}): there is nothing to predict")
     yes = _find_told(where, places, "--positive", positive)
     no = _find_told(where, places, "--negative", negative)
     if yes is not None and yes == no:
@@ -158,7 +158,7 @@ def _find_told(where: str, places: Mapping[str, Occurrence], option: str, word: 
         return None
     found = fold(word)
     if found not in places:
-        raise TableError(f"{where}: {option} {word!r} is none of its values: {_list_texts(places)}")
+        raise TableError(f"{where}: {option} {word!r} is not one of its values: {_list_texts(places)}")
     return found
 
 

@@ -249,7 +249,7 @@ def _find_files(path: Path) -> list[Path]:
         if not files:
             raise TableError(f"{path}: the folder holds no Parquet file (.parquet, .pq)")
         if any("=" in part for part in files[0].relative_to(path).parts[:-1]):
-            raise TableError(f"{path}: columns told by folders ({files[0].relative_to(path)}) are not read")
+            raise TableError(f"{path}: columns in folder names ({files[0].relative_to(path)}) are not read")
         return files
     if not path.is_file():
         raise TableError(f"{path}: there is no such file")

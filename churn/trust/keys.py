@@ -192,13 +192,13 @@ def _read(path: Path) -> bytes:
     """Return the content of a key file, which may be a link, as in volumes of Kubernetes."""
     try:
         if not path.is_file():
-            raise KeyFileError(f"{path}: is no file" if path.exists() else f"{path}: does not exist")
+            raise KeyFileError(f"{path}: is not a file" if path.exists() else f"{path}: does not exist")
         with path.open("rb") as file:
             data = file.read(MAX_KEY_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: can't be read: {error.strerror}") from error
     if len(data) > MAX_KEY_BYTES:
-        raise KeyFileError(f"{path}: has more than {MAX_KEY_BYTES:,} bytes, so it is no file of keys")
+        raise KeyFileError(f"{path}: has more than {MAX_KEY_BYTES:,} bytes, so it is not a key file")
     return data
 
 

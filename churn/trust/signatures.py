@@ -108,7 +108,7 @@ def check_signature(keys: TrustedKeys, manifest: bytes, signature: bytes) -> Sig
         )
     for identifier, value in known.items():
         if not keys.verify(identifier, value, DOMAIN + manifest):
-            raise BundleError(f"the signature by {identifier} is not that of this manifest")
+            raise BundleError(f"the signature by {identifier} does not match this manifest")
     return Signers(required=True, keys=tuple(known))
 
 
@@ -168,7 +168,7 @@ def write_signature(folder: Path, manifest: bytes, key: SigningKey) -> None:
     try:
         lines = parse_signatures(read_regular(path, MAX_SIGNATURE_BYTES)) if os.path.lexists(path) else {}
     except BundleError as error:
-        raise BundleError(f"{path}: {error}; remove the file to sign anew") from error
+        raise BundleError(f"{path}: {error}; remove the file to sign again") from error
     lines[key.identifier] = key.sign(DOMAIN + manifest)
     if len(lines) > MAX_SIGNATURES:
         raise BundleError(f"{path}: has {MAX_SIGNATURES} signatures already; remove those no longer needed")

@@ -88,7 +88,7 @@ class OutcomeTable:
     def require_faultless(self) -> None:
         """Raise TableError with the faults, if there are any."""
         if self.faults:
-            raise TableError(f"{self.name}: nothing is loaded, because rows can't be used:\n{self.list_faults()}")
+            raise TableError(f"{self.name}: nothing is loaded, because rows are invalid:\n{self.list_faults()}")
 
     def list_faults(self) -> str:
         """Return the first faults, a line each."""
@@ -237,7 +237,7 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Rows]:
         if wrong := [
             f"{name} ({kind})" for name, kind in zip(own[1:], kinds[1:], strict=True) if not is_readable(kind)
         ]:
-            raise TableError(f"{path}: columns hold neither dates nor flags: {', '.join(wrong)}")
+            raise TableError(f"{path}: columns contain neither dates nor flags: {', '.join(wrong)}")
         first = 1
         for batch in opened.iter_batches(BATCH_ROWS, columns=own):
             columns = [batch.column(name) for name in own]

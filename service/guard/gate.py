@@ -221,7 +221,7 @@ class Gate:
             try:
                 await look()
             except Exception:  # noqa: BLE001  they are looked at again
-                _log.exception("the keys could not be looked at")
+                _log.exception("the keys could not be checked")
             await asyncio.sleep(WATCH_SECONDS)
 
     async def look_at_keys(self) -> None:

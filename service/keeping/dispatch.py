@@ -119,7 +119,7 @@ class Dispatcher:
         if self._link is not None:
             await self._link.close()
         if self._sent:
-            _log.error("%d records were not acknowledged at the end", sum(sent.count for sent in self._sent))
+            _log.error("%d records were not acknowledged at shutdown", sum(sent.count for sent in self._sent))
 
     async def _open(self) -> None:
         self._opened = monotonic()

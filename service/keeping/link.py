@@ -85,7 +85,7 @@ class WriterLink(asyncio.Protocol):
             try:
                 await asyncio.to_thread(self._process.wait, END_SECONDS)
             except subprocess.TimeoutExpired:
-                _log.warning("the writer of records is still busy; it ends when it has written all it has received")
+                _log.warning("the writer of records is still busy; it exits when it has written everything it received")
 
     # Called by the transport
 
@@ -106,6 +106,6 @@ class WriterLink(asyncio.Protocol):
         if self._process is not None:
             self._process.kill()
             self._process.wait()  # it has closed the connection, so it has ended or is ending
-            _log.error("the writer of records ended with status %s; it is started again", self._process.returncode)
+            _log.error("the writer of records ended with status %s; restarting it", self._process.returncode)
             self._process = None
         self._on_end()

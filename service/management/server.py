@@ -124,7 +124,7 @@ class ManagementServer:
             try:
                 self._bind()
             except ChurnError as error:
-                _log.error("there is no management port: %s", error)
+                _log.error("the management port is not available: %s", error)
                 return
             except OSError:  # still in use
                 time.sleep(RETRY_SECONDS)

@@ -65,7 +65,7 @@ class Planner:
         """
         version = self._registry.current() if self._fixed is None else self._fixed
         if (keys := self._trust.load()) is not None:
-            _log.info("only model versions are served that one of these keys has signed: %s", ", ".join(keys.keys))
+            _log.info("serving only model versions signed with one of these keys: %s", ", ".join(keys.keys))
         return Lineup(self._staging.stage(version, self._trust))
 
     def plan(self, wish: Wish, before: Lineup | None) -> Plan:
@@ -139,6 +139,6 @@ class Planner:
     def _roll_back(self, version: int) -> None:
         def check(folder: Path) -> None:
             if folder.name != str(version):
-                raise RegistryError(f"{self._registry.root}: the current version has been changed meanwhile")
+                raise RegistryError(f"{self._registry.root}: the current version has changed in the meantime")
 
         self._registry.rollback(check)

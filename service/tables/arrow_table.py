@@ -128,7 +128,9 @@ class ArrowReader:
             message = read_head(self._waiting, MAX_HEAD_BYTES)
         except MalformedError:
             is_file = self._waiting.startswith(b"ARROW1")
-            raise _malformed("this is an Arrow file; send an Arrow stream" if is_file else "no Arrow stream") from None
+            raise _malformed(
+                "this is an Arrow file; send an Arrow stream" if is_file else "not an Arrow stream"
+            ) from None
         if message is None:
             return None
         self._check(message)

@@ -332,5 +332,5 @@ def _name(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, StalledError):
-        return Problem(408, "stalled", "The client read nothing of its response", str(error))
+        return Problem(408, "stalled", "The client did not read its response", str(error))
     return report_failure("POST", "/predict")

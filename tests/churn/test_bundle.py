@@ -222,7 +222,7 @@ def test_a_bundle_that_does_not_say_what_wrote_it_is_refused(models: Path) -> No
 
 @pytest.mark.parametrize("version", ["", "3", "x.y", "3.", "-3.1", "3.15 or so"])
 def test_a_version_of_a_library_that_is_none_is_refused(models: Path, version: str) -> None:
-    with pytest.raises(BundleError, match=f"libraries.keras: {version!r} is no version, such as"):
+    with pytest.raises(BundleError, match=f"libraries.keras: {version!r} is not a valid version, such as"):
         check_library(written_with(read_bundle(models / "1"), version), "keras")
 
 

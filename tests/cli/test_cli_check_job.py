@@ -49,14 +49,14 @@ def test_tables_are_compared_by_their_rows(churn: Any) -> None:
     for part in ("input", "output", "rejects"):
         answer = churn("records", "check-job", 1, "--part", part, "--database", BANK)
         assert answer.code == 0, answer.err
-        assert f"the {part} is what was recorded 20" in answer.out
+        assert f"the {part} matches the record of 20" in answer.out
     change("CREATE TABLE kept AS SELECT * FROM scores ORDER BY probability DESC")
     change("UPDATE scores SET churn = NOT churn WHERE rowid = 7")
     answer = churn("records", "check-job", 1, "--database", BANK)
     assert answer.code == 1
     assert (answer.out, answer.err.count("scores: 49 rows, rows-1:")) == ("", 1)
     assert "scores: recorded 49 rows, rows-1:" in answer.err
-    assert "error: the output is not what was recorded 20" in answer.err
+    assert "error: the output differs from the record of 20" in answer.err
     answer = churn("records", "check-job", 1, "--database", BANK, "--rows", "SELECT * FROM kept")
     assert (answer.code, answer.err) == (0, "")
     assert "the job read and wrote tables of a database: give --database" in churn("records", "check-job", 1).err
@@ -86,7 +86,7 @@ def test_folders_of_spark_are_compared_by_their_rows(churn: Any, workplace: Path
     assert "customers.csv: 50 rows, rows-1:" in churn(*check, "--part", "input").out
     (workplace / "scores").rename("moved")
     answer = churn(*check, "--rows", "moved", "--models", "nowhere")
-    assert (answer.code, "the output is what was recorded" in answer.out) == (0, True), answer.err
+    assert (answer.code, "the output matches the record" in answer.out) == (0, True), answer.err
     answer = churn(*check, "--part", "rejects", "--rows", "moved")
     assert answer.code == 1
     assert "moved: lacks columns: " in answer.err
@@ -102,4 +102,4 @@ def test_what_is_not_recorded_is_told(churn: Any) -> None:
     answer = churn("records", "check-job", 2, "--part", "input", "--rows", "customers.csv")
     assert answer.err == "error: entry 2 of the journal has 2 inputs, which are found by name\n"
     answer = churn("records", "check-job", 3)
-    assert answer.err == "error: entry 3 of the journal is no batch job; `churn records jobs` lists them\n"
+    assert answer.err == "error: entry 3 of the journal is not a batch job; `churn records jobs` lists them\n"

@@ -100,7 +100,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], file: Path) -> None:
 def test_a_name_is_used_once(file: Path) -> None:
     create(file)
     before = file.read_bytes()
-    with pytest.raises(ChurnError, match="there is a key named crm already"):
+    with pytest.raises(ChurnError, match="a key named crm already exists"):
         create(file)
     assert create(file, "crm", "--if-absent") == ""
     assert file.read_bytes() == before

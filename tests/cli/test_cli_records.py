@@ -66,7 +66,7 @@ def test_show_says_what_was_said_by_what_and_why(url: str) -> None:
     assert "give --customer or --request" in call(url, "show", code=2)
     since = call(url, "show", "--customer", 2, "--since", "2026-03-01T01:28", "--json").splitlines()
     assert len(since) == 1
-    assert "is no time; allowed: 2026-03-01" in call(url, "show", "--customer", 2, "--since", "yesterday", code=2)
+    assert "is not a time; allowed: 2026-03-01" in call(url, "show", "--customer", 2, "--since", "yesterday", code=2)
 
 
 def test_verify_names_what_was_changed(store: RecordStore, url: str, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_verify_names_what_was_changed(store: RecordStore, url: str, tmp_path: P
     kept.write_text(kept.read_text().replace('"number": 2', '"number": 3'))
     assert "writer 1, seal 3: is missing" in call(url, "verify", "--seals", kept, code=1)
     kept.write_text("{}")
-    assert "line 1: is no seal" in call(url, "verify", "--seals", kept, code=1)
+    assert "line 1: is not a seal" in call(url, "verify", "--seals", kept, code=1)
 
 
 @pytest.mark.usefixtures("store")

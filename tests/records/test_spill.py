@@ -168,7 +168,7 @@ def test_what_is_removed_is_created_anew(tmp_path: Path, what: str) -> None:
         other = lock_session(folder, SESSION)
         assert other is not None
         files.renew()
-        assert "somebody else" in files.append(frame(2), 1)
+        assert "another process" in files.append(frame(2), 1)
         os.close(other)
         list_files(folder, SESSION)[0].path.unlink()
     else:

@@ -202,7 +202,7 @@ def test_a_store_of_a_newer_program_is_an_error(store: RecordStore, url: str) ->
     with store.writing() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for create in (True, False):
-        with pytest.raises(TableError, match="form 9999, which this program does not know"):
+        with pytest.raises(TableError, match="schema version 9999, which this program does not support"):
             open_store(url, create=create)
 
 
@@ -210,7 +210,7 @@ def test_a_store_of_a_newer_program_is_an_error(store: RecordStore, url: str) ->
     ("wrong", "message"),
     [
         ("mysql+nothing://host/db", "unknown database"),
-        ("sqlite://", "a file of SQLite"),
+        ("sqlite://", "an SQLite file"),
         ("no url", "URL is invalid"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_service_outlives_a_successor_that_fails(bank_models: Path, tmp_path: 
         try:
             old.wait_for_log("another process is about to take over")
             new.process.kill()
-            old.wait_for_log("the process that was about to take over has ended")
+            old.wait_for_log("the process that was about to take over has exited")
         finally:
             new.kill()
         assert old.request("POST", "/predict", BODY)[0] == 200

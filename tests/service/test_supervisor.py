@@ -229,7 +229,7 @@ def test_a_restart_that_is_refused_or_fails_leaves_the_workers(supervised: Super
     (supervised.folder / "argument").write_text("second")
     supervised.behave("failed")
     supervised.process.send_signal(signal.SIGHUP)
-    supervised.wait_for_log("failed: model.onnx is damaged; no more are restarted")
+    supervised.wait_for_log("failed: model.onnx is damaged; stopping the restart")
     assert supervised.wait_for_two() == workers
     supervised.behave("ready")
     os.kill(workers[0], signal.SIGKILL)

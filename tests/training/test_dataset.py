@@ -294,7 +294,7 @@ def test_a_label_whose_words_are_not_plain_needs_a_word_from_the_user(load: Any)
     assert "bank.csv: label Exited is 'Bleibt' or 'Geht': say which one means leaving with --positive" in message
     assert load(change, positive="Geht").labels.tolist() == draw_customers(200).Exited.tolist()
     assert load(change, positive="bleibt").labels.tolist() == (1 - draw_customers(200).Exited).tolist()
-    assert "--positive 'no' is none of its values: 'Bleibt', 'Geht'" in refusal(load, change, positive="no")
+    assert "--positive 'no' is not one of its values: 'Bleibt', 'Geht'" in refusal(load, change, positive="no")
 
 
 def test_a_missing_label_is_neither_class(tmp_path: Path) -> None:

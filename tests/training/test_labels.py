@@ -82,8 +82,8 @@ def test_a_label_of_three_values_names_both_ways_on_and_they_work(tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"positive": "Gone"}, "--positive 'Gone' is none of its values: 'Churned', 'Joined', 'Stayed'"),
-        ({"positive": "Churned", "negative": "Here"}, "--negative 'Here' is none of its values"),
+        ({"positive": "Gone"}, "--positive 'Gone' is not one of its values: 'Churned', 'Joined', 'Stayed'"),
+        ({"positive": "Churned", "negative": "Here"}, "--negative 'Here' is not one of its values"),
         ({"positive": "Churned", "negative": "churned"}, "--positive and --negative are the same value"),
         ({"positive": "Joined"}, "--positive Joined --negative Stayed"),
         ({"drop_rows": ["Exited"]}, "--drop-rows 'Exited': it has no equals sign; allowed: COLUMN=VALUE"),

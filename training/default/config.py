@@ -166,7 +166,7 @@ class Config:
             elif type(value) is wanted or (wanted is float and type(value) is int):
                 values[name] = wanted(value)
             else:
-                raise ConfigError(f"{name} is {value!r}; allowed: like {getattr(cls(), name)!r}")
+                raise ConfigError(f"{name} is {value!r}; allowed: a value like {getattr(cls(), name)!r}")
         return cls(**values)
 
 

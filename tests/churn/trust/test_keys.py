@@ -129,7 +129,7 @@ def test_a_folder_without_keys_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="has no files; put at least one public key there"):
         read_trusted_keys(tmp_path)
     (tmp_path / "inner").mkdir()
-    with pytest.raises(KeyFileError, match=r"inner: is no file"):
+    with pytest.raises(KeyFileError, match=r"inner: is not a file"):
         read_trusted_keys(tmp_path)
     with pytest.raises(KeyFileError, match=r"nowhere: does not exist"):
         read_trusted_keys(tmp_path / "nowhere")

@@ -234,10 +234,8 @@ def test_sighup_reads_the_settings_again(models: Path, tmp_path: Path, variables
         assert not load.failures
         assert set(load.statuses) == {200}
         assert service.request("POST", "/predict", batch)[0] == 200
-        assert "settings that differ from those at the start: CHURN_MAX_CUSTOMERS" in service.log
-        assert "CHURN_WORKER_ANSWER_SECONDS has changed, which takes effect when the service is started again" in (
-            service.log
-        )
+        assert "settings that have changed since the start: CHURN_MAX_CUSTOMERS" in service.log
+        assert "CHURN_WORKER_ANSWER_SECONDS has changed; restart the service to apply the change" in (service.log)
 
         file.write_text("CHURN_MAX_CUSTOMERS=none\n")
         service.process.send_signal(signal.SIGHUP)

@@ -76,7 +76,7 @@ def test_an_unsigned_version_is_not_served_and_the_reason_is_told(
         wait_until(lambda: "being loaded" not in client.get("/health/ready").text)
         assert client.get("/health/ready").status_code == 503
         assert f"1/{SIGNATURE}: is missing" in client.get("/health/ready").text
-        assert f"only model versions are served that one of these keys has signed: {key.identifier}" in caplog.text
+        assert f"serving only model versions signed with one of these keys: {key.identifier}" in caplog.text
         sign_bundle(models / "1", key)
         publish(models)
         sign_bundle(models / "2", key)

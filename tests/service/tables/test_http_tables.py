@@ -278,7 +278,7 @@ def compressed() -> bytes:
         ),
         (ARROW, b"", "the stream is empty"),
         (ARROW, b"ARROW1\0\0" + STREAM, "this is an Arrow file; send an Arrow stream"),
-        (ARROW, b"x" * 100, "no Arrow stream"),
+        (ARROW, b"x" * 100, "not an Arrow stream"),
         (ARROW, STREAM[:-100], "cut off in the middle of a message"),
         (ARROW, compressed(), "batches are compressed"),
         (ARROW, STREAM[:-8] + STREAM, "one schema, then"),

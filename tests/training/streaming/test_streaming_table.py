@@ -228,7 +228,7 @@ def test_a_folder_that_can_not_be_used_is_refused(customers: pd.DataFrame, tmp_p
         list(source.open_source(folder).read())
     (tmp_path / "hive" / "country=DE").mkdir(parents=True)
     customers.to_parquet(tmp_path / "hive" / "country=DE" / "a.parquet")
-    with pytest.raises(TableError, match="columns told by folders"):
+    with pytest.raises(TableError, match="columns in folder names"):
         source.open_source(tmp_path / "hive")
     for name in ("absent.csv", "table.xlsx"):
         (tmp_path / "table.xlsx").touch()
