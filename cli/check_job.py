@@ -1,4 +1,4 @@
-"""`churn records check-job`: compare what a batch job read or wrote with what is there now."""
+"""`churn records check-job`: compare what a batch job read or wrote with the current data."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     type=click.Choice(["input", "output", "rejects"]),
     default="output",
     show_default=True,
-    help="What of the job to compare.",
+    help="Part of the job to compare.",
 )
 @click.option(
-    "--rows", metavar="QUERY|PATH", help="Where it is now: a query, file or folder.  [default: where the job had it]"
+    "--rows", metavar="QUERY|PATH", help="Current location: a query, file or folder.  [default: where the job had it]"
 )
 @click.option(
     "--database",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 def check_job(
     entry: int, part: Part, rows: str | None, database: str | None, spark: str, models: Path, url: str
 ) -> None:
-    """Compare what a batch job read or wrote with what is there now, by the hashes in ENTRY of the journal.
+    """Compare what a batch job read or wrote with the current data, by the hashes in ENTRY of the journal.
 
     ENTRY is a number that `churn records jobs` lists. Files are compared byte by byte. Rows of tables are compared in
     any order, in the columns that were recorded. Exit code 1 if something differs.

@@ -50,14 +50,17 @@ def judging_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @judging_options
 @click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file, too."
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the result as JSON to this file.",
 )
 @require_extra("records")
 @block_imports()
 def judge(url: str, models: Path, horizon: str | None, months: int, json_file: Path | None) -> None:
     """Judge recorded decisions by their outcomes, and store the result.
 
-    Prints measures by month and version. A running service shows what was stored as metrics and at GET /performance.
+    Prints measures by month and version. A running service exposes the result as metrics and at GET /performance.
 
     Example: churn records judge --url sqlite:////data/records.db --horizon 90d
     """
@@ -100,10 +103,13 @@ def report(url: str, models: Path, horizon: str | None, months: int, output: Pat
 @click.option(
     "--include-known",
     is_flag=True,
-    help="Use outcomes that were known when the challenger was trained, too: it was trained on other customers.",
+    help="Also use outcomes that were known when the challenger was trained: it was trained on other customers.",
 )
 @click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file, too."
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the result as JSON to this file.",
 )
 @require_extra("records")
 @block_imports()

@@ -14,7 +14,7 @@ from cli.options import records_option
 
 @click.group()
 def outcomes() -> None:
-    """Load what became of recorded customers, by which decisions are judged (churn records report)."""
+    """Load outcomes of recorded customers, which `churn records judge` uses."""
 
 
 @outcomes.command()
@@ -31,18 +31,17 @@ def outcomes() -> None:
     type=click.Choice(["refuse", "drop"]),
     default="refuse",
     show_default=True,
-    help="Whether a row that can't be used refuses the table, or is left out and listed.",
+    help="refuse: reject the table if a row is invalid; drop: skip and list invalid rows.",
 )
 @require_extra("records")
 @block_imports()
 def load(
     table: Path, records: str, customer: str, date: str, left: str, date_format: str | None, on_bad_row: str
 ) -> None:
-    """Load TABLE (.csv or .parquet) with what is known of customers.
+    """Load TABLE (.csv or .parquet) with outcomes of customers.
 
-    A row has a customer, a date, and 1 if the customer left on that date or 0 if it was still a customer then. The same
-    row again changes nothing. A row that says the opposite of an earlier one replaces it; `churn outcomes show` shows
-    both.
+    A row has a customer, a date, and 1 if the customer left on that date or 0 if it was still a customer then.
+    Duplicate rows have no effect. A row that contradicts an earlier one replaces it; `churn outcomes show` prints both.
 
     Example: churn outcomes load outcomes.csv --records sqlite:////data/records.db
     """

@@ -36,7 +36,7 @@ class Moment(click.ParamType[int]):
 
 
 since_option = click.option("--since", type=Moment(), help="Earliest time, e.g. 2026-03-01 or 30d (ago).")
-until_option = click.option("--until", type=Moment(), help="First time that is too late.")
+until_option = click.option("--until", type=Moment(), help="End of the period (exclusive).")
 
 
 @click.group()
@@ -65,7 +65,7 @@ def show(
     as_json: bool,
     url: str,
 ) -> None:
-    """Show what was said of a customer or in a request, by what, from what, and why; the newest first.
+    """Show the recorded predictions of a customer or request, with version, input and reasons; the newest first.
 
     Example: churn records show --customer 15634602 --since 2026-03-01
     """
@@ -119,7 +119,7 @@ def verify(seals: Path | None, url: str) -> None:
 @store_option
 @require_extra("records")
 def seals(url: str) -> None:
-    """Print all seals, one JSON object per line, to be kept where nobody who can write to the store can.
+    """Print all seals, one JSON object per line. Store them where users of the store have no write access.
 
     Example: churn records seals >> seals.jsonl
     """
@@ -230,7 +230,7 @@ def erase(customer: str, url: str) -> None:
 def jobs(url: str) -> None:
     """List the batch jobs that were recorded as a whole, one JSON object per line.
 
-    `churn records check-job` compares what they read and wrote with what is there now.
+    `churn records check-job` compares their inputs and outputs with the current data.
 
     Example: churn records jobs
     """

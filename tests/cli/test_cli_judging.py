@@ -157,6 +157,6 @@ def test_options_that_contradict_each_other_are_refused(churn: Any, arguments: t
 
 
 def test_a_password_is_not_part_of_the_command_line_in_the_manifest() -> None:
-    recorded = Recorded("postgresql://bank:secret@host/db", "90d", 12)
+    recorded = Recorded("postgresql://bank:secret@host/db", 90, 12)
     for arguments in (["--from-records", recorded.url], [f"--from-records={recorded.url}"]):
         assert "secret" not in " ".join(mask(["train", *arguments], recorded))
