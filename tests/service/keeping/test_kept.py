@@ -425,7 +425,7 @@ def test_a_store_that_cannot_be_used_stops_the_start(bank_models: Path, tmp_path
 
     (tmp_path / "file").write_text("no folder")
     for url, mode, message in [
-        ("sqlite:///:memory:", "behind", "CHURN_RECORDS: records need a file"),
+        ("sqlite:///:memory:", "behind", "CHURN_RECORDS: records need an SQLite file"),
         ("postgresql://user@host:port/db", "behind", "CHURN_RECORDS: the database URL is invalid"),
         (f"sqlite:///{tmp_path / 'file' / 'records.db'}", "durable", "file"),
     ]:
