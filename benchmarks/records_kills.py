@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,7 +60,11 @@ class Kill(NamedTuple):
 
     def may_take(self, at: float) -> bool:
         """Return whether the record of an answer may be lost by the kill; `at` is when the client saw the answer."""
-        return self.victim != "writer" and self.begun - LOST_SECONDS - SLACK <= at <= self.ended + SLACK
+        return self.measure_age(at) <= LOST_SECONDS + SLACK
+
+    def measure_age(self, at: float) -> float:
+        """Return how many seconds before the kill an answer was seen; infinite if the kill can't concern it."""
+        return inf if self.victim == "writer" or at > self.ended + SLACK else max(0.0, self.begun - at)
 
 
 class Clients:
@@ -196,8 +201,8 @@ def play(server: Server, customer: dict[str, Any], kills: int, folder: Path, dra
     recorded = set(found)
     missing = {name: at for name, at in answered.items() if name not in recorded}
     excused = sum(any(one.may_take(at) for one in made) for at in missing.values())
-    ends = [one.begun for one in made if one.victim != "writer"]
-    oldest = max((min((end - at for end in ends if end > at), default=0.0) for at in missing.values()), default=0.0)
+    ages = [min(one.measure_age(at) for one in made) for at in missing.values()]
+    oldest = max((age for age in ages if age < inf), default=0.0)
     return {
         "kills": len(made),
         "answers": len(answered),
