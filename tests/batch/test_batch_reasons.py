@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from bank import draw_customers
-from databases import fill, make_postgresql, make_sqlite, select
+from databases import fill, select
 from file_jobs import expect, read, score, write
 from pyarrow import parquet
+from spark_sessions import spark_session
 
 from batch.chunk import open_reasons
 from batch.files import blocks, run, source_arrow, source_csv
@@ -174,14 +173,6 @@ def test_estimates_have_standard_errors(tmp_path: Path) -> None:
 # --- Databases -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return make_sqlite(tmp_path / "bank.db")
-    return make_postgresql(request.getfixturevalue("server"))
-
-
 @pytest.mark.usefixtures("small")
 def test_a_query_has_the_reasons_of_its_rows_and_is_resumed(scorer: Scorer, customers: pd.DataFrame, url: str) -> None:
     fill(url, customers, as_text=True)
@@ -215,12 +206,7 @@ def test_a_query_has_the_reasons_of_its_rows_and_is_resumed(scorer: Scorer, cust
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'churn[spark]'")
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        pytest.skip("Java is not installed (Debian: apt-get install openjdk-17-jre-headless)")
-    from batch.spark.session import open_session
-
-    with open_session("local[2]") as session:
+    with spark_session() as session:
         yield session
 
 

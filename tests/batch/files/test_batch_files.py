@@ -29,11 +29,6 @@ FORMS = ("csv", "csv.gz", "csv.zst", "parquet", "arrow", "arrows")
 
 
 @pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
-@pytest.fixture
 def customers() -> pd.DataFrame:
     return draw_dirty()
 

@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 PAIRS = (("csv", "csv"), ("csv.gz", "csv.gz"), ("parquet", "parquet"), ("arrow", "arrow"), ("arrows", "csv.zst"))
 
 
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small tables be cut into many blocks and groups, and every one be noted."""

@@ -26,11 +26,6 @@ UUIDS = [uuid.UUID(int=number) for number in (1, 2, 3)]
 FORMS = ("csv", "parquet", "arrow", "arrows")
 
 
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
 def write(path: Path, column: Any = None, name: str = "CustomerId", **more: Any) -> Path:
     table = pa.Table.from_pandas(draw_customers(3), preserve_index=False).drop_columns("CustomerId")
     if column is not None:

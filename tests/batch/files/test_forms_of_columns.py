@@ -22,11 +22,6 @@ CUSTOMERS = pa.Table.from_pandas(draw_customers(300, seed=3), preserve_index=Fal
 
 
 @pytest.fixture(scope="module")
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
-@pytest.fixture(scope="module")
 def expected(scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("plain")
     parquet.write_table(CUSTOMERS, folder / "plain.parquet")

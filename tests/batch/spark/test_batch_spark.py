@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pytest
 from bank import draw_customers, with_gaps
 from pyarrow import csv, parquet
+from spark_sessions import spark_session
 from tampering import mark_pickle
 
 from batch.chunk import REJECTS
@@ -33,20 +33,8 @@ LINES = 600
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
     """One session for all tests, with small partitions."""
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'churn[spark]'")
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        pytest.skip("Java is not installed (Debian: apt-get install openjdk-17-jre-headless)")
-    from batch.spark.session import open_session
-
-    with open_session("local[2]") as session:
-        session.conf.set("spark.sql.files.maxPartitionBytes", "16000")
-        session.conf.set("spark.sql.files.openCostInBytes", "0")
+    with spark_session(small_partitions=True) as session:
         yield session
-
-
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
 
 
 @pytest.fixture

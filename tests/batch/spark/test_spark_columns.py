@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from bank import draw_customers
 from file_jobs import read
 from file_jobs import score as score_here
 from pyarrow import csv, dataset, parquet
+from spark_sessions import spark_session
 
 from churn.feature import Feature
 from churn.schema import Schema
@@ -29,18 +28,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'churn[spark]'")
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        pytest.skip("Java is not installed (Debian: apt-get install openjdk-17-jre-headless)")
-    from batch.spark.session import open_session
-
-    with open_session("local[2]") as session:
+    with spark_session() as session:
         yield session
-
-
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
 
 
 def score(spark: Any, models: Path, source: Path, output: Path, **chosen: Any) -> tuple[dict[str, Any], pa.Table]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +9,7 @@ import pyarrow as pa
 import pytest
 from bank import draw_customers
 from pyarrow import parquet
+from spark_sessions import spark_session
 
 from batch.row_hash import RowHash
 from batch.spark.rows import RAGGED
@@ -29,20 +28,8 @@ PARTS = ("input_rows", "output_rows", "rejects_rows")
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
     """One session for all tests, with small partitions."""
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'churn[spark]'")
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        pytest.skip("Java is not installed (Debian: apt-get install openjdk-17-jre-headless)")
-    from batch.spark.session import open_session
-
-    with open_session("local[2]") as session:
-        session.conf.set("spark.sql.files.maxPartitionBytes", "16000")
-        session.conf.set("spark.sql.files.openCostInBytes", "0")
+    with spark_session(small_partitions=True) as session:
         yield session
-
-
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
 
 
 @pytest.fixture

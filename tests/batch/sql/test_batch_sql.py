@@ -37,19 +37,6 @@ ALL = "SELECT * FROM customers"
 
 
 @pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return make_sqlite(tmp_path / "bank.db")
-    return make_postgresql(request.getfixturevalue("server"))
-
-
-@pytest.fixture
 def pg(server: str) -> str:
     """An empty database of PostgreSQL."""
     return make_postgresql(server)

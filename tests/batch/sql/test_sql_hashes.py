@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from bank import draw_customers
-from databases import COLUMNS, fill, make_postgresql, make_sqlite, run, select
+from databases import COLUMNS, fill, make_postgresql, run, select
 
 from batch.job_options import RejectLimit
 from batch.row_hash import RowHash
@@ -33,19 +33,6 @@ PARTS = ("input_rows", "output_rows", "rejects_rows")
 
 class StopError(Exception):
     """Stands for the end of the process."""
-
-
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return make_sqlite(tmp_path / "bank.db")
-    return make_postgresql(request.getfixturevalue("server"))
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 UUIDS = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
 
 
-@pytest.fixture
-def scorer(scorers: dict[str, Scorer]) -> Scorer:
-    return scorers["onnx"]
-
-
 def fill(path: Path, identifiers: list[Any], name: str = "CustomerId") -> str:
     """Write three customers to a file of SQLite and return its URL."""
     table = draw_customers(3).astype(object)
