@@ -85,6 +85,13 @@ class Registry:
                 f"{', '.join(map(str, self.versions())) or 'none'}"
             ) from None
 
+    def find_current(self) -> int | None:
+        """Return the current version; None if there is none, or the file ``current`` is invalid."""
+        try:
+            return self.current()
+        except RegistryError:
+            return None
+
     def current_folder(self) -> Path:
         """Return the folder of the current version; raises RegistryError if there is none."""
         return self.folder(self.current())

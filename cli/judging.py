@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from churn.errors import RegistryError
 from churn.horizon import DEFAULT_DAYS, parse_horizon, read_horizon
 from churn.registry import Registry
 from churn.runtime.imports import block_imports
@@ -138,13 +136,13 @@ def compare(
     from records.store import open_store
 
     registry = Registry(models)
-    known = str(registry.current() if champion is None else champion)
-    if known == str(challenger):
+    known = registry.current() if champion is None else champion
+    if known == challenger:
         raise click.UsageError(f"version {challenger} can't be compared with itself; give another --champion")
     scorer = load_scorer(registry.folder(challenger), engine)
-    manifests, _ = read_manifests(registry)
+    manifests, _ = read_manifests(registry, [known, challenger])
     plan = Plan(choose_horizon(horizon, manifests, known), months, times.now())
-    found = judge_both(open_store(url), plan, known, scorer, include_known=include_known)
+    found = judge_both(open_store(url), plan, str(known), scorer, include_known=include_known)
     if json_file is not None:
         replace_text(json_file, json.dumps(found, indent=1) + "\n")
     _print_comparison(found)
@@ -163,7 +161,7 @@ def _print_comparison(found: Mapping[str, Any]) -> None:
     click.echo(f"{found['verdict']}: {found['reason']}")
 
 
-def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version: str | None) -> int:
+def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version: int | None) -> int:
     """Return the horizon in days: as given, or that of a version, and say which versions had another one in training.
 
     Parameters
@@ -172,7 +170,7 @@ def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version:
         As given.
     manifests : mapping of str to Manifest
         By version.
-    version : str or None
+    version : int or None
 
     Raises
     ------
@@ -180,7 +178,7 @@ def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version:
         If the given one is none.
     """
     known = {name: read_horizon(manifest.content) for name, manifest in manifests.items()}
-    days = parse_horizon(text) if text is not None else known.get(version or "") or DEFAULT_DAYS
+    days = parse_horizon(text) if text is not None else known.get(str(version)) or DEFAULT_DAYS
     for name, trained in known.items():
         if trained not in (None, days):
             click.echo(
@@ -188,12 +186,6 @@ def choose_horizon(text: str | None, manifests: Mapping[str, Manifest], version:
                 err=True,
             )
     return days
-
-
-def _find_current(registry: Registry) -> str | None:
-    with suppress(RegistryError):  # a folder without versions is no fault here
-        return str(registry.current())
-    return None
 
 
 def _judge(url: str, models: Path, horizon: str | None, months: int) -> dict[str, Any]:
@@ -204,7 +196,7 @@ def _judge(url: str, models: Path, horizon: str | None, months: int) -> dict[str
 
     registry = Registry(models)
     manifests, unusable = read_manifests(registry)
-    plan = Plan(choose_horizon(horizon, manifests, _find_current(registry)), months, times.now())
+    plan = Plan(choose_horizon(horizon, manifests, registry.find_current()), months, times.now())
     store = open_store(url)
     for version, why in unusable.items():
         click.echo(f"version {version} is judged without its training metrics and groups: {why}", err=True)

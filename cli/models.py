@@ -46,7 +46,7 @@ def list_models(models: Path) -> None:
     versions = registry.versions()
     if not versions:
         raise RegistryError(f"{models}: there is no model")
-    current = _current_or_none(registry)
+    current = registry.find_current()
     click.echo("  version  created                    network    test log loss  test AUC  signed by         data")
     for version in versions:
         star = "*" if version == current else " "
@@ -165,10 +165,3 @@ def _describe_signers(bundle: Bundle) -> str:
 
 def _folder(registry: Registry, version: int | None) -> Path:
     return registry.current_folder() if version is None else registry.folder(version)
-
-
-def _current_or_none(registry: Registry) -> int | None:
-    try:
-        return registry.current()
-    except RegistryError:
-        return None

@@ -19,7 +19,7 @@ from records.judging.judgements import FORM, Judgement
 from records.judging.measures import Measures, describe, expect_measures, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -92,15 +92,17 @@ def judge(store: RecordStore, plan: Plan, manifests: Mapping[str, Manifest]) -> 
     }
 
 
-def read_manifests(registry: Registry) -> tuple[dict[str, Manifest], dict[str, str]]:
-    """Return the manifests of the versions in a folder by version, and why others can't be read.
+def read_manifests(
+    registry: Registry, versions: Iterable[int] | None = None
+) -> tuple[dict[str, Manifest], dict[str, str]]:
+    """Return the manifests of versions in a folder, by default of all, by version, and why others can't be read.
 
     A version that can't be read can't be served either; its records are judged without what its manifest says.
     """
     from churn.bundle import read_bundle
 
     found, wrong = {}, {}
-    for version in registry.versions():
+    for version in registry.versions() if versions is None else versions:
         try:
             found[str(version)] = read_bundle(registry.folder(version)).manifest
         except ChurnError as error:
