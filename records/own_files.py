@@ -36,14 +36,10 @@ class OwnFiles:
     start : Start
     priority : Priority, optional
         Is lowered while the files are loaded in time.
-
-    Attributes
-    ----------
-    session : str
     """
 
     def __init__(self, start: Start, priority: Priority | None = None) -> None:
-        self.session = start.session
+        self._session = start.session
         self._folder = Path(start.spill)
         self._position = start.position
         self._loader: SessionLoader | None = None
@@ -57,12 +53,12 @@ class OwnFiles:
         if priority is not None:
             priority.lower()
         # Handing over takes a fifth of the lag at most, and this the rest.
-        self._flusher = Flusher(self._folder, self.session, start.lag * 0.4, lambda: self._turns)
+        self._flusher = Flusher(self._folder, self._session, start.lag * 0.4, lambda: self._turns)
 
     def open(self, store: RecordStore) -> None:
         """Load into a store from now on."""
         if self._loader is None:
-            self._loader = SessionLoader(store, self._folder, self.session, position=self._position)
+            self._loader = SessionLoader(store, self._folder, self._session, position=self._position)
 
     def expect(self, end: int) -> None:
         """Note that the worker has appended `end` customers in all."""
@@ -136,8 +132,8 @@ class OwnFiles:
             while self._loader.load():
                 pass
             if missing := self.unloaded:
-                print(f"{missing} records of session {self.session} can't be read", file=sys.stderr)  # noqa: T201
-            remove_session(self._folder, self.session)
+                print(f"{missing} records of session {self._session} can't be read", file=sys.stderr)  # noqa: T201
+            remove_session(self._folder, self._session)
         except (FilesError, OSError) as error:
             self._report_fault(str(error))
 

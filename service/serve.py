@@ -153,7 +153,7 @@ def _supervise(
             stack.callback(management.close)
             opened.on_taken_over = management.close
             management.start()
-        freeze_heap()  # health checks and metrics must not wait for a collection
+            freeze_heap()  # health checks and metrics must not wait for a collection
         supervisor.run()
 
 
